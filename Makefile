@@ -1,0 +1,79 @@
+# Everything a developer or CI needs, on a machine with Python 3.11 or newer. `make help` lists the targets.
+#
+#   make test ARGS='-k waterfall -x'      arguments for the tool behind the target
+#   make test PYTHON=/opt/bin/python3.13  another interpreter (`make clean` first, if .venv exists)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+GENERATED := generated/image.binpb
+READY := $(INSTALLED) $(GENERATED)
+
+SUITABLE := import sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
+	"$$python" -c '$(SUITABLE)' 2>/dev/null && echo "$$python" && break; done)
+
+.PHONY: demo
+demo: $(READY) ## run a clearing house from a trade to a default, on made-up members
+	$(BIN)/clearing demo $(ARGS)
+
+.PHONY: serve
+serve: $(READY) ## run the house on this machine
+	$(BIN)/clearing serve $(ARGS)
+
+.PHONY: migrate
+migrate: $(READY) ## bring the database to the newest schema
+	$(BIN)/clearing migrate $(ARGS)
+
+.PHONY: test
+test: $(READY) ## run every test
+	$(BIN)/pytest --numprocesses auto $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(READY) ## run the tests that take no more than a few seconds each
+	$(BIN)/pytest --numprocesses auto -m 'not slow' $(ARGS)
+
+.PHONY: lint
+lint: $(READY) ## check style, types, floors and protos
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/buf lint $(GENERATED) --config proto/buf.yaml --path clearinghouse/v1
+	$(BIN)/buf format --diff --exit-code proto
+
+.PHONY: proto
+proto: $(INSTALLED) ## compile proto/ into generated/ again
+	$(BIN)/python hatch_build.py
+
+.PHONY: clean
+clean: ## remove everything that make made
+	rm -rf .venv generated build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+$(INSTALLED): pyproject.toml constraints.txt hatch_build.py
+	@set -e; \
+	python="$$(command -v "$(PYTHON)" || true)"; \
+	if ! "$$python" -c '$(SUITABLE)' 2>/dev/null; then \
+		echo "Python 3.11 or newer with its venv module is needed; name one with: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	echo "Setting up .venv: about a minute the first time"; \
+	if command -v uv >/dev/null; then \
+		test -x $(BIN)/python || uv venv --quiet --python "$$python" .venv; \
+		uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[house,dev]'; \
+	else \
+		test -x $(BIN)/python || "$$python" -m venv .venv; \
+		$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[house,dev]'; \
+	fi
+	@touch $@
+
+# The folder is listed too: it changes when a file is added to it or removed from it.
+$(GENERATED): proto/clearinghouse/v1 $(wildcard proto/clearinghouse/v1/*.proto) | $(INSTALLED)
+	@$(BIN)/python hatch_build.py
