@@ -1,0 +1,225 @@
+"""Journal records, byte for byte (attestation.md §2). All integers are big-endian.
+
+``leg``, 48 bytes::
+
+    salt 16 | account id 16 | amount, signed 128 bit, debit positive
+
+``leaf``, 108 bytes::
+
+    "CCL1" | kind u16 | flags u16 = 0 | legs u32 | sequence u64 | effective time u64, ms UTC
+    | entry id 16 | legs root 32 | SHA-256 of the body 32
+
+``legs root`` is the RFC 6962 root over the legs' bytes, so one leg can be shown without the others.
+
+``body`` (private metadata), version 1::
+
+    "CCB1" | salt 16 | UTF-8 JSON
+
+The JSON has sorted keys, no spaces, ASCII only, and no numbers: ``actor``, ``fact``, ``opens`` (a
+list of [path, unit, side, limit]), ``references``, ``request``. Every number inside a fact is a
+decimal string.
+
+A segment keeps three columns: leaves one after the other, legs one after the other, and bodies
+each behind its length (u32). What was hashed is what is stored; nothing is serialised twice.
+
+Salts come from a byte source that is read by position: the n-th salt of the journal belongs to the
+same leg however entries were grouped. An entry takes one salt a leg, then one for its body.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ledger.account import Account, AccountId, Limit, Side
+from ledger.entry import Entry, Json, Leg
+from ledger.merkle import leaf_hash, tree_root
+
+LEAF_MAGIC = b"CCL1"
+BODY_MAGIC = b"CCB1"
+LEAF_FORMAT = struct.Struct(">4sHHIQQ16s32s32s")
+LEAF_BYTES = LEAF_FORMAT.size
+SALT_BYTES = 16
+LEG_BYTES = 48
+LENGTH = struct.Struct(">I")
+
+ByteSource: TypeAlias = Callable[[int, int], bytes]
+"""``source(offset, size)`` gives ``size`` salt bytes that stand at ``offset`` of its stream."""
+
+
+class RecordMalformed(ValueError):
+    """Bytes that are no record of this journal. The message names the field."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """A decoded leaf record."""
+
+    kind: int
+    leg_count: int
+    sequence: int
+    effective_ms: int
+    entry_id: bytes
+    legs_root: bytes
+    body_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LegRecord:
+    """A decoded leg record; ``amount`` is debit positive."""
+
+    salt: bytes
+    account_id: AccountId
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A group of entries as the journal stores and hashes it."""
+
+    leaves: bytes
+    legs: bytes
+    bodies: bytes
+    leaf_hashes: tuple[bytes, ...]
+
+
+def salts_used(entries: Sequence[Entry]) -> int:
+    """How many salts the entries take: one a leg and one a body."""
+    return sum(len(entry.legs) + 1 for entry in entries)
+
+
+def seal(entries: Sequence[Entry], *, first_sequence: int, first_salt: int, source: ByteSource) -> Sealed:
+    """Encode and hash ``entries``; the source is read once for the whole group."""
+    stream = source(first_salt * SALT_BYTES, salts_used(entries) * SALT_BYTES)
+    leaves: list[bytes] = []
+    legs: list[bytes] = []
+    bodies: list[bytes] = []
+    at = 0
+    for sequence, entry in enumerate(entries, first_sequence):
+        records = [
+            encode_leg(stream[at + i * SALT_BYTES : at + (i + 1) * SALT_BYTES], leg)
+            for i, leg in enumerate(entry.legs)
+        ]
+        at += (len(records) + 1) * SALT_BYTES
+        body = encode_body(stream[at - SALT_BYTES : at], entry)
+        leaves.append(_encode_leaf(entry, sequence, records, body))
+        legs += records
+        bodies.append(LENGTH.pack(len(body)) + body)
+    hashes = tuple(leaf_hash(leaf) for leaf in leaves)
+    return Sealed(b"".join(leaves), b"".join(legs), b"".join(bodies), hashes)
+
+
+def encode_leg(salt: bytes, leg: Leg) -> bytes:
+    """The 48 bytes of one leg."""
+    return salt + leg.account.id + leg.amount.to_bytes(16, "big", signed=True)
+
+
+def encode_body(salt: bytes, entry: Entry) -> bytes:
+    """The private metadata of ``entry``."""
+    private: dict[str, Json] = {
+        "actor": entry.actor,
+        "fact": entry.fact,
+        "opens": [[a.path, a.unit, a.side.value, a.limit.value] for a in entry.opens],
+        "references": list(entry.references),
+        "request": entry.request_id,
+    }
+    return BODY_MAGIC + salt + json.dumps(private, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def _encode_leaf(entry: Entry, sequence: int, legs: Sequence[bytes], body: bytes) -> bytes:
+    return LEAF_FORMAT.pack(
+        LEAF_MAGIC,
+        entry.kind,
+        0,
+        len(legs),
+        sequence,
+        entry.effective_ms,
+        entry.entry_id,
+        tree_root([leaf_hash(leg) for leg in legs]),
+        hashlib.sha256(body).digest(),
+    )
+
+
+def decode_leaf(record: bytes) -> Leaf:
+    """Read one leaf record. Raises :class:`RecordMalformed`."""
+    if len(record) != LEAF_BYTES:
+        raise RecordMalformed(f"a leaf has {LEAF_BYTES} bytes, not {len(record)}")
+    magic, kind, flags, count, sequence, effective_ms, entry_id, legs_root, body_hash = LEAF_FORMAT.unpack(
+        record
+    )
+    if magic != LEAF_MAGIC or flags != 0:
+        raise RecordMalformed(f"unknown leaf version {magic!r} or flags {flags}")
+    return Leaf(
+        kind=kind,
+        leg_count=count,
+        sequence=sequence,
+        effective_ms=effective_ms,
+        entry_id=entry_id,
+        legs_root=legs_root,
+        body_hash=body_hash,
+    )
+
+
+def decode_leg(record: bytes) -> LegRecord:
+    """Read one leg record. Raises :class:`RecordMalformed`."""
+    if len(record) != LEG_BYTES:
+        raise RecordMalformed(f"a leg has {LEG_BYTES} bytes, not {len(record)}")
+    amount = int.from_bytes(record[32:], "big", signed=True)
+    return LegRecord(record[:16], AccountId(record[16:32]), amount)
+
+
+def split_records(column: bytes, size: int) -> list[bytes]:
+    """Cut a column of fixed-size records. Raises :class:`RecordMalformed` on a remainder."""
+    if len(column) % size:
+        raise RecordMalformed(f"{len(column)} bytes are no whole number of {size}-byte records")
+    return [column[i : i + size] for i in range(0, len(column), size)]
+
+
+def split_bodies(column: bytes) -> Iterator[bytes]:
+    """Cut the bodies column. Raises :class:`RecordMalformed` when a length runs past the end."""
+    at = 0
+    while at < len(column):
+        if at + LENGTH.size > len(column):
+            raise RecordMalformed("the bodies column ends inside a length")
+        (length,) = LENGTH.unpack_from(column, at)
+        at += LENGTH.size
+        if at + length > len(column):
+            raise RecordMalformed("the bodies column ends inside a body")
+        yield column[at : at + length]
+        at += length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """A decoded body."""
+
+    actor: str
+    fact: Json
+    opens: tuple[Account, ...]
+    references: tuple[str, ...]
+    request_id: str
+
+
+def decode_body(body: bytes) -> Body:
+    """Read private metadata. Raises :class:`RecordMalformed`."""
+    if body[:4] != BODY_MAGIC or len(body) < len(BODY_MAGIC) + SALT_BYTES:
+        raise RecordMalformed(f"unknown body version {body[:4]!r}")
+    try:
+        private = json.loads(
+            body[len(BODY_MAGIC) + SALT_BYTES :], parse_int=_no_number, parse_float=_no_number
+        )
+        return Body(
+            actor=private["actor"],
+            fact=private["fact"],
+            opens=tuple(Account(p, u, Side(s), Limit(m)) for p, u, s, m in private["opens"]),
+            references=tuple(private["references"]),
+            request_id=private["request"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordMalformed(f"not a body of version 1: {error}") from error
+
+
+def _no_number(text: str) -> Json:
+    raise RecordMalformed(f"a JSON number in a body: {text}")

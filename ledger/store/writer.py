@@ -1,0 +1,315 @@
+"""The single writer: queue, group commit, publication. It exists once, for whatever state it is given.
+
+1. Commands wait in a queue. The writer's thread takes all that wait (up to ``GROUP_MAX``).
+2. A command whose request id was answered before gets that answer again (same body) or a refusal
+   (another body). It is never decided twice.
+3. The others are decided one after the other, each on the state that the one before left.
+4. One transaction writes the segment, checks the epoch, and writes the answers. A group in which
+   everything was refused writes answers and no segment.
+5. After the commit the new state is published, and only then are callers answered.
+6. If the store fails, the decided state is dropped. The last segment tells whether the commit
+   happened; the answer follows what is on disk.
+7. If a decider breaks an invariant, the writer stops for good: nothing after a bug is written.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import Generic, TypeAlias, TypeVar
+
+from sqlalchemy import Connection, Engine, insert, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from ledger.decision import Decision
+from ledger.entry import Entry
+from ledger.leaf import ByteSource, salts_used, seal
+from ledger.merkle import Frontier
+from ledger.require import InvariantViolated, require
+from ledger.store.connect import Lease, LeaseLost
+from ledger.store.queries import Answered, Directory, Segment, find_answers, last_segment, read_segments
+from ledger.store.tables import requests, segments
+
+GROUP_MAX = 1_000
+
+S = TypeVar("S")
+C = TypeVar("C")
+Apply: TypeAlias = "Callable[[S, C, int], Decision[S]]"
+Fold: TypeAlias = "Callable[[S, Entry], S]"
+
+
+class StoreUnavailable(Exception):
+    """The command was not recorded. It may be sent again with the same request id."""
+
+
+class RequestReused(Exception):
+    """The request id was used before with another body."""
+
+
+class ClockWentBack(Exception):
+    """The clock shows a time before the last recorded entry. Nothing is written until it has caught up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published(Generic[S]):
+    """What readers see: a state and how far the journal reached when it was published."""
+
+    state: S
+    frontier: Frontier
+    salts: int
+    time_ms: int
+
+    @property
+    def size(self) -> int:
+        """How many entries led to this state."""
+        return self.frontier.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting(Generic[C]):
+    """A command on its way: ``body_hash`` is the SHA-256 of the command as it came."""
+
+    request_id: str
+    body_hash: bytes
+    command: C
+    future: "Future[Answered]" = field(default_factory=Future)
+
+
+@dataclass(slots=True)
+class _Group(Generic[S, C]):
+    """What one commit will make true."""
+
+    view: Published[S]
+    entries: list[Entry] = field(default_factory=list)
+    answers: dict[str, Answered] = field(default_factory=dict)
+    fresh: list[str] = field(default_factory=list)
+
+
+class Writer(Generic[S, C]):
+    """Decides commands in one thread and makes them durable in groups.
+
+    ``apply`` is the pure decider, ``fold`` replays one recorded entry, ``empty`` is the state before
+    the first. ``clock`` gives UTC milliseconds; ``salts`` is the byte source of the legs' salts. The
+    journal in ``engine`` is replayed before the constructor returns.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        lease: Lease,
+        *,
+        apply: "Apply[S, C]",
+        fold: "Fold[S]",
+        empty: S,
+        clock: Callable[[], int],
+        salts: ByteSource,
+    ) -> None:
+        self._engine, self._lease = engine, lease
+        self._apply, self._fold, self._empty = apply, fold, empty
+        self._clock, self._salts = clock, salts
+        self._stopped: Exception | None = None
+        self._queue: SimpleQueue[Waiting[C] | None] = SimpleQueue()
+        self._view = self._replay()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def view(self) -> Published[S]:
+        """The newest published state; immutable, so it may be read at leisure."""
+        return self._view
+
+    @property
+    def stopped(self) -> Exception | None:
+        """Why the writer takes no more commands, or None while it does."""
+        return self._stopped
+
+    def submit(self, request_id: str, body_hash: bytes, command: C) -> "Future[Answered]":
+        """Queue a command. The future fails with the exceptions of this module or gives the answer."""
+        waiting: Waiting[C] = Waiting(request_id=request_id, body_hash=body_hash, command=command)
+        self._queue.put(waiting)
+        return waiting.future
+
+    def close(self) -> None:
+        """Finish what is queued and stop. A second call does nothing."""
+        self._queue.put(None)
+        self._thread.join()
+
+    # the thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (group := self._take()) is not None:
+            if self._stopped is not None:
+                _fail(group, self._stopped)
+                continue
+            try:
+                self._write(group)
+            except Exception as error:  # noqa: BLE001  # the writer stops for good: nothing goes on
+                # Anything unforeseen is a bug: no command is decided on a state that may be wrong.
+                self._stopped = error
+                _fail(group, error)
+
+    def _take(self) -> list[Waiting[C]] | None:
+        """Wait for a command, then take all that wait with it. None once closed and drained."""
+        first = self._queue.get()
+        if first is None:
+            return None
+        group = [first]
+        while len(group) < GROUP_MAX and not self._queue.empty():
+            waiting = self._queue.get()
+            if waiting is None:
+                self._queue.put(None)
+                break
+            group.append(waiting)
+        return group
+
+    def _write(self, waiting: list[Waiting[C]]) -> None:
+        try:
+            with self._engine.connect() as connection:
+                known = find_answers(connection, [w.request_id for w in waiting])
+        except SQLAlchemyError as error:
+            _fail(waiting, StoreUnavailable(f"the store cannot be read: {error}"))
+            return
+        group = self._decide(waiting, known)
+        segment = self._seal(group)
+        failure = self._commit(segment, group)
+        if failure is None:
+            self._view = group.view
+        for item in waiting:
+            _settle(item, group.answers.get(item.request_id), failure)
+
+    def _decide(self, waiting: list[Waiting[C]], known: dict[str, Answered]) -> _Group[S, C]:
+        group: _Group[S, C] = _Group(self._view, answers=dict(known))
+        for item in waiting:
+            if item.request_id in group.answers:
+                continue
+            now_ms = self._clock()
+            if now_ms < group.view.time_ms:
+                item.future.set_exception(ClockWentBack(f"clock {now_ms} is before {group.view.time_ms}"))
+                continue
+            decision = self._apply(group.view.state, item.command, now_ms)
+            group.answers[item.request_id] = Answered(
+                body_hash=item.body_hash,
+                first_sequence=self._view.size + len(group.entries),
+                count=len(decision.entries),
+                refusals=decision.refusals,
+                answer=decision.answer,
+                replayed=False,
+            )
+            group.fresh.append(item.request_id)
+            group.entries += decision.entries
+            group.view = replace(group.view, state=decision.state, time_ms=now_ms)
+        return group
+
+    def _seal(self, group: _Group[S, C]) -> Segment | None:
+        if not group.entries:
+            return None
+        first_salt = self._view.salts
+        sealed = seal(
+            group.entries, first_sequence=self._view.size, first_salt=first_salt, source=self._salts
+        )
+        frontier = self._view.frontier.extend(sealed.leaf_hashes)
+        salts = first_salt + salts_used(group.entries)
+        group.view = replace(group.view, frontier=frontier, salts=salts)
+        return Segment(
+            first_sequence=self._view.size,
+            count=len(group.entries),
+            first_salt=first_salt,
+            epoch=self._lease.epoch,
+            leaves=sealed.leaves,
+            legs=sealed.legs,
+            bodies=sealed.bodies,
+            root=frontier.root(),
+        )
+
+    # the store --------------------------------------------------------------------------------
+
+    def _commit(self, segment: Segment | None, group: _Group[S, C]) -> Exception | None:
+        """Make the group durable. None, or why it is not on disk."""
+        if not group.fresh:
+            return None
+        try:
+            self._transact(segment, group)
+        except LeaseLost as error:
+            self._stopped = error
+            return error
+        except SQLAlchemyError as error:
+            if segment is not None and self._on_disk(segment):
+                return None
+            return StoreUnavailable(f"the store refused the commit: {error}")
+        return None
+
+    def _transact(self, segment: Segment | None, group: _Group[S, C]) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(text("BEGIN IMMEDIATE"))
+            try:
+                self._lease.check(connection)
+                if segment is not None:
+                    connection.execute(insert(segments).values(_row(segment)))
+                connection.execute(insert(requests), [_answer_row(i, group.answers[i]) for i in group.fresh])
+                connection.execute(text("COMMIT"))
+            except BaseException:
+                _roll_back(connection)
+                raise
+
+    def _on_disk(self, segment: Segment) -> bool:
+        """Whether a commit of unknown outcome happened: the last segment is ours, byte for byte."""
+        try:
+            with self._engine.connect() as connection:
+                return last_segment(connection) == segment
+        except SQLAlchemyError as error:
+            self._stopped = error
+            return False
+
+    def _replay(self) -> Published[S]:
+        state, frontier, salts, time_ms = self._empty, Frontier(), 0, 0
+        directory = Directory()
+        with self._engine.connect() as connection:
+            for segment in read_segments(connection):
+                require(segment.first_sequence == frontier.size, "segments follow each other without a gap")
+                entries = list(directory.decode(segment))
+                state = _fold_all(self._fold, state, entries)
+                frontier = frontier.extend(segment.leaf_hashes())
+                require(frontier.root() == segment.root, f"the root at {frontier.size} is the one stored")
+                salts += salts_used(entries)
+                time_ms = entries[-1].effective_ms
+        return Published(state, frontier, salts, time_ms)
+
+
+def _fold_all(fold: "Fold[S]", state: S, entries: Iterable[Entry]) -> S:
+    for entry in entries:
+        state = fold(state, entry)
+    return state
+
+
+def _row(segment: Segment) -> dict[str, object]:
+    return {column.name: getattr(segment, column.name) for column in segments.columns}
+
+
+def _answer_row(request_id: str, answered: Answered) -> dict[str, object]:
+    fields = ("body_hash", "first_sequence", "count", "refusals", "answer")
+    return {"id": request_id} | {name: getattr(answered, name) for name in fields}
+
+
+def _roll_back(connection: Connection) -> None:
+    try:
+        connection.execute(text("ROLLBACK"))
+    except SQLAlchemyError:
+        connection.invalidate()  # the connection itself is gone, and its transaction with it
+
+
+def _settle(item: "Waiting[C]", answered: Answered | None, failure: Exception | None) -> None:
+    if item.future.done():
+        return
+    if answered is not None and answered.body_hash != item.body_hash:
+        item.future.set_exception(RequestReused(f"request id {item.request_id} was used with another body"))
+    elif answered is None or (failure is not None and not answered.replayed):
+        item.future.set_exception(failure or InvariantViolated("a decided command has an answer"))
+    else:
+        item.future.set_result(answered)
+
+
+def _fail(group: "list[Waiting[C]]", error: Exception) -> None:
+    for item in group:
+        if not item.future.done():
+            item.future.set_exception(error)
