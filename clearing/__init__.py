@@ -1,0 +1,1 @@
+"""The clearing house: model, margin, default management, engine, server."""

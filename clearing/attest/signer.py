@@ -1,0 +1,56 @@
+"""Signing what the house publishes: checkpoints by the log key, attestations by two of three officers.
+
+Keys come as arguments. Ed25519 signatures are deterministic, so a run that is repeated with the same
+keys signs the same bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clearing.attest.envelope import PAYLOAD_TYPE, Signer, sign
+from clearing.attest.figures import statement_of
+from clearing.attest.statement import Journal, build, payload_digest
+from clearing.model.commands import RecordAttestation
+from clearing.model.house import House
+from ledger.checkpoint import Checkpoint, NotePrivateKey, checkpoint_body, sign_note
+from ledger.merkle import consistency_path, tree_root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeys:
+    """``origin`` names the log and its key; ``officers`` sign attestations."""
+
+    origin: str
+    log_key: NotePrivateKey
+    officers: tuple[Signer, ...]
+
+
+def sign_checkpoint(keys: SigningKeys, size: int, root: bytes) -> bytes:
+    """The C2SP signed note over the journal's size and root."""
+    body = checkpoint_body(Checkpoint(origin=keys.origin, size=size, root=root))
+    return sign_note(body, keys.origin, keys.log_key)
+
+
+def sign_attestation(house: House, leaf_hashes: Sequence[bytes], keys: SigningKeys) -> RecordAttestation:
+    """Sign what ``house`` states about its newest cycle, over the journal of ``leaf_hashes`` that led to it.
+
+    The result is the command that journals the envelope.
+    """
+    last = house.attestation
+    before = 0 if last is None else last.tree_size
+    journal = Journal(
+        origin=keys.origin,
+        tree_size=len(leaf_hashes),
+        root_hash=tree_root(leaf_hashes),
+        previous_tree_size=before,
+        consistency=() if before in (0, len(leaf_hashes)) else consistency_path(leaf_hashes, before),
+    )
+    statement = statement_of(house, house.founded.house, journal)
+    payload = build(statement)
+    return RecordAttestation(
+        sequence=statement.sequence,
+        cycle=house.newest_cycle.number,
+        tree_size=journal.tree_size,
+        payload_sha256=payload_digest(payload).hex(),
+        envelope=sign(payload, PAYLOAD_TYPE, keys.officers).decode(),
+    )

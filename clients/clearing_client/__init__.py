@@ -1,0 +1,1 @@
+"""The client of a clearing house. Importing this loads nothing, so that `offline` stays free of gRPC."""

@@ -1,0 +1,289 @@
+"""Checking a clearing house without asking it: files in, a report out. No server, no database, no clock.
+
+Rules kept here (attestation.md §7): a report is good only if everything that was asked for was checked and
+held; what could not be checked is a failed check, never a silent one. Bytes are verified first and parsed
+then. The order of the checks is public:
+
+1. the checkpoint note: signed by a log key of the policy, and of the policy's origin;
+2. each attestation, in sequence order: signatures (threshold) · statement (form, agreement with itself, the
+   policy's origin, and the subject, which is the digest of the checkpoint it names) · chain (sequence without
+   gap, ``previous`` is the SHA-256 of the payload before, same issuer, time not backwards) · consistency (its
+   tree extends the one attested before);
+3. extension: the checkpoint is the last attested tree, or extends it by a proof or by the leaves;
+4. freshness of the last attestation, if a time was given;
+5. the journal, if its leaves were given: they hash to every attested root and to the checkpoint's.
+
+The first attestation given is where trust starts: unless it is number 1, what came before it is not judged,
+and the report says so.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import ParamSpec, TypeVar
+
+from clearing.attest.envelope import EnvelopeRefused, VerifiedPayload, open_envelope
+from clearing.attest.policy import Policy
+from clearing.attest.statement import (
+    Statement,
+    StatementRefused,
+    VerifiedStatement,
+    attested_checkpoint,
+    format_time,
+    parse,
+    payload_digest,
+)
+from ledger.checkpoint import Checkpoint, NoteRefused, open_note
+from ledger.merkle import Frontier, ProofRefused, leaf_hash, verify_consistency
+
+ALLOWED_SKEW_MS = 60_000
+LEAVES_AT_ONCE = 8_192
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was checked, whether it held, and what was found."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All checks in the order they were made."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether something was checked and every check held."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attested:
+    """One attestation whose signatures and statement held."""
+
+    statement: VerifiedStatement
+    digest: bytes
+
+    @property
+    def tree(self) -> Checkpoint:
+        return attested_checkpoint(self.statement)
+
+
+class _Failed(ValueError):
+    """A check that did not hold; the message is its detail."""
+
+
+_REFUSALS = (_Failed, EnvelopeRefused, NoteRefused, ProofRefused, StatementRefused)
+
+
+def verify_attestations(
+    policy: Policy,
+    checkpoint_note: bytes,
+    envelopes: Sequence[bytes],
+    now_ms: int | None,
+    *,
+    extension: Sequence[bytes] | None = None,
+    leaves: Iterable[bytes] | None = None,
+) -> Report:
+    """Check attestation ``envelopes``, oldest first, and the log's ``checkpoint_note`` against ``policy``.
+
+    ``now_ms`` (ms UTC) asks whether the last one is in force, with a minute of skew; ``None`` does not ask.
+    ``extension`` is the consistency path (RFC 6962 §2.1.2) from the last attested tree to a larger
+    checkpoint; ``leaves``, all leaves of the journal in order, prove the same and more. Raises nothing:
+    every refusal is a failed check.
+    """
+    checkpoint, opened = _open("checkpoint", _open_checkpoint, policy, checkpoint_note)
+    attested, checks = _open_attestations(policy, envelopes)
+    checks.insert(0, opened)
+    if not attested or len(attested) < len(envelopes):
+        checks.append(Check(name="attestations", passed=False, detail=_unopened(attested, envelopes)))
+    elif checkpoint is not None:
+        last = attested[-1]
+        checks.append(_check("extension", _extends, last.tree, checkpoint, extension, leaves is not None))
+        if now_ms is not None:
+            checks.append(_check("freshness", _in_force, last.statement, now_ms))
+        if leaves is not None:
+            checks += verify_journal(leaves, [*(entry.tree for entry in attested), checkpoint]).checks
+    return Report(checks=tuple(checks))
+
+
+def verify_journal(leaves: Iterable[bytes], trees: Sequence[Checkpoint]) -> Report:
+    """Check that the journal's ``leaves`` (their bytes, in order, from the first) hash to all ``trees``.
+
+    Leaves behind the largest tree fail a check, because nothing signed covers them. Reads ``leaves`` once, in
+    batches, and never beyond one leaf after the largest tree. Raises nothing.
+    """
+    checks = []
+    source, frontier = iter(leaves), Frontier()
+    for tree in sorted(trees, key=lambda tree: tree.size):
+        frontier = _grow(frontier, source, tree.size)
+        checks.append(_check(f"journal at {tree.size}", _same_tree, frontier, tree))
+    checks.append(_check("journal end", _at_end, source, frontier.size))
+    return Report(checks=tuple(checks))
+
+
+def _check(name: str, look: Callable[P, str], *args: P.args, **kwargs: P.kwargs) -> Check:
+    """The check ``name``: ``look`` returns what it found, or raises why the check fails."""
+    try:
+        return Check(name=name, passed=True, detail=look(*args, **kwargs))
+    except _REFUSALS as refused:
+        return Check(name=name, passed=False, detail=str(refused))
+
+
+def _open(
+    name: str, look: Callable[P, tuple[T, str]], *args: P.args, **kwargs: P.kwargs
+) -> tuple[T | None, Check]:
+    """As :func:`_check`, for a ``look`` that also opens something that later checks need."""
+    try:
+        value, detail = look(*args, **kwargs)
+    except _REFUSALS as refused:
+        return None, Check(name=name, passed=False, detail=str(refused))
+    return value, Check(name=name, passed=True, detail=detail)
+
+
+def _require(condition: bool, detail: str) -> None:
+    if not condition:
+        raise _Failed(detail)
+
+
+# --- 1. the checkpoint ---------------------------------------------------------------------------------
+
+
+def _open_checkpoint(policy: Policy, note: bytes) -> tuple[Checkpoint, str]:
+    opened = open_note(note, policy.log_keys)
+    checkpoint = opened.checkpoint
+    _require_origin(policy, checkpoint.origin)
+    signers = ", ".join(key.name for key in opened.signers)
+    return checkpoint, f"{checkpoint.size} leaves of {checkpoint.origin}, signed by {signers}"
+
+
+def _require_origin(policy: Policy, origin: str) -> None:
+    _require(origin == policy.origin, f"speaks of the log {origin}, the policy of {policy.origin}")
+
+
+# --- 2. the attestations -------------------------------------------------------------------------------
+
+
+def _open_attestations(policy: Policy, envelopes: Sequence[bytes]) -> tuple[list[_Attested], list[Check]]:
+    """The attestations up to the first whose signatures or statement do not hold."""
+    attested: list[_Attested] = []
+    checks: list[Check] = []
+    for number, envelope in enumerate(envelopes, start=1):
+        name = f"attestation {number}"
+        payload, signatures = _open(f"{name} signatures", _open_signed, policy, envelope)
+        checks.append(signatures)
+        if payload is None:
+            break
+        entry, form = _open(f"{name} statement", _open_statement, policy, payload)
+        checks.append(form)
+        if entry is None:
+            break
+        before = attested[-1] if attested else None
+        checks.append(_check(f"{name} chain", _follows, before, entry))
+        checks.append(_check(f"{name} consistency", _has_grown, before, entry))
+        attested.append(entry)
+    return attested, checks
+
+
+def _open_signed(policy: Policy, envelope: bytes) -> tuple[VerifiedPayload, str]:
+    opened = open_envelope(envelope, policy.trust)
+    roles = ", ".join(opened.roles)
+    return opened.payload, f"signed by {roles}; {policy.trust.threshold} of {len(policy.trust.keys)} needed"
+
+
+def _open_statement(policy: Policy, payload: VerifiedPayload) -> tuple[_Attested, str]:
+    statement = parse(payload)
+    _require_origin(policy, statement.journal.origin)
+    detail = f"number {statement.sequence} of {statement.issuer} as of {format_time(statement.as_of_ms)}"
+    return _Attested(statement=statement, digest=payload_digest(payload)), detail
+
+
+def _follows(before: _Attested | None, entry: _Attested) -> str:
+    statement = entry.statement
+    if before is None and statement.sequence == 1:
+        return "the first of all"
+    if before is None:
+        return f"trust starts at number {statement.sequence}; what came before was not given"
+    earlier = before.statement
+    _require(
+        statement.sequence == earlier.sequence + 1,
+        f"number {statement.sequence} stands after number {earlier.sequence}",
+    )
+    _require(statement.previous == before.digest, "previous is not the SHA-256 of the payload before")
+    _require(
+        statement.issuer == earlier.issuer, f"{statement.issuer} issued it, {earlier.issuer} the one before"
+    )
+    _require(statement.as_of_ms >= earlier.as_of_ms, "its time lies before the time of the one before")
+    return f"follows number {earlier.sequence}"
+
+
+def _has_grown(before: _Attested | None, entry: _Attested) -> str:
+    journal = entry.statement.journal
+    if before is None:
+        return f"{journal.tree_size} leaves, with nothing to compare to"
+    _require(
+        journal.previous_tree_size == before.tree.size,
+        f"its proof starts at {journal.previous_tree_size} leaves, {before.tree.size} were attested before",
+    )
+    verify_consistency(
+        before.tree.size, before.tree.root, entry.tree.size, entry.tree.root, journal.consistency
+    )
+    return f"{entry.tree.size} leaves extend {before.tree.size}"
+
+
+def _unopened(attested: Sequence[_Attested], envelopes: Sequence[bytes]) -> str:
+    if not envelopes:
+        return "none was given"
+    return f"{len(attested)} of {len(envelopes)} could be opened; those behind were not checked"
+
+
+# --- 3. to 5. extension, freshness, journal ----------------------------------------------------------------
+
+
+def _extends(
+    last: Checkpoint, checkpoint: Checkpoint, extension: Sequence[bytes] | None, with_leaves: bool
+) -> str:
+    _require(
+        checkpoint.size >= last.size,
+        f"the checkpoint has {checkpoint.size} leaves, fewer than the {last.size} attested",
+    )
+    if extension is None and checkpoint.size > last.size:
+        _require(with_leaves, f"no proof was given that {checkpoint.size} leaves extend {last.size}")
+        return f"{checkpoint.size} leaves extend {last.size} if the journal below holds"
+    verify_consistency(last.size, last.root, checkpoint.size, checkpoint.root, extension or ())
+    return f"{checkpoint.size} leaves extend {last.size}"
+
+
+def _in_force(statement: Statement, now_ms: int) -> str:
+    _require(
+        statement.as_of_ms <= now_ms + ALLOWED_SKEW_MS,
+        f"it is as of {format_time(statement.as_of_ms)}, which is still to come",
+    )
+    until = format_time(statement.valid_until_ms)
+    _require(now_ms < statement.valid_until_ms, f"it was valid until {until}")
+    return f"valid until {until}"
+
+
+def _grow(frontier: Frontier, source: Iterator[bytes], size: int) -> Frontier:
+    """``frontier`` with leaves from ``source`` up to ``size``, or as many as there are."""
+    while batch := [leaf_hash(leaf) for leaf in islice(source, min(LEAVES_AT_ONCE, size - frontier.size))]:
+        frontier = frontier.extend(batch)
+    return frontier
+
+
+def _same_tree(frontier: Frontier, tree: Checkpoint) -> str:
+    _require(frontier.size == tree.size, f"the journal ends after {frontier.size} leaves")
+    _require(frontier.root() == tree.root, "the leaves hash to another root")
+    return f"{tree.size} leaves hash to the root {tree.root.hex()}"
+
+
+def _at_end(source: Iterator[bytes], size: int) -> str:
+    _require(next(source, None) is None, f"nothing signed covers the leaves behind the first {size}")
+    return f"all {size} leaves are covered"
