@@ -1,0 +1,51 @@
+"""The end of a clearing cycle: every netting set is measured, and what that demands is begun (rulebook §7).
+
+Order: fee share to the insurance fund · each set in the order of its id: cures, calls, liquidations
+opened · bankrupt sets declared as one event · the cycle is closed.
+"""
+
+from dataclasses import replace
+
+from clearing import chart
+from clearing.decide.calls import review
+from clearing.decide.declare import declare
+from clearing.decide.liquidation import open_liquidation
+from clearing.margin.assess import Health, assess, living_sets
+from clearing.model.draft import Draft
+from clearing.model.house import single
+from clearing.model.kinds import Kind
+from clearing.model.values import BP
+from ledger.amount import divide_down
+from ledger.entry import transfer
+
+
+def close_cycle(draft: Draft) -> None:
+    """Measure, call, liquidate, declare; then close the cycle."""
+    kept = _share_fees(draft)
+    measured = [assess(draft.house, set_id) for set_id in living_sets(draft.house)]
+    for one in measured:
+        if one.health is not Health.BANKRUPT:
+            review(draft, one)
+        if one.health is Health.LIQUIDATION and one.netting_set not in draft.house.liquidations:
+            open_liquidation(draft, one)
+    bankrupt = [one for one in measured if one.health is Health.BANKRUPT]
+    if bankrupt:
+        declare(draft, bankrupt)
+    short = tuple(one.netting_set for one in measured if one.health is not Health.HEALTHY)
+    closed = replace(draft.house.newest_cycle, closed=True, short=short, fees_kept_minor=kept)
+    draft.record(Kind.CYCLE_CLOSED, single("cycle", closed))
+    draft.tell(Kind.CYCLE_CLOSED, str(closed.number), sum(one.requirement_minor for one in measured))
+
+
+def _share_fees(draft: Draft) -> int:
+    """Move the insurance fund's share of the fees since the last cycle, rounded down (rulebook §3).
+
+    Gives what the house keeps in ``house/fees``, from which the next share counts.
+    """
+    house = draft.house
+    fees = chart.fees(house.settlement)
+    received = house.balance(fees) - house.newest_cycle.fees_kept_minor
+    share = divide_down(received * house.parameters.fee_share_bp, BP)
+    if share:
+        draft.record(Kind.FEES_SHARED, legs=transfer(fees, chart.insurance_fund(house.settlement), share))
+    return draft.house.balance(fees)

@@ -1,0 +1,95 @@
+"""What the house owes to its own state (architecture: follow-ups are not stored).
+
+``due`` looks at the state and the time and names the next step. The engine takes it, looks again,
+and goes on until nothing is due, so a crash between two steps loses nothing: after replay the same
+step is found. The order is fixed:
+
+ 1. the cycle whose snapshot was accepted is closed
+ 2. expired calls, by key
+ 3. liquidation steps, by netting set, while the marks are valid
+ 4. defaults, by id: close-out, loss, answers that are due
+ 5. assessments that are due, by key
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from clearing.decide.close_out import close_out, fix_loss
+from clearing.decide.cycle import close_cycle
+from clearing.decide.expiry import expire
+from clearing.decide.liquidation import step
+from clearing.decide.resolve import end_answers, end_assessment
+from clearing.decide.trades import mark_is_stale
+from clearing.model.draft import Draft
+from clearing.model.house import House, ordered
+from clearing.model.ids import DefaultId
+from clearing.model.values import Stage
+from ledger.require import require
+
+STEPS_MAX = 1_000_000
+"""A bound on the follow-ups of one command: beyond it the state does not settle, which is a bug."""
+
+K = TypeVar("K")
+Step = Callable[[Draft], None]
+
+
+def run_due(draft: Draft) -> None:
+    """Take the steps that are due until there is none."""
+    for _ in range(STEPS_MAX):
+        step_due = next(due(draft.house, draft.now_ms), None)
+        if step_due is None:
+            return
+        step_due(draft)
+    require(False, f"the state settles within {STEPS_MAX} steps")
+
+
+def due(house: House, now_ms: int) -> Iterator[Step]:
+    """The steps that are due, in their order. Only the first is valid once it has been taken."""
+    if house.charter is None:
+        return
+    if house.cycle is not None and not house.cycle.closed:
+        yield close_cycle
+    yield from _expired_calls(house, now_ms)
+    yield from _liquidation_steps(house, now_ms)
+    for default in ordered(house.defaults):
+        yield from _default_step(house, default.id, now_ms)
+    for key in sorted(house.assessments):
+        if house.assessments[key].due_ms <= now_ms:
+            yield _with_key(end_assessment, key)
+
+
+def _expired_calls(house: House, now_ms: int) -> Iterator[Step]:
+    for key in sorted(house.calls):
+        if house.calls[key].due_ms <= now_ms:
+            yield _with_key(expire, key)
+
+
+def _liquidation_steps(house: House, now_ms: int) -> Iterator[Step]:
+    if mark_is_stale(house, now_ms):
+        return
+    for set_id in sorted(house.liquidations):
+        if house.liquidations[set_id].next_step_ms <= now_ms:
+            yield _with_key(step, set_id)
+
+
+def _default_step(house: House, default_id: DefaultId, now_ms: int) -> Iterator[Step]:
+    default = house.defaults[default_id]
+    if default.stage is Stage.DECLARED:
+        yield _with_key(close_out, default_id)
+    elif default.stage is Stage.CLOSED_OUT:
+        yield _with_key(fix_loss, default_id)
+    elif default.stage is Stage.ANSWERING and default.answers_due_ms <= now_ms:
+        yield _with_key(end_answers, default_id)
+
+
+def _with_key(step_of: Callable[[Draft, K], None], key: K) -> Step:
+    return lambda draft: step_of(draft, key)
+
+
+def next_due_ms(house: House) -> int | None:
+    """The next time at which something becomes due by the clock alone, or None."""
+    times = [call.due_ms for call in ordered(house.calls)]
+    times += [liquidation.next_step_ms for liquidation in ordered(house.liquidations)]
+    times += [d.answers_due_ms for d in ordered(house.defaults) if d.stage is Stage.ANSWERING]
+    times += [assessment.due_ms for assessment in ordered(house.assessments)]
+    return min(times, default=None)

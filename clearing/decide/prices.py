@@ -1,0 +1,138 @@
+"""Price publications, and the snapshot that starts a clearing cycle (rulebook §6, §7).
+
+A snapshot is accepted when every feed that the house needs has a quorum of fresh observations that
+are newer than the last snapshot. Accepting it settles variation margin at once; what it leads to
+(calls, liquidations, defaults) is found by ``due``.
+"""
+
+from dataclasses import replace
+
+from clearing import chart
+from clearing.margin.assess import price_of_feed
+from clearing.margin.table import MODELS
+from clearing.market.marks import mark_of
+from clearing.market.prices import signature_holds
+from clearing.model.commands import OBSERVATIONS_MAX, ApplyPrices
+from clearing.model.draft import Draft
+from clearing.model.house import House, Put, ordered, single
+from clearing.model.ids import FeedId, InstrumentId
+from clearing.model.kinds import Kind
+from clearing.model.outcomes import Reason, Rejected
+from clearing.model.values import Cycle, Mark, Observation
+from ledger.entry import Leg, credit
+
+
+def apply_prices(draft: Draft, command: ApplyPrices) -> Rejected | None:
+    """Record a publication; accept a snapshot if it completes one."""
+    rejected = _refusal(draft, command)
+    if rejected is not None:
+        return rejected
+    source = draft.house.sources[command.source]
+    observations = [
+        Observation(
+            source=source.id,
+            feed=price.feed,
+            price_ticks=price.price_ticks,
+            observed_ms=command.observed_ms,
+            sequence=command.sequence,
+        )
+        for price in command.prices
+    ]
+    draft.record(
+        Kind.PRICES_PUBLISHED,
+        Put("sources", source.id, replace(source, sequence=command.sequence)),
+        *(Put("observations", f"{o.feed}/{o.source}", o) for o in observations),
+        references=(command.signature,),
+    )
+    marks = _marks(draft.house, draft.now_ms)
+    if marks is not None:
+        _accept(draft, marks)
+    return None
+
+
+def _refusal(draft: Draft, command: ApplyPrices) -> Rejected | None:
+    house, feeds = draft.house, [price.feed for price in command.prices]
+    source = house.sources.get(command.source)
+    if source is None:
+        return Rejected(Reason.SOURCE_UNKNOWN, command.source)
+    if not feeds:
+        return Rejected(Reason.BATCH_EMPTY)
+    if len(feeds) > OBSERVATIONS_MAX:
+        return Rejected(Reason.BATCH_TOO_LARGE, f"at most {OBSERVATIONS_MAX} prices")
+    if not signature_holds(house.founded.house, command, source.public_key):
+        return Rejected(Reason.SIGNATURE_INVALID, command.source)
+    if command.sequence <= source.sequence:
+        return Rejected(Reason.SEQUENCE_REPLAYED, f"{command.sequence}, the last was {source.sequence}")
+    if not 0 <= draft.now_ms - command.observed_ms <= house.parameters.observation_validity_ms:
+        return Rejected(Reason.PRICE_STALE, f"observed {command.observed_ms}, now {draft.now_ms}")
+    if len(set(feeds)) != len(feeds):
+        return Rejected(Reason.FEED_REPEATED)
+    needed = feeds_of(house)
+    for price in command.prices:
+        if price.feed not in needed:
+            return Rejected(Reason.FEED_UNKNOWN, price.feed)
+        if price.price_ticks <= 0:
+            return Rejected(Reason.PRICE_NOT_POSITIVE, f"{price.feed} {price.price_ticks}")
+    return None
+
+
+def feeds_of(house: House) -> tuple[FeedId, ...]:
+    """Every feed that an instrument or a collateral asset is marked by, in order."""
+    instruments = {instrument.feed for instrument in ordered(house.instruments)}
+    assets = {asset.feed for asset in ordered(house.assets) if asset.feed is not None}
+    return tuple(sorted(instruments | assets))
+
+
+def _marks(house: House, now_ms: int) -> tuple[Mark, ...] | None:
+    """A mark for every feed, or None while one lacks its quorum."""
+    parameters = house.parameters
+    since = -1 if house.cycle is None else house.cycle.accepted_ms
+    fresh = [
+        o
+        for o in ordered(house.observations)
+        if o.observed_ms > since and now_ms - o.observed_ms <= parameters.observation_validity_ms
+    ]
+    marks: list[Mark] = []
+    for feed in feeds_of(house):
+        mark = mark_of(
+            feed,
+            [o for o in fresh if o.feed == feed],
+            price_of_feed(house, feed) or None,
+            quorum=parameters.price_quorum,
+            outlier_bp=parameters.outlier_bp,
+        )
+        if mark is None:
+            return None
+        marks.append(mark)
+    return tuple(marks)
+
+
+def _accept(draft: Draft, marks: tuple[Mark, ...]) -> None:
+    before = draft.house
+    model = MODELS[before.parameters.margin_model]
+    prices = {mark.feed: mark.price_ticks for mark in marks}
+    cycle = Cycle(
+        number=1 if before.cycle is None else before.cycle.number + 1,
+        accepted_ms=draft.now_ms,
+        closed=False,
+        marks=marks,
+        array=model.risk_array(ordered(before.instruments), prices, before.parameters),
+        fees_kept_minor=0 if before.cycle is None else before.cycle.fees_kept_minor,
+    )
+    draft.record(Kind.SNAPSHOT_ACCEPTED, single("cycle", cycle))
+    draft.tell(Kind.SNAPSHOT_ACCEPTED, str(cycle.number))
+    for instrument, legs in _variation(before, prices):
+        draft.record(Kind.VARIATION_MARGIN, legs=legs, references=(instrument,))
+
+
+def _variation(before: House, prices: dict[FeedId, int]) -> list[tuple[InstrumentId, tuple[Leg, ...]]]:
+    """Per instrument whose price moved: what each holder gains, lots × Δticks × tick value, exactly."""
+    legs: dict[InstrumentId, list[Leg]] = {}
+    for key in sorted(before.held):
+        for instrument_id, lots in sorted(before.held[key].items()):
+            instrument = before.instruments[instrument_id]
+            moved = prices[instrument.feed] - price_of_feed(before, instrument.feed)
+            gain = lots * moved * instrument.tick_value_minor
+            if gain:
+                legs.setdefault(instrument_id, []).append(credit(chart.cash(key, before.settlement), gain))
+    return [(instrument_id, tuple(legs[instrument_id])) for instrument_id in sorted(legs)]

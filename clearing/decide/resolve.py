@@ -1,0 +1,298 @@
+"""From the answering members to the waterfall, the assessments and the recoveries (rulebook §10.5, §11).
+
+Who answers pays from its house account: when it chooses to, at the latest when its call is due. What
+is unpaid then puts the member in default, and the waterfall of the event runs as one entry. An
+assessment that is unpaid when due is the next event, with what tiers and caps have left.
+"""
+
+from dataclasses import replace
+
+from clearing import chart
+from clearing.decide.close_out import empty_positions, move_to_loss, repay_answer
+from clearing.decide.declare import new_default
+from clearing.decide.placing import sell_collateral
+from clearing.default.capped_period import extended
+from clearing.default.purses import ANSWER, ASSESSMENTS, FIRST_CLAIM_TIER, claim_account, drawn_from
+from clearing.default.resources import resources_of
+from clearing.default.waterfall import Absorbed, absorb
+from clearing.margin.assess import assess
+from clearing.model.commands import PayDue
+from clearing.model.draft import Draft
+from clearing.model.house import Drop, House, Put, ordered, single
+from clearing.model.ids import DefaultId, MemberId, house_account
+from clearing.model.kinds import Kind
+from clearing.model.outcomes import Reason, Rejected
+from clearing.model.values import (
+    AccountStatus,
+    Assessment,
+    Claim,
+    Default,
+    MemberPart,
+    MemberStatus,
+    Stage,
+)
+from ledger.entry import Leg, credit, debit, transfer
+
+
+def pay_due(draft: Draft, command: PayDue) -> Rejected | None:
+    """A member pays what it owes, as far as the cash of its house account goes."""
+    house = draft.house
+    if command.member not in house.members:
+        return Rejected(Reason.MEMBER_UNKNOWN, command.member)
+    answering = [d.id for d in ordered(house.defaults) if _owes(d, command.member)]
+    assessed = [key for key in sorted(house.assessments) if house.assessments[key].member == command.member]
+    if not answering and not assessed:
+        return Rejected(Reason.NOTHING_DUE, command.member)
+    for default_id in answering:
+        _pay_answer(draft, default_id, command.member)
+        _finish_if_answered(draft, default_id)
+    for key in assessed:
+        _pay_assessment(draft, key)
+    return None
+
+
+def _owes(default: Default, member: MemberId) -> bool:
+    return default.stage is Stage.ANSWERING and any(a.member == member for a in default.answers)
+
+
+def _house_cash(house: House, member: MemberId) -> int:
+    return max(0, house.cash(house_account(member)))
+
+
+# answers ------------------------------------------------------------------------------------------
+
+
+def _pay_answer(draft: Draft, default_id: DefaultId, member: MemberId) -> None:
+    default = draft.house.defaults[default_id]
+    owed = next((a.amount_minor for a in default.answers if a.member == member), 0)
+    paid = min(owed, _house_cash(draft.house, member))
+    if paid == 0:
+        return
+    answers = [
+        replace(a, amount_minor=a.amount_minor - (paid if a.member == member else 0)) for a in default.answers
+    ]
+    losses = [
+        replace(p, amount_minor=p.amount_minor - (paid if p.member == member else 0)) for p in default.losses
+    ]
+    after = replace(
+        default,
+        answers=tuple(a for a in answers if a.amount_minor),
+        losses=tuple(p for p in losses if p.amount_minor),
+        claims=(*default.claims, Claim(tier=ANSWER, payer=member, amount_minor=paid)),
+    )
+    legs = repay_answer(draft.house, default_id, member, paid)
+    draft.record(
+        Kind.ANSWER_PAID, Put("defaults", default_id, after), legs=legs, references=(default_id, member)
+    )
+    draft.tell(Kind.ANSWER_PAID, f"{default_id} {member}", paid)
+
+
+def _finish_if_answered(draft: Draft, default_id: DefaultId) -> None:
+    default = draft.house.defaults[default_id]
+    if default.stage is Stage.ANSWERING and not default.answers:
+        draft.record(
+            Kind.DEFAULT_RECOVERING, Put("defaults", default_id, replace(default, stage=Stage.RECOVERING))
+        )
+        draft.tell(Kind.DEFAULT_RECOVERING, default_id)
+
+
+def end_answers(draft: Draft, default_id: DefaultId) -> None:
+    """The answers are due: take what is there, sell free house collateral, run the waterfall on the rest."""
+    for answer in draft.house.defaults[default_id].answers:
+        _pay_answer(draft, default_id, answer.member)
+    for answer in draft.house.defaults[default_id].answers:
+        own_set = draft.house.accounts[house_account(answer.member)].netting_set
+        measured = assess(draft.house, own_set)
+        free = min(answer.amount_minor, measured.equity_minor - measured.requirement_minor)
+        if free > 0:
+            sell_collateral(draft, house_account(answer.member), frozenset({own_set}), free)
+            _pay_answer(draft, default_id, answer.member)
+    _finish_if_answered(draft, default_id)
+    if draft.house.defaults[default_id].answers:
+        run_waterfall(draft, default_id)
+
+
+# the waterfall ------------------------------------------------------------------------------------
+
+
+def run_waterfall(draft: Draft, default_id: DefaultId) -> None:
+    """Put the members that did not pay in default and let the tiers pay their losses, in one entry."""
+    default = draft.house.defaults[default_id]
+    defaulters = tuple(part.member for part in default.losses)
+    for member in defaulters:
+        _default_member(draft, default_id, member)
+    losses = {part.member: part.amount_minor for part in default.losses}
+    for member in defaulters:
+        losses[member] += _close_house_account(draft, default_id, member)
+    absorbed = absorb(resources_of(draft.house, default, defaulters), losses)
+    _post_waterfall(draft, default_id, losses, absorbed)
+
+
+def _default_member(draft: Draft, default_id: DefaultId, member: MemberId) -> None:
+    row = draft.house.members[member]
+    if row.status is MemberStatus.DEFAULTED:
+        return
+    draft.record(
+        Kind.MEMBER_DEFAULTED,
+        Put("members", member, replace(row, status=MemberStatus.DEFAULTED)),
+        references=(default_id,),
+    )
+    draft.tell(Kind.MEMBER_DEFAULTED, f"{default_id} {member}")
+
+
+def _close_house_account(draft: Draft, default_id: DefaultId, member: MemberId) -> int:
+    """Close out the member's house account, which tier 1 takes; a deficit of its own joins the loss."""
+    account = draft.house.accounts[house_account(member)]
+    if account.status is AccountStatus.ACTIVE:
+        empty_positions(draft, (account.netting_set,), default_id)
+    return move_to_loss(draft, default_id, member, account.netting_set)
+
+
+def _post_waterfall(
+    draft: Draft, default_id: DefaultId, losses: dict[MemberId, int], absorbed: Absorbed
+) -> None:
+    """One balanced entry: what every tier pays, the holes that it fills, and the claims that it makes."""
+    house = draft.house
+    default = house.defaults[default_id]
+    called = [draw for draw in absorbed.draws if draw.tier == ASSESSMENTS]
+    after = replace(
+        default,
+        stage=_stage_after(default, absorbed),
+        answers=(),
+        losses=tuple(MemberPart(member=m, amount_minor=a) for m, a in sorted(losses.items())),
+        draws=absorbed.draws,
+        tiers=absorbed.tiers,
+        uncovered_minor=absorbed.uncovered_minor,
+        claims=(*default.claims, *_new_claims(absorbed)),
+    )
+    due_ms = draft.now_ms + house.parameters.assessment_ms
+    assessments = [
+        Assessment(default=default_id, member=MemberId(d.payer), amount_minor=d.amount_minor, due_ms=due_ms)
+        for d in called
+    ]
+    draft.record(
+        Kind.WATERFALL,
+        Put("defaults", default_id, after),
+        single("capped_period", extended(house, default.declared_ms, draft.now_ms, called)),
+        *(Put("assessments", f"{default_id}/{a.member}", a) for a in assessments),
+        legs=_waterfall_legs(house, default_id, losses, absorbed),
+        references=(default_id,),
+    )
+    draft.tell(Kind.WATERFALL, default_id, sum(losses.values()))
+    for draw in absorbed.draws:
+        draft.tell(Kind.WATERFALL, f"{default_id} tier {draw.tier} {draw.payer}", draw.amount_minor)
+
+
+def _stage_after(default: Default, absorbed: Absorbed) -> Stage:
+    if any(draw.tier == ASSESSMENTS for draw in absorbed.draws):
+        return Stage.ASSESSING
+    owing = default.claims or _new_claims(absorbed) or absorbed.uncovered_minor
+    return Stage.RECOVERING if owing else Stage.CLOSED
+
+
+def _new_claims(absorbed: Absorbed) -> tuple[Claim, ...]:
+    return tuple(
+        Claim(tier=d.tier, payer=d.payer, amount_minor=d.amount_minor)
+        for d in absorbed.draws
+        if d.tier >= FIRST_CLAIM_TIER
+    )
+
+
+def _waterfall_legs(
+    house: House, default_id: DefaultId, losses: dict[MemberId, int], absorbed: Absorbed
+) -> tuple[Leg, ...]:
+    asset = house.settlement
+    legs = [debit(drawn_from(house, draw), draw.amount_minor) for draw in absorbed.draws]
+    if absorbed.uncovered_minor:
+        legs.append(debit(chart.uncovered(default_id, asset), absorbed.uncovered_minor))
+    legs += [
+        credit(chart.loss(default_id, member, asset), loss) for member, loss in sorted(losses.items()) if loss
+    ]
+    for claim in _new_claims(absorbed):
+        legs += transfer(
+            chart.claims(default_id, asset), claim_account(house, claim.tier, claim.payer), claim.amount_minor
+        )
+    return tuple(legs)
+
+
+# assessments --------------------------------------------------------------------------------------
+
+
+def _pay_assessment(draft: Draft, key: str) -> None:
+    """Pay an assessment as far as the house account's cash goes; a part payment leaves the rest called."""
+    house = draft.house
+    called = house.assessments[key]
+    paid = min(called.amount_minor, _house_cash(house, called.member))
+    if paid == 0:
+        return
+    left = replace(called, amount_minor=called.amount_minor - paid)
+    change = Put("assessments", key, left) if left.amount_minor else Drop("assessments", key)
+    asset = house.settlement
+    legs = transfer(
+        chart.cash(house_account(called.member), asset), chart.assessment(called.member, asset), paid
+    )
+    draft.record(Kind.ASSESSMENT_PAID, change, legs=legs, references=(key,))
+    draft.tell(Kind.ASSESSMENT_PAID, key, paid)
+    _finish_if_assessed(draft, called.default)
+
+
+def _finish_if_assessed(draft: Draft, default_id: DefaultId) -> None:
+    default = draft.house.defaults[default_id]
+    unpaid = any(a.default == default_id for a in ordered(draft.house.assessments))
+    if default.stage is Stage.ASSESSING and not unpaid:
+        draft.record(
+            Kind.DEFAULT_RECOVERING, Put("defaults", default_id, replace(default, stage=Stage.RECOVERING))
+        )
+        draft.tell(Kind.DEFAULT_RECOVERING, default_id)
+
+
+def end_assessment(draft: Draft, key: str) -> None:
+    """The assessment is due: take what is there; what is missing is the next event."""
+    _pay_assessment(draft, key)
+    called = draft.house.assessments.get(key)
+    if called is None:
+        return
+    event = replace(
+        new_default(draft, ()),
+        stage=Stage.ANSWERING,
+        losses=(MemberPart(member=called.member, amount_minor=called.amount_minor),),
+    )
+    before = draft.house.defaults[called.default]
+    legs, claims = _cancel_claim(draft.house, before, called)
+    draft.record(
+        Kind.ASSESSMENT_DEFAULTED,
+        Put("defaults", event.id, event),
+        Put("defaults", before.id, replace(before, claims=claims)),
+        Drop("assessments", key),
+        legs=legs + _hole(draft.house, event.id, called),
+        references=(key,),
+    )
+    draft.tell(Kind.ASSESSMENT_DEFAULTED, f"{event.id} {called.member}", called.amount_minor)
+    _finish_if_assessed(draft, called.default)
+    run_waterfall(draft, event.id)
+
+
+def _hole(house: House, event_id: DefaultId, called: Assessment) -> tuple[Leg, ...]:
+    asset = house.settlement
+    return transfer(
+        chart.loss(event_id, called.member, asset),
+        chart.assessment(called.member, asset),
+        called.amount_minor,
+    )
+
+
+def _cancel_claim(
+    house: House, default: Default, called: Assessment
+) -> tuple[tuple[Leg, ...], tuple[Claim, ...]]:
+    """Who has not paid has no claim: its tier-7 claim shrinks by the unpaid amount."""
+    asset = house.settlement
+    claims = tuple(
+        replace(c, amount_minor=c.amount_minor - called.amount_minor)
+        if (c.tier, c.payer) == (ASSESSMENTS, called.member)
+        else c
+        for c in default.claims
+    )
+    legs = transfer(
+        chart.member_claim(called.member, asset), chart.claims(default.id, asset), called.amount_minor
+    )
+    return legs, claims

@@ -1,0 +1,123 @@
+"""The deciders: one for each command, and the one function that the writer calls.
+
+``decide`` is pure: the same state, request and time give the same entries and the same answer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from clearing.decide.attestation import record_attestation
+from clearing.decide.due import next_due_ms, run_due
+from clearing.decide.prices import apply_prices
+from clearing.decide.recovery import record_recovery
+from clearing.decide.registry import (
+    admit_member,
+    found_house,
+    link_accounts,
+    list_asset,
+    list_instrument,
+    open_account,
+    register_provider,
+    register_source,
+)
+from clearing.decide.resolve import pay_due
+from clearing.decide.trades import submit_trades
+from clearing.decide.treasury import (
+    contribute_to_pool,
+    deposit,
+    fund_house,
+    request_withdrawal,
+    settle_withdrawal,
+    size_pool,
+)
+from clearing.model.codec import to_text
+from clearing.model.commands import (
+    AdmitMember,
+    ApplyPrices,
+    Command,
+    ContributeToPool,
+    Deposit,
+    FoundHouse,
+    FundHouse,
+    LinkAccounts,
+    ListAsset,
+    ListInstrument,
+    OpenAccount,
+    PayDue,
+    RecordAttestation,
+    RecordRecovery,
+    RegisterProvider,
+    RegisterSource,
+    RequestWithdrawal,
+    SettleWithdrawal,
+    SizePool,
+    SubmitTrades,
+    Tick,
+)
+from clearing.model.draft import Draft
+from clearing.model.house import House
+from clearing.model.outcomes import Outcome, Reason, Rejected, Result, Status, accepted, refused
+from ledger.decision import Decision
+
+
+def _tick(draft: Draft, command: Tick) -> None:
+    """Time passed; what is due follows every command anyway."""
+
+
+Decider = Callable[[Draft, Any], Rejected | tuple[Result, ...] | None]
+
+DECIDERS: dict[type, Decider] = {
+    FoundHouse: found_house,
+    ListAsset: list_asset,
+    ListInstrument: list_instrument,
+    AdmitMember: admit_member,
+    OpenAccount: open_account,
+    LinkAccounts: link_accounts,
+    RegisterSource: register_source,
+    RegisterProvider: register_provider,
+    FundHouse: fund_house,
+    Deposit: deposit,
+    RequestWithdrawal: request_withdrawal,
+    SettleWithdrawal: settle_withdrawal,
+    SizePool: size_pool,
+    ContributeToPool: contribute_to_pool,
+    ApplyPrices: apply_prices,
+    SubmitTrades: submit_trades,
+    PayDue: pay_due,
+    RecordRecovery: record_recovery,
+    RecordAttestation: record_attestation,
+    Tick: _tick,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A command, who asks for it, and the id under which it may be asked again."""
+
+    request_id: str
+    actor: str
+    command: Command
+
+
+def decide(house: House, request: Request, now_ms: int) -> Decision[House]:
+    """What happens on ``request`` at ``now_ms``, follow-ups included."""
+    draft = Draft(house=house, request_id=request.request_id, actor=request.actor, now_ms=now_ms)
+    results = _results(draft, request.command)
+    run_due(draft)
+    outcome = Outcome(results=results, events=tuple(draft.events), next_due_ms=next_due_ms(draft.house))
+    return Decision(
+        state=draft.house,
+        entries=tuple(draft.entries),
+        answer=to_text(outcome),
+        refusals=sum(1 for result in results if result.status is Status.REFUSED),
+    )
+
+
+def _results(draft: Draft, command: Command) -> tuple[Result, ...]:
+    if draft.house.charter is None and not isinstance(command, FoundHouse):
+        return (refused(Rejected(Reason.HOUSE_NOT_FOUNDED)),)
+    decided = DECIDERS[type(command)](draft, command)
+    if isinstance(decided, tuple):
+        return decided
+    return (accepted() if decided is None else refused(decided),)

@@ -1,0 +1,188 @@
+"""Trades and novation (rulebook §4).
+
+Checks in their public order; the first that fails is the reason. Each trade of a batch is decided
+on the state that the one before left.
+
+ 1. trade id not used (a retry returns its first result)
+ 2. instrument known · active
+ 3. accounts known · the caller's · not closed out
+ 4. buyer is not the seller
+ 5. lots positive and within the limit
+ 6. not reduce-only (member in default, set in liquidation, stale mark), unless the trade reduces
+ 7. price within the band around the mark
+ 8. margin of both netting sets after the trade: equity ≥ R and cash as §8 allows, or reducing
+"""
+
+from clearing import chart
+from clearing.decide.calls import cure
+from clearing.margin.assess import Assessment, array_of, assess, settlement_price
+from clearing.market.novation import fee, notional, novate, position_lots_max
+from clearing.model.commands import TRADES_MAX, NewTrade, SubmitTrades
+from clearing.model.draft import Draft
+from clearing.model.house import House, Put
+from clearing.model.ids import NAME_PATTERN, MemberId, SetId, TradeKey, member_of
+from clearing.model.kinds import Kind
+from clearing.model.outcomes import Reason, Rejected, Result, Status, accepted, refused
+from clearing.model.values import BP, AccountStatus, MemberStatus, Trade
+from ledger.entry import Leg, transfer
+
+
+def submit_trades(draft: Draft, command: SubmitTrades) -> tuple[Result, ...]:
+    """Novate each trade that passes; one result a trade, in the order given."""
+    if command.member not in draft.house.members:
+        return (refused(Rejected(Reason.MEMBER_UNKNOWN, command.member)),)
+    if not command.trades:
+        return (refused(Rejected(Reason.BATCH_EMPTY)),)
+    if len(command.trades) > TRADES_MAX:
+        return (refused(Rejected(Reason.BATCH_TOO_LARGE, f"at most {TRADES_MAX} trades")),)
+    return tuple(_submit(draft, command.member, trade) for trade in command.trades)
+
+
+def _submit(draft: Draft, member: MemberId, new: NewTrade) -> Result:
+    if not NAME_PATTERN.fullmatch(new.trade_id):
+        return refused(Rejected(Reason.NAME_MALFORMED, "trade id"), new.trade_id)
+    trade = Trade(
+        key=TradeKey(f"{member}/{new.trade_id}"),
+        instrument=new.instrument,
+        buyer=new.buyer,
+        seller=new.seller,
+        lots=new.lots,
+        price_ticks=new.price_ticks,
+        executed_ms=new.executed_ms,
+    )
+    first = draft.house.trades.get(trade.key)
+    if first is not None:
+        return _again(first, trade, new.trade_id)
+    rejected = _terms(draft.house, member, trade, draft.now_ms) or _novate(draft, trade)
+    return accepted(new.trade_id) if rejected is None else refused(rejected, new.trade_id)
+
+
+def _again(first: Trade, trade: Trade, trade_id: str) -> Result:
+    if first != trade:
+        return refused(Rejected(Reason.TRADE_ID_REUSED, first.key), trade_id)
+    return Result(key=trade_id, status=Status.ACCEPTED, reason=Reason.TRADE_DUPLICATE.name)
+
+
+def _terms(house: House, member: MemberId, trade: Trade, now_ms: int) -> Rejected | None:
+    """Checks 2 to 5: what can be said of the trade by itself."""
+    instrument = house.instruments.get(trade.instrument)
+    if instrument is None:
+        return Rejected(Reason.INSTRUMENT_UNKNOWN, trade.instrument)
+    if trade.instrument not in {row.instrument for row in array_of(house).instruments}:
+        return Rejected(Reason.INSTRUMENT_NOT_ACTIVE, "no mark yet")
+    if instrument.expires_ms is not None and now_ms >= instrument.expires_ms:
+        return Rejected(Reason.INSTRUMENT_NOT_ACTIVE, "expired")
+    keys = (trade.buyer, trade.seller)
+    for key in keys:
+        if key not in house.accounts:
+            return Rejected(Reason.ACCOUNT_UNKNOWN, key)
+    for key in keys:
+        if member_of(key) != member:
+            return Rejected(Reason.ACCOUNT_NOT_YOURS, key)
+    for key in keys:
+        if house.accounts[key].status is AccountStatus.CLOSED_OUT:
+            return Rejected(Reason.ACCOUNT_CLOSED_OUT, key)
+    if trade.buyer == trade.seller:
+        return Rejected(Reason.BUYER_IS_SELLER, trade.buyer)
+    return _size_refusal(house, trade)
+
+
+def _size_refusal(house: House, trade: Trade) -> Rejected | None:
+    """Check 5. A position may not grow beyond what the book can hold at any price; it may always shrink."""
+    if not 0 < trade.lots <= house.parameters.trade_lots_max:
+        return Rejected(
+            Reason.LOTS_OUT_OF_RANGE, f"{trade.lots} of at most {house.parameters.trade_lots_max}"
+        )
+    most = position_lots_max(house.instruments[trade.instrument])
+    for key, lots in ((trade.buyer, trade.lots), (trade.seller, -trade.lots)):
+        before = house.position(key, trade.instrument)
+        if abs(before + lots) > max(most, abs(before)):
+            return Rejected(Reason.LOTS_OUT_OF_RANGE, f"{key} may hold {most} lots at most")
+    return None
+
+
+def _novate(draft: Draft, trade: Trade) -> Rejected | None:
+    """Checks 6 to 8, the last on a fork that carries the trade; the fork is taken if they pass.
+
+    A trade outside the band reduces nothing (§4) and is not even tried: no book may hold its payment.
+    """
+    house = draft.house
+    sets = tuple(dict.fromkeys(house.accounts[key].netting_set for key in (trade.buyer, trade.seller)))
+    withheld = {set_id: _reduce_only(house, set_id, trade, draft.now_ms) for set_id in sets}
+    mark = settlement_price(house, trade.instrument)
+    if abs(trade.price_ticks - mark) * BP > house.parameters.price_band_bp * mark:
+        outside = Rejected(Reason.PRICE_OUTSIDE_BAND, f"{trade.price_ticks} against a mark of {mark}")
+        return next((reason for reason in withheld.values() if reason is not None), outside)
+    before = {set_id: assess(house, set_id) for set_id in sets}
+    attempt = draft.fork()
+    attempt.record(
+        Kind.TRADE_NOVATED, Put("trades", trade.key, trade), legs=_legs(house, trade), references=(trade.key,)
+    )
+    after = {set_id: assess(attempt.house, set_id) for set_id in sets}
+    bearing = [set_id for set_id in sets if not _reducing(house, trade, before[set_id], after[set_id])]
+    for rejected in (
+        *(withheld[set_id] for set_id in bearing),
+        *(_margin_refusal(before[set_id], after[set_id]) for set_id in bearing),
+    ):
+        if rejected is not None:
+            return rejected
+    draft.take(attempt)
+    for set_id in sets:
+        cure(draft, set_id)
+    return None
+
+
+def _legs(house: House, trade: Trade) -> tuple[Leg, ...]:
+    carried = settlement_price(house, trade.instrument)
+    charge = fee(
+        notional(house, trade.instrument, trade.lots, trade.price_ticks), house.parameters.trade_fee_bp
+    )
+    fees = chart.fees(house.settlement)
+    return (
+        *novate(
+            house,
+            trade.instrument,
+            seller=trade.seller,
+            buyer=trade.buyer,
+            lots=trade.lots,
+            price_ticks=trade.price_ticks,
+            carried_ticks=carried,
+        ),
+        *transfer(chart.cash(trade.buyer, house.settlement), fees, charge),
+        *transfer(chart.cash(trade.seller, house.settlement), fees, charge),
+    )
+
+
+def _reducing(house: House, trade: Trade, before: Assessment, after: Assessment) -> bool:
+    """R falls, equity − R does not fall, and the price is near the mark (rulebook §4)."""
+    mark = settlement_price(house, trade.instrument)
+    near = abs(trade.price_ticks - mark) * BP <= house.parameters.reducing_band_bp * mark
+    headroom_before = before.equity_minor - before.requirement_minor
+    headroom_after = after.equity_minor - after.requirement_minor
+    return near and after.requirement_minor < before.requirement_minor and headroom_after >= headroom_before
+
+
+def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Rejected | None:
+    """Why only reducing trades are taken of this set now, or None."""
+    members = {member_of(key) for key in (trade.buyer, trade.seller)}
+    if any(house.members[member].status is MemberStatus.DEFAULTED for member in members):
+        return Rejected(Reason.MEMBER_NOT_ACTIVE, " ".join(sorted(members)))
+    if set_id in house.liquidations:
+        return Rejected(Reason.REDUCE_ONLY, f"{set_id} is in liquidation")
+    if mark_is_stale(house, now_ms):
+        return Rejected(Reason.MARK_STALE, "no cycle since the marks' validity")
+    return None
+
+
+def mark_is_stale(house: House, now_ms: int) -> bool:
+    """Whether the newest cycle's marks are too old to trade, withdraw or liquidate on."""
+    return house.cycle is None or now_ms - house.cycle.accepted_ms > house.parameters.mark_validity_ms
+
+
+def _margin_refusal(before: Assessment, after: Assessment) -> Rejected | None:
+    if after.equity_minor < after.requirement_minor:
+        detail = f"{after.netting_set}: equity {after.equity_minor}, requirement {after.requirement_minor}"
+        return Rejected(Reason.MARGIN_INSUFFICIENT, detail)
+    if after.cash_minor < 0 and after.cash_minor < before.cash_minor:
+        return Rejected(Reason.CASH_INSUFFICIENT, f"{after.netting_set}: cash {after.cash_minor}")
+    return None

@@ -1,0 +1,169 @@
+"""Money that enters and leaves: funding, deposits, the pool, withdrawals (rulebook §3, §8, §12).
+
+An incoming amount is debited to custody. An outgoing one is held first and leaves when custody
+confirms; so nothing is paid twice and nothing is lost on the way.
+"""
+
+from dataclasses import replace
+
+from clearing import chart
+from clearing.decide.calls import cure
+from clearing.default.gate import gates
+from clearing.default.sizing import contributions
+from clearing.margin.assess import assess
+from clearing.model.commands import (
+    ContributeToPool,
+    Deposit,
+    FundHouse,
+    HouseMoney,
+    RequestWithdrawal,
+    SettleWithdrawal,
+    SizePool,
+)
+from clearing.model.draft import Draft
+from clearing.model.house import House, Put
+from clearing.model.ids import NAME_PATTERN, AccountKey, AssetId
+from clearing.model.kinds import Kind
+from clearing.model.outcomes import Reason, Rejected
+from clearing.model.values import (
+    AccountStatus,
+    Withdrawal,
+    WithdrawalState,
+)
+from ledger.account import Account
+from ledger.amount import AMOUNT_MAX
+from ledger.entry import transfer
+
+DEPOSIT_MAX = AMOUNT_MAX // 2**32
+"""One incoming amount; leaves room for sums of many."""
+
+
+def amount_refusal(amount_minor: int) -> Rejected | None:
+    """Why an incoming or outgoing amount is no amount, or None."""
+    if amount_minor <= 0:
+        return Rejected(Reason.AMOUNT_NOT_POSITIVE, str(amount_minor))
+    if amount_minor > DEPOSIT_MAX:
+        return Rejected(Reason.AMOUNT_TOO_LARGE, f"at most {DEPOSIT_MAX}")
+    return None
+
+
+def fund_house(draft: Draft, command: FundHouse) -> Rejected | None:
+    """Pay the house's own money in."""
+    if (rejected := amount_refusal(command.amount_minor)) is not None:
+        return rejected
+    asset = draft.house.settlement
+    target = {
+        HouseMoney.CAPITAL: chart.house_capital,
+        HouseMoney.SKIN_IN_THE_GAME: chart.skin_in_the_game,
+        HouseMoney.SECOND_TRANCHE: chart.second_tranche,
+        HouseMoney.INSURANCE_FUND: chart.insurance_fund,
+    }[command.into](asset)
+    draft.record(Kind.HOUSE_FUNDED, legs=transfer(chart.custody(asset), target, command.amount_minor))
+    return None
+
+
+def deposit(draft: Draft, command: Deposit) -> Rejected | None:
+    """Credit an account with what custody received; an open call that this meets is cured at once."""
+    account = draft.house.accounts.get(command.account)
+    if account is None:
+        return Rejected(Reason.ACCOUNT_UNKNOWN, command.account)
+    if command.asset not in draft.house.assets:
+        return Rejected(Reason.ASSET_UNKNOWN, command.asset)
+    if (rejected := amount_refusal(command.amount_minor)) is not None:
+        return rejected
+    target = account_for(draft.house, command.account, command.asset)
+    draft.record(Kind.DEPOSITED, legs=transfer(chart.custody(command.asset), target, command.amount_minor))
+    cure(draft, account.netting_set)
+    return None
+
+
+def account_for(house: House, key: AccountKey, asset: AssetId) -> Account:
+    """Where an account holds ``asset``: the settlement asset is cash, any other is collateral."""
+    return chart.cash(key, asset) if asset == house.settlement else chart.collateral(key, asset)
+
+
+def size_pool(draft: Draft, command: SizePool) -> Rejected | None:
+    """Set the required contributions by :func:`clearing.default.sizing.contributions`."""
+    required = contributions(draft.house)
+    members = [
+        Put("members", member.id, replace(member, required_contribution_minor=amount))
+        for member, amount in required
+    ]
+    draft.record(Kind.POOL_SIZED, *members)
+    for member, amount in required:
+        draft.tell(Kind.POOL_SIZED, member.id, amount)
+    return None
+
+
+def contribute_to_pool(draft: Draft, command: ContributeToPool) -> Rejected | None:
+    """Pay into the mutualised pool from outside."""
+    if command.member not in draft.house.members:
+        return Rejected(Reason.MEMBER_UNKNOWN, command.member)
+    if (rejected := amount_refusal(command.amount_minor)) is not None:
+        return rejected
+    asset = draft.house.settlement
+    legs = transfer(chart.custody(asset), chart.pool(command.member, asset), command.amount_minor)
+    draft.record(Kind.POOL_CONTRIBUTED, legs=legs)
+    return None
+
+
+def request_withdrawal(draft: Draft, command: RequestWithdrawal) -> Rejected | None:
+    """Hold an amount if the gate is open and what stays covers the requirement (rulebook §8)."""
+    house = draft.house
+    account = house.accounts.get(command.account)
+    if account is None:
+        return Rejected(Reason.ACCOUNT_UNKNOWN, command.account)
+    if command.asset not in house.assets:
+        return Rejected(Reason.ASSET_UNKNOWN, command.asset)
+    if not NAME_PATTERN.fullmatch(command.withdrawal):
+        return Rejected(Reason.NAME_MALFORMED, command.withdrawal)
+    if command.withdrawal in house.withdrawals:
+        return Rejected(Reason.ALREADY_EXISTS, command.withdrawal)
+    if (rejected := amount_refusal(command.amount_minor)) is not None:
+        return rejected
+    if account.status is AccountStatus.CLOSED_OUT and house.cash(command.account) < 0:
+        return Rejected(Reason.ACCOUNT_CLOSED_OUT, command.account)
+    shut = gates(house, draft.now_ms)
+    if shut:
+        return Rejected(Reason.GATE_SHUT, "; ".join(f"{gate.reason}, until {gate.release}" for gate in shut))
+    return _hold(draft, command)
+
+
+def _hold(draft: Draft, command: RequestWithdrawal) -> Rejected | None:
+    """Hold the amount on a fork, and keep it if the netting set still stands as §8 demands."""
+    house = draft.house
+    source = account_for(house, command.account, command.asset)
+    if house.balance(source) < command.amount_minor:
+        return Rejected(Reason.WITHDRAWAL_EXCEEDS, f"the account holds {house.balance(source)}")
+    held = Withdrawal(
+        id=command.withdrawal,
+        account=command.account,
+        asset=command.asset,
+        amount_minor=command.amount_minor,
+        state=WithdrawalState.HELD,
+    )
+    attempt = draft.fork()
+    legs = transfer(source, chart.withdrawal(held.id, held.asset), held.amount_minor)
+    attempt.record(Kind.WITHDRAWAL_HELD, Put("withdrawals", held.id, held), legs=legs)
+    after = assess(attempt.house, house.accounts[command.account].netting_set)
+    if after.cash_minor < 0 or after.equity_minor < after.requirement_minor:
+        left = f"cash {after.cash_minor} and equity {after.equity_minor} would be left"
+        return Rejected(Reason.WITHDRAWAL_EXCEEDS, f"{left}, the requirement is {after.requirement_minor}")
+    draft.take(attempt)
+    return None
+
+
+def settle_withdrawal(draft: Draft, command: SettleWithdrawal) -> Rejected | None:
+    """Custody confirms payment, or the hold goes back to the account."""
+    held = draft.house.withdrawals.get(command.withdrawal)
+    if held is None:
+        return Rejected(Reason.WITHDRAWAL_UNKNOWN, command.withdrawal)
+    if held.state is not WithdrawalState.HELD:
+        return Rejected(Reason.WITHDRAWAL_SETTLED, held.state.value)
+    state = WithdrawalState.PAID if command.paid else WithdrawalState.RELEASED
+    kind = Kind.WITHDRAWAL_PAID if command.paid else Kind.WITHDRAWAL_RELEASED
+    target = chart.custody(held.asset) if command.paid else account_for(draft.house, held.account, held.asset)
+    settled = replace(held, state=state)
+    legs = transfer(chart.withdrawal(held.id, held.asset), target, held.amount_minor)
+    draft.record(kind, Put("withdrawals", held.id, settled), legs=legs)
+    return None

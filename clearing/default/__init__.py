@@ -1,0 +1,1 @@
+"""Default management: who answers, who takes positions, and the waterfall. Pure calculations."""

@@ -1,0 +1,39 @@
+"""The capped period of assessments (rulebook §11.7).
+
+It starts at T0; each further default extends it to [20] business days after its own T0, [3 months]
+from the start at most. One cap holds throughout, whatever the number of events.
+"""
+
+from collections.abc import Sequence
+
+from clearing.model.house import House
+from clearing.model.ids import MemberId
+from clearing.model.values import DAY_MS, CappedPeriod, Draw, MemberPart
+
+_EPOCH_WEEKDAY = 3
+"""1 January 1970 was a Thursday; Monday is 0."""
+
+
+def extended(house: House, declared_ms: int, now_ms: int, called: Sequence[Draw]) -> CappedPeriod:
+    """The period after an event was declared at ``declared_ms`` and its assessments were called."""
+    parameters, period = house.parameters, house.capped_period
+    if period is None or now_ms > period.ends_ms:
+        period = CappedPeriod(begins_ms=declared_ms, ends_ms=declared_ms)
+    wished = add_business_days(declared_ms, parameters.capped_period_business_days)
+    ends = max(period.ends_ms, min(wished, period.begins_ms + parameters.capped_period_max_ms))
+    sums = {part.member: part.amount_minor for part in period.called}
+    for draw in called:
+        member = MemberId(draw.payer)
+        sums[member] = sums.get(member, 0) + draw.amount_minor
+    parts = tuple(MemberPart(member=m, amount_minor=a) for m, a in sorted(sums.items()))
+    return CappedPeriod(begins_ms=period.begins_ms, ends_ms=ends, called=parts)
+
+
+def add_business_days(start_ms: int, days: int) -> int:
+    """``days`` business days (Monday to Friday, UTC) after ``start_ms``."""
+    at = start_ms
+    while days:
+        at += DAY_MS
+        if (at // DAY_MS + _EPOCH_WEEKDAY) % 7 < 5:
+            days -= 1
+    return at

@@ -1,0 +1,75 @@
+"""The one gate for all outflows (rulebook §8): what shuts it, since when, and what opens it again.
+
+The gate is a function of the state, so it cannot be left open or shut by mistake.
+"""
+
+from dataclasses import dataclass
+
+from clearing import chart
+from clearing.model.house import House, ordered
+from clearing.model.values import Stage
+
+OPEN_STAGES = (Stage.DECLARED, Stage.CLOSED_OUT, Stage.ANSWERING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One reason why outflows are refused. ``release`` says what opens the gate."""
+
+    scope: str
+    reason: str
+    since_ms: int
+    release: str
+
+
+def gates(house: House, now_ms: int) -> tuple[Gate, ...]:
+    """Every reason that holds now; the gate is open when there is none."""
+    return (*_cycle_gates(house, now_ms), *_default_gates(house), *_cash_gate(house, now_ms))
+
+
+def _cycle_gates(house: House, now_ms: int) -> tuple[Gate, ...]:
+    cycle = house.cycle
+    if cycle is None:
+        return (_gate("NO_MARKS", 0, "the first price snapshot"),)
+    if not cycle.closed:
+        return (_gate("CYCLE_OPEN", cycle.accepted_ms, "the end of the clearing cycle"),)
+    stale_since = cycle.accepted_ms + house.parameters.mark_validity_ms
+    if now_ms > stale_since:
+        return (_gate("MARKS_STALE", stale_since, "a new price snapshot"),)
+    return ()
+
+
+def _default_gates(house: House) -> tuple[Gate, ...]:
+    shut: list[Gate] = []
+    for default in ordered(house.defaults):
+        if default.stage in OPEN_STAGES:
+            shut.append(_gate(f"DEFAULT_OPEN {default.id}", default.declared_ms, "the loss is allocated"))
+        if default.uncovered_minor:
+            shut.append(_gate(f"LOSS_UNCOVERED {default.id}", default.declared_ms, "the wind-down"))
+    unpaid = ordered(house.assessments)
+    if unpaid:
+        members = " ".join(sorted({assessment.member for assessment in unpaid}))
+        since = min(house.defaults[assessment.default].declared_ms for assessment in unpaid)
+        shut.append(_gate(f"ASSESSMENT_UNPAID {members}", since, "payment, or the default of the member"))
+    return tuple(shut)
+
+
+def _cash_gate(house: House, now_ms: int) -> tuple[Gate, ...]:
+    """A winner's gain is not paid out of other clients' money (rulebook §3)."""
+    lent = owed_cash(house)
+    bearable = house.balance(chart.house_capital(house.settlement)) + house.parameters.liquidity_line_minor
+    if lent <= bearable:
+        return ()
+    return (_gate(f"NEGATIVE_CASH {lent}", now_ms, f"negative cash of at most {bearable}"),)
+
+
+def owed_cash(house: House) -> int:
+    """The sum of negative cash over all netting sets, as a positive amount."""
+    sums = (
+        sum(house.cash(key) for key in house.netting_sets[s].accounts) for s in sorted(house.netting_sets)
+    )
+    return sum(-cash for cash in sums if cash < 0)
+
+
+def _gate(reason: str, since_ms: int, release: str) -> Gate:
+    return Gate(scope="outflows", reason=reason, since_ms=since_ms, release=release)

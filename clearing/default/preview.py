@@ -1,0 +1,117 @@
+"""Who pays if a member fails now? (rulebook §11) Answered by the waterfall's own code, posting nothing.
+
+The price of every underlying moves; each netting set with accounts at the member is left as the move
+leaves it; what its cash and collateral do not cover is the loss of the member, by the same weights
+by which members answer. Without a given move the worse of the model's two extreme moves is taken:
+twice the scan range, up and down.
+"""
+
+from dataclasses import dataclass, replace
+
+from clearing.default.resources import Resources, Winner, active_members, resources_of
+from clearing.default.waterfall import absorb
+from clearing.margin.assess import array_of, living_sets, portfolio_of
+from clearing.model.apportion import apportion
+from clearing.model.house import House
+from clearing.model.ids import (
+    AccountKey,
+    DefaultId,
+    FeedId,
+    MemberId,
+    SetId,
+    house_account,
+    member_of,
+    single_set,
+)
+from clearing.model.values import BP, Default, Draw, Stage, TierResult
+from ledger.amount import divide_down
+
+EXTREME_RANGES = 2
+"""The model's extreme move in scan ranges."""
+
+Move = dict[FeedId, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What would happen. ``move_bp`` is the move of each underlying that was assumed."""
+
+    member: MemberId
+    move_bp: tuple[tuple[FeedId, int], ...]
+    loss_minor: int
+    draws: tuple[Draw, ...]
+    tiers: tuple[TierResult, ...]
+    uncovered_minor: int
+
+
+def preview(house: House, member: MemberId, move_bp: int | None) -> Preview:
+    """The waterfall of ``member`` after every underlying moved by ``move_bp`` (None: the worse extreme)."""
+    ranges = {r.underlying: r.move_bp for r in house.parameters.scan_ranges}
+    if move_bp is not None:
+        return _after(house, member, dict.fromkeys(ranges, move_bp))
+    extremes = [
+        _after(house, member, {u: sign * EXTREME_RANGES * r for u, r in ranges.items()}) for sign in (-1, 1)
+    ]
+    return max(extremes, key=lambda p: p.loss_minor)
+
+
+def _after(house: House, member: MemberId, move: Move) -> Preview:
+    gains = {
+        set_id: {key: _gain(house, key, move) for key in house.netting_sets[set_id].accounts}
+        for set_id in living_sets(house)
+    }
+    loss = sum(_loss(house, member, set_id, by_account) for set_id, by_account in gains.items())
+    absorbed = absorb(_resources(house, member, gains), {member: loss})
+    return Preview(
+        member=member,
+        move_bp=tuple(sorted(move.items())),
+        loss_minor=loss,
+        draws=absorbed.draws,
+        tiers=absorbed.tiers,
+        uncovered_minor=absorbed.uncovered_minor,
+    )
+
+
+def _gain(house: House, key: AccountKey, move: Move) -> int:
+    """Variation margin of an account under the move, rounded down instrument by instrument."""
+    lots = house.positions(key)
+    return sum(
+        divide_down(lots[row.instrument] * row.notional_minor * move[row.underlying], BP)
+        for row in array_of(house).instruments
+        if row.instrument in lots
+    )
+
+
+def _loss(house: House, member: MemberId, set_id: SetId, gains: dict[AccountKey, int]) -> int:
+    """The member's part of what the set would owe: by what its own legs lost (rulebook §10.5)."""
+    deficit = max(0, -(portfolio_of(house, set_id).equity_minor + sum(gains.values())))
+    lost = {str(member_of(key)): 0 for key in gains}
+    for key, gain in gains.items():
+        lost[member_of(key)] += max(0, -gain)
+    return apportion(deficit, lost, f"preview/{set_id}").get(member, 0)
+
+
+def _resources(house: House, member: MemberId, gains: dict[SetId, dict[AccountKey, int]]) -> Resources:
+    """What stands behind the member: as in a real event, with the gains and the cash of the assumed move."""
+    event = Default(
+        id=DefaultId("preview"),
+        stage=Stage.ANSWERING,
+        declared_ms=0,
+        cycle=0,
+        journal_size=house.size,
+        survivors=active_members(house),
+        sets=(),
+    )
+    own = house_account(member)
+    own_gain = gains.get(single_set(own), {}).get(own, 0)
+    winners = tuple(
+        Winner(
+            netting_set=set_id,
+            gain_minor=sum(by_account.values()),
+            cash_minor={key: max(0, house.cash(key) + gain) for key, gain in by_account.items()},
+        )
+        for set_id, by_account in gains.items()
+        if sum(by_account.values()) > 0
+    )
+    resources = resources_of(house, event, (member,))
+    return replace(resources, house_cash={member: max(0, house.cash(own) + own_gain)}, winners=winners)

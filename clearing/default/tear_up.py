@@ -1,0 +1,33 @@
+"""Tear-up in its simple form (rulebook §11.9): pro rata over the opposite positions, at S.
+
+Minimal: just the lots that nobody took. No money moves, because every position is carried at S.
+"""
+
+from clearing import chart
+from clearing.model.apportion import apportion
+from clearing.model.house import House
+from clearing.model.ids import AccountKey, InstrumentId
+from ledger.entry import Leg, credit, debit
+from ledger.require import require
+
+
+def tear_up(
+    house: House, instrument: InstrumentId, lots_by_account: dict[AccountKey, int], event_id: str
+) -> tuple[Leg, ...]:
+    """Legs that end ``lots_by_account`` (all of one sign) against the opposite holders, pro rata."""
+    torn = sum(lots_by_account.values())
+    sign = 1 if torn > 0 else -1
+    opposite = {
+        str(key): -sign * house.position(key, instrument)
+        for key in sorted(house.held)
+        if -sign * house.position(key, instrument) > 0
+    }
+    require(sum(opposite.values()) >= abs(torn), "positions sum to zero, so there are opposite ones")
+    parts = apportion(abs(torn), opposite, event_id, opposite)
+    ended = [debit(chart.position(key, instrument), lots) for key, lots in sorted(lots_by_account.items())]
+    met = [
+        credit(chart.position(AccountKey(key), instrument), sign * part)
+        for key, part in parts.items()
+        if part
+    ]
+    return (*ended, *met)

@@ -1,0 +1,84 @@
+"""The one door. Every write is a command that goes through :meth:`Engine.execute`.
+
+The engine adds nothing to what the deciders decide: it hands them to the ledger's writer, waits for
+the commit, and reads the answer that was recorded.
+"""
+
+import hashlib
+from collections.abc import Callable
+
+from clearing.decide.table import Request, decide
+from clearing.model.codec import from_text, to_text
+from clearing.model.commands import Command
+from clearing.model.house import House, fold
+from clearing.model.ids import REQUEST_PATTERN
+from clearing.model.outcomes import Outcome
+from ledger.leaf import ByteSource
+from ledger.store.connect import Database, Lease
+from ledger.store.writer import Published, StoreUnavailable, Writer
+
+
+class HouseStopped(Exception):
+    """The house takes no more commands: its writer met a bug or lost its lease. Restart it."""
+
+
+class RequestIdMalformed(ValueError):
+    """A request id has 1 to 128 characters of A–Z a–z 0–9 . _ : / - and begins with a letter or digit."""
+
+
+class Engine:
+    """The clearing house on one database, as long as it holds the lease.
+
+    ``clock`` gives UTC milliseconds, ``salts`` is the byte source of the journal's salts. Raises
+    ``LeaseHeld`` if another process is the writer. The journal is replayed before it returns.
+    """
+
+    def __init__(self, database: Database, *, clock: Callable[[], int], salts: ByteSource) -> None:
+        self._lease = Lease.acquire(database)
+        try:
+            self._writer: Writer[House, Request] = Writer(
+                database, self._lease, apply=decide, fold=fold, empty=House(), clock=clock, salts=salts
+            )
+        except BaseException:
+            self._lease.release()
+            raise
+
+    @property
+    def view(self) -> Published[House]:
+        """The newest committed state, and the size of the journal that led to it."""
+        return self._writer.view
+
+    @property
+    def stopped(self) -> Exception | None:
+        """Why the house stopped, or None while it works."""
+        return self._writer.stopped
+
+    def execute(self, command: Command, *, request_id: str, actor: str) -> Outcome:
+        """Decide ``command``, make it durable, and answer. The same id and command get the same answer.
+
+        Raises ``RequestReused`` (same id, other command or actor), ``ClockWentBack``,
+        ``StoreUnavailable`` (not recorded: may be sent again) and :class:`HouseStopped`.
+        """
+        if not REQUEST_PATTERN.fullmatch(request_id):
+            raise RequestIdMalformed(request_id)
+        request = Request(request_id=request_id, actor=actor, command=command)
+        future = self._writer.submit(request_id, body_hash(request), request)
+        try:
+            return from_text(Outcome, future.result().answer)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if self._writer.stopped is not None:
+                raise HouseStopped(str(error)) from error
+            raise
+
+    def close(self) -> None:
+        """Finish what waits, then give the lease back."""
+        self._writer.close()
+        self._lease.release()
+
+
+def body_hash(request: Request) -> bytes:
+    """SHA-256 over who asks and the whole command: what "the same request" means."""
+    text = f"{request.actor}\n{type(request.command).__name__}\n{to_text(request.command)}"
+    return hashlib.sha256(text.encode("ascii")).digest()

@@ -1,0 +1,173 @@
+"""Equity, requirement and health of a netting set (rulebook §8).
+
+    equity       = cash + Σ collateral × price × (1 − haircut)
+    maintenance  = the margin model's amount (M)
+    requirement  = M × the requirement factor (R), rounded up
+
+Collateral value is rounded down, asset by asset. Cash held for a withdrawal has left the account.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from clearing import chart
+from clearing.margin.model import Margin
+from clearing.margin.table import MODELS
+from clearing.model.house import House, ordered
+from clearing.model.ids import AccountKey, AssetId, InstrumentId, SetId, member_of
+from clearing.model.values import BP, AccountStatus, Asset, RiskArray
+from ledger.amount import divide_down, divide_up
+from ledger.require import require
+
+
+class Health(Enum):
+    """healthy: equity ≥ R · call: M ≤ equity < R · liquidation: 0 ≤ equity < M · bankrupt: equity < 0."""
+
+    HEALTHY = "healthy"
+    CALL = "call"
+    LIQUIDATION = "liquidation"
+    BANKRUPT = "bankrupt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portfolio:
+    """What a requirement is computed from: positions in lots, cash, and collateral after haircut."""
+
+    lots: Mapping[InstrumentId, int]
+    cash_minor: int
+    collateral_minor: int
+
+    @property
+    def equity_minor(self) -> int:
+        """Cash and collateral after haircut."""
+        return self.cash_minor + self.collateral_minor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """A netting set measured. ``standalone_minor`` is the sum of what its accounts would need alone."""
+
+    netting_set: SetId
+    equity_minor: int
+    cash_minor: int
+    collateral_minor: int
+    maintenance_minor: int
+    requirement_minor: int
+    standalone_minor: int
+    health: Health
+    margin: Margin
+
+
+def assess(house: House, set_id: SetId) -> Assessment:
+    """Measure one netting set at the newest cycle's marks and risk array."""
+    return measure(house, set_id, portfolio_of(house, set_id))
+
+
+def living_sets(house: House) -> list[SetId]:
+    """Netting sets that were not closed out, in order."""
+    return [
+        set_id
+        for set_id in sorted(house.netting_sets)
+        if all(
+            house.accounts[key].status is AccountStatus.ACTIVE for key in house.netting_sets[set_id].accounts
+        )
+    ]
+
+
+def measure(house: House, set_id: SetId, portfolio: Portfolio) -> Assessment:
+    """Measure a portfolio that the netting set has or might have."""
+    margin = maintenance(house, portfolio.lots)
+    requirement = required(house, margin.amount_minor)
+    accounts = house.netting_sets[set_id].accounts
+    alone = (
+        sum(required(house, maintenance(house, house.positions(key)).amount_minor) for key in accounts)
+        if len(accounts) > 1
+        else requirement
+    )
+    return Assessment(
+        netting_set=set_id,
+        equity_minor=portfolio.equity_minor,
+        cash_minor=portfolio.cash_minor,
+        collateral_minor=portfolio.collateral_minor,
+        maintenance_minor=margin.amount_minor,
+        requirement_minor=requirement,
+        standalone_minor=alone,
+        health=health_of(portfolio.equity_minor, margin.amount_minor, requirement),
+        margin=margin,
+    )
+
+
+def maintenance(house: House, lots: Mapping[InstrumentId, int]) -> Margin:
+    """Maintenance margin of positions under the model in force."""
+    return MODELS[house.parameters.margin_model].margin(lots, array_of(house), house.parameters)
+
+
+def required(house: House, maintenance_minor: int) -> int:
+    """The requirement (initial margin), rounded up."""
+    return divide_up(maintenance_minor * house.parameters.requirement_bp, BP)
+
+
+def health_of(equity_minor: int, maintenance_minor: int, requirement_minor: int) -> Health:
+    """Which of the four states of rulebook §8."""
+    if equity_minor >= requirement_minor:
+        return Health.HEALTHY
+    if equity_minor < 0:
+        return Health.BANKRUPT
+    return Health.CALL if equity_minor >= maintenance_minor else Health.LIQUIDATION
+
+
+def array_of(house: House) -> RiskArray:
+    """The risk array of the newest cycle; empty before the first."""
+    return RiskArray(model="", instruments=()) if house.cycle is None else house.cycle.array
+
+
+def portfolio_of(house: House, set_id: SetId) -> Portfolio:
+    """Positions, cash and collateral of a netting set as they are booked."""
+    lots: dict[InstrumentId, int] = {}
+    accounts = house.netting_sets[set_id].accounts
+    for key in accounts:
+        for instrument, quantity in sorted(house.positions(key).items()):
+            lots[instrument] = lots.get(instrument, 0) + quantity
+    return Portfolio(
+        lots={instrument: quantity for instrument, quantity in lots.items() if quantity},
+        cash_minor=sum(house.cash(key) for key in accounts),
+        collateral_minor=sum(collateral_value(house, key) for key in accounts),
+    )
+
+
+def collateral_value(house: House, key: AccountKey) -> int:
+    """Value of an account's posted assets after haircut, rounded down asset by asset.
+
+    A token that the member itself issued counts zero: it falls when the member does.
+    """
+    total = 0
+    for asset in ordered(house.assets):
+        amount = posted(house, key, asset.id)
+        if amount and asset.issuer != member_of(key):
+            total += divide_down(market_value(house, asset, amount) * (BP - asset.haircut_bp), BP)
+    return total
+
+
+def posted(house: House, key: AccountKey, asset: AssetId) -> int:
+    """Posted amount of a collateral asset; zero for the settlement asset, which is cash."""
+    return 0 if asset == house.settlement else house.balance(chart.collateral(key, asset))
+
+
+def market_value(house: House, asset: Asset, amount_minor: int) -> int:
+    """Value at the mark in the settlement asset, before haircut, rounded down; zero without a mark."""
+    ticks = 0 if asset.feed is None else price_of_feed(house, asset.feed)
+    return divide_down(amount_minor * ticks * asset.tick_value_minor, 10**asset.decimals)
+
+
+def price_of_feed(house: House, feed: str) -> int:
+    """The newest mark of a feed in ticks, or zero when it has none yet."""
+    marks = () if house.cycle is None else house.cycle.marks
+    return next((mark.price_ticks for mark in marks if mark.feed == feed), 0)
+
+
+def settlement_price(house: House, instrument: InstrumentId) -> int:
+    """The price at which positions are carried (S): the newest mark, at which the newest cycle settled."""
+    ticks = price_of_feed(house, house.instruments[instrument].feed)
+    require(ticks > 0, f"{instrument} has a settlement price")
+    return ticks

@@ -1,0 +1,28 @@
+"""What every margin model gives: an amount and the reasons for it."""
+
+from dataclasses import dataclass
+
+from clearing.model.ids import FeedId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnderlyingRisk:
+    """The worst scenario of the position in one underlying. ``exposure_minor``: its P&L if the price rises
+    by the whole scan range.
+    """
+
+    underlying: FeedId
+    risk_minor: int
+    scenario: int
+    exposure_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """Maintenance margin in smallest units of the settlement asset, rounded against the account."""
+
+    amount_minor: int
+    underlyings: tuple[UnderlyingRisk, ...] = ()
+    credit_minor: int = 0
+    basis_minor: int = 0
+    floor_minor: int = 0

@@ -1,0 +1,22 @@
+"""The margin models that an administrator can choose from."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from clearing.margin.model import Margin
+from clearing.margin.models import scan
+from clearing.model.ids import FeedId, InstrumentId
+from clearing.model.values import Instrument, Parameters, RiskArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A margin model: how it makes a risk array, and how it margins a portfolio with one."""
+
+    name: str
+    version: str
+    risk_array: Callable[[Iterable[Instrument], Mapping[FeedId, int], Parameters], RiskArray]
+    margin: Callable[[Mapping[InstrumentId, int], RiskArray, Parameters], Margin]
+
+
+MODELS = {"scan": Model(name="scan", version="1", risk_array=scan.risk_array, margin=scan.margin)}

@@ -1,0 +1,57 @@
+"""Novation: the house steps between buyer and seller (rulebook §4).
+
+One balanced entry: four position legs, after which the house is flat, and the cash that brings the
+position from the trade price to the last settlement price S, at which every position is carried.
+"""
+
+from clearing import chart
+from clearing.model.commands import PRICE_TICKS_MAX
+from clearing.model.house import House
+from clearing.model.ids import AccountKey, InstrumentId
+from clearing.model.values import Instrument
+from ledger.amount import AMOUNT_MAX, divide_down, divide_up
+from ledger.entry import Leg, credit, debit, transfer
+
+EXPOSURE_MAX = AMOUNT_MAX // 2**20
+"""What a position may be worth at the highest price; leaves room for sums of a million of them."""
+
+
+def novate(
+    house: House,
+    instrument: InstrumentId,
+    *,
+    seller: AccountKey,
+    buyer: AccountKey,
+    lots: int,
+    price_ticks: int,
+    carried_ticks: int,
+) -> tuple[Leg, ...]:
+    """Legs that move ``lots`` from seller to buyer at ``price_ticks``, carried at S = ``carried_ticks``.
+
+    The buyer pays the seller lots × (P − S) × tick value; negative, the seller pays.
+    """
+    middle = chart.novation(instrument)
+    payment = lots * (price_ticks - carried_ticks) * house.instruments[instrument].tick_value_minor
+    asset = house.settlement
+    return (
+        debit(chart.position(seller, instrument), lots),
+        credit(middle, lots),
+        debit(middle, lots),
+        credit(chart.position(buyer, instrument), lots),
+        *transfer(chart.cash(buyer, asset), chart.cash(seller, asset), payment),
+    )
+
+
+def notional(house: House, instrument: InstrumentId, lots: int, price_ticks: int) -> int:
+    """Size × price in the settlement asset, always positive."""
+    return abs(lots) * price_ticks * house.instruments[instrument].tick_value_minor
+
+
+def position_lots_max(instrument: Instrument) -> int:
+    """The largest position of one account: no price that a source may publish overflows the book with it."""
+    return divide_down(EXPOSURE_MAX, PRICE_TICKS_MAX * instrument.tick_value_minor)
+
+
+def fee(notional_minor: int, fee_bp: int) -> int:
+    """A fee on a notional, rounded up."""
+    return divide_up(notional_minor * fee_bp, 10_000)

@@ -1,0 +1,1 @@
+"""Values of the clearing house: ids, rows, commands, outcomes, and the state they make."""

@@ -1,0 +1,100 @@
+"""Values to JSON and back, by their type hints.
+
+The one encoding of facts, commands and answers. Integers are decimal strings, so no reader can
+lose a digit; enums are their values; a field that equals its default is still written, so old
+records stay readable when a default changes.
+"""
+
+import json
+import types
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from ledger.entry import Json
+
+T = TypeVar("T")
+
+
+class CodecError(ValueError):
+    """JSON that is no value of the wanted type. The message names the place."""
+
+
+def encode(value: object) -> Json:
+    """``value`` as JSON without numbers."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, tuple):
+        return [encode(item) for item in value]
+    if is_dataclass(value):
+        kind: Any = type(value)
+        return {name: encode(getattr(value, name)) for name in _field_names(kind)}
+    raise CodecError(f"{type(value).__name__} has no encoding")
+
+
+def decode(kind: type[T], data: Json) -> T:
+    """The value of type ``kind`` that ``data`` encodes. Raises :class:`CodecError`."""
+    target: Any = kind
+    try:
+        result: T = _decoder(target)(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CodecError(f"not a {kind.__name__}: {error}") from error
+    return result
+
+
+def to_text(value: object) -> str:
+    """Canonical text: sorted keys, no spaces, ASCII."""
+    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"))
+
+
+def from_text(kind: type[T], text: str) -> T:
+    """Inverse of :func:`to_text`. Raises :class:`CodecError`."""
+    return decode(kind, json.loads(text))
+
+
+@cache
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+@cache
+def _decoder(kind: Any) -> Callable[[Any], Any]:
+    kind = getattr(kind, "__supertype__", kind)
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _optional(kind)
+    if origin is tuple:
+        item = _decoder(get_args(kind)[0])
+        return lambda data: tuple(item(part) for part in _of(list, data))
+    if kind is bool:
+        return lambda data: _of(bool, data)
+    if kind is str:
+        return lambda data: _of(str, data)
+    if kind is int:
+        return lambda data: int(_of(str, data))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind
+    return _record(kind)
+
+
+def _optional(kind: Any) -> Callable[[Any], Any]:
+    (inner,) = [_decoder(part) for part in get_args(kind) if part is not type(None)]
+    return lambda data: None if data is None else inner(data)
+
+
+def _record(kind: Any) -> Callable[[Any], Any]:
+    hints = get_type_hints(kind)
+    decoders = [(name, _decoder(hints[name])) for name in _field_names(kind)]
+    return lambda data: kind(**{name: read(data[name]) for name, read in decoders})
+
+
+def _of(kind: type[T], data: Any) -> T:
+    if not isinstance(data, kind):
+        raise CodecError(f"{type(data).__name__} where {kind.__name__} belongs")
+    return data

@@ -1,0 +1,250 @@
+"""All that the house can be asked to do. Every write is one of these and goes through ``Engine.execute``.
+
+A command is a frozen value; it carries no clock, no key and no database. Who asks (``actor``) and
+the request id travel beside it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from clearing.model.ids import (
+    AccountKey,
+    AssetId,
+    DefaultId,
+    FeedId,
+    InstrumentId,
+    MemberId,
+    ParticipantId,
+    SourceId,
+)
+from clearing.model.values import Asset, Instrument, Parameters
+
+TRADES_MAX = 1_000
+"""Trades in one batch."""
+OBSERVATIONS_MAX = 1_000
+"""Prices in one publication."""
+PRICE_TICKS_MAX = 10**15
+"""The highest price that is taken from a source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundHouse:
+    """The first command: names the house, its settlement asset and its parameters."""
+
+    house: str
+    settlement: Asset
+    parameters: Parameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListAsset:
+    """Accept an asset as collateral."""
+
+    asset: Asset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListInstrument:
+    """Clear an instrument from its first mark on."""
+
+    instrument: Instrument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmitMember:
+    """Admit a member protocol; its house account is opened with it."""
+
+    member: MemberId
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAccount:
+    """Open a client account of ``participant`` at ``member``."""
+
+    member: MemberId
+    account: str
+    participant: ParticipantId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkAccounts:
+    """One member proposes to margin ``accounts`` of one participant as one portfolio, or accepts the same
+    proposal. The link holds when every member concerned has sent it (rulebook §2).
+    """
+
+    member: MemberId
+    participant: ParticipantId
+    accounts: tuple[AccountKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterSource:
+    """Register a price source by its Ed25519 public key (64 hex digits)."""
+
+    source: SourceId
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterProvider:
+    """Register a member account as backstop liquidity provider, up to a notional."""
+
+    account: AccountKey
+    capacity_minor: int
+
+
+class HouseMoney(Enum):
+    """The house's own accounts that can be funded."""
+
+    CAPITAL = "capital"
+    SKIN_IN_THE_GAME = "skin_in_the_game"
+    SECOND_TRANCHE = "second_tranche"
+    INSURANCE_FUND = "insurance_fund"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FundHouse:
+    """Pay the house's own money in."""
+
+    into: HouseMoney
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deposit:
+    """Custody reports that ``amount_minor`` of ``asset`` arrived for ``account``."""
+
+    account: AccountKey
+    asset: AssetId
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestWithdrawal:
+    """Hold an amount for withdrawal, if the gate is open and the margin allows (rulebook §8)."""
+
+    withdrawal: str
+    account: AccountKey
+    asset: AssetId
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleWithdrawal:
+    """Custody confirms that a held withdrawal was paid, or proves that it was not."""
+
+    withdrawal: str
+    paid: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizePool:
+    """Set every member's required pool contribution from the requirements of now (rulebook §12)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContributeToPool:
+    """A member pays into the mutualised insurance pool."""
+
+    member: MemberId
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceObservation:
+    """One price of one feed."""
+
+    feed: FeedId
+    price_ticks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyPrices:
+    """A source publishes prices, signed over :func:`clearing.market.prices.signed_bytes`.
+
+    ``signature`` is hex. ``sequence`` rises with every publication of the source.
+    """
+
+    source: SourceId
+    observed_ms: int
+    sequence: int
+    prices: tuple[PriceObservation, ...]
+    signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTrade:
+    """A trade between two accounts of the submitting member."""
+
+    trade_id: str
+    instrument: InstrumentId
+    buyer: AccountKey
+    seller: AccountKey
+    lots: int
+    price_ticks: int
+    executed_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitTrades:
+    """A batch of trades; each gets its own result."""
+
+    member: MemberId
+    trades: tuple[NewTrade, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayDue:
+    """A member pays what it owes (answers and assessments) from the cash of its house account, now."""
+
+    member: MemberId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordRecovery:
+    """Money recovered from a defaulter's estate arrived in custody; it is distributed at once (rulebook §11)."""
+
+    default: DefaultId
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAttestation:
+    """Journal a signed attestation, so that no second one can be shown for the same sequence."""
+
+    sequence: int
+    cycle: int
+    tree_size: int
+    payload_sha256: str
+    envelope: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """Nothing but the passing of time: runs what has become due."""
+
+
+Command: TypeAlias = (
+    FoundHouse
+    | ListAsset
+    | ListInstrument
+    | AdmitMember
+    | OpenAccount
+    | LinkAccounts
+    | RegisterSource
+    | RegisterProvider
+    | FundHouse
+    | Deposit
+    | RequestWithdrawal
+    | SettleWithdrawal
+    | SizePool
+    | ContributeToPool
+    | ApplyPrices
+    | SubmitTrades
+    | PayDue
+    | RecordRecovery
+    | RecordAttestation
+    | Tick
+)

@@ -1,0 +1,314 @@
+"""The state of the house: one immutable value that the journal alone determines.
+
+Rules kept here:
+
+1. State changes only by :func:`fold`, which takes one entry: its legs move the book, its fact puts
+   or drops rows. What a decider did and what a replay does is the same call.
+2. A fact says what changed (whole rows), never why or how: replay runs no decider, model or clock.
+3. What follows from legs alone is not repeated in facts: positions and profit and loss are folded
+   from the legs.
+4. Maps have no order. Whoever goes through one sorts it (``ordered``).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from immutables import Map
+
+from clearing import chart
+from clearing.model.codec import decode, encode
+from clearing.model.ids import (
+    AccountKey,
+    AssetId,
+    DefaultId,
+    InstrumentId,
+    MemberId,
+    SetId,
+    SourceId,
+    TradeKey,
+)
+from clearing.model.kinds import Kind
+from clearing.model.values import (
+    Assessment,
+    Asset,
+    AttestationRecord,
+    Call,
+    CappedPeriod,
+    Charter,
+    ClearingAccount,
+    Cycle,
+    Default,
+    Instrument,
+    LinkProposal,
+    Liquidation,
+    Member,
+    NettingSet,
+    Observation,
+    Parameters,
+    Provider,
+    Source,
+    Stage,
+    Trade,
+    Withdrawal,
+)
+from ledger.account import Account
+from ledger.book import Book
+from ledger.book import fold as fold_book
+from ledger.entry import Entry, Json
+from ledger.require import InvariantViolated
+
+V = TypeVar("V")
+
+SETTLEMENT_KINDS = (Kind.VARIATION_MARGIN,)
+"""Entries whose cash legs are profit and loss of the position's holder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pnl:
+    """Profit and loss of an account, in the settlement asset.
+
+    ``since_met_minor`` since the last cycle at which its netting set met R (rulebook §10.5);
+    ``window_minor`` since this cycle began, or since T0's cycle while a default is being closed out
+    (rulebook §11.8).
+    """
+
+    since_met_minor: int = 0
+    window_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """Everything the house knows. Rows are documented in ``values``."""
+
+    book: Book = Book()
+    size: int = 0
+    charter: Charter | None = None
+    cycle: Cycle | None = None
+    capped_period: CappedPeriod | None = None
+    attestation: AttestationRecord | None = None
+    assets: Map[AssetId, Asset] = Map()
+    instruments: Map[InstrumentId, Instrument] = Map()
+    members: Map[MemberId, Member] = Map()
+    accounts: Map[AccountKey, ClearingAccount] = Map()
+    netting_sets: Map[SetId, NettingSet] = Map()
+    proposals: Map[SetId, LinkProposal] = Map()
+    sources: Map[SourceId, Source] = Map()
+    observations: Map[str, Observation] = Map()
+    providers: Map[AccountKey, Provider] = Map()
+    trades: Map[TradeKey, Trade] = Map()
+    withdrawals: Map[str, Withdrawal] = Map()
+    calls: Map[str, Call] = Map()
+    liquidations: Map[SetId, Liquidation] = Map()
+    defaults: Map[DefaultId, Default] = Map()
+    assessments: Map[str, Assessment] = Map()
+    held: Map[AccountKey, Map[InstrumentId, int]] = Map()
+    pnl: Map[AccountKey, Pnl] = Map()
+
+    @property
+    def founded(self) -> Charter:
+        """The charter; a house without one has decided nothing yet."""
+        if self.charter is None:
+            raise InvariantViolated("only FoundHouse is decided before the house is founded")
+        return self.charter
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters in force."""
+        return self.founded.parameters
+
+    @property
+    def settlement(self) -> AssetId:
+        """The one asset in which the house settles."""
+        return self.founded.settlement_asset
+
+    @property
+    def newest_cycle(self) -> Cycle:
+        """The newest clearing cycle; deciders that need one run only after a snapshot was accepted."""
+        if self.cycle is None:
+            raise InvariantViolated("a snapshot was accepted before anything is measured by it")
+        return self.cycle
+
+    def balance(self, account: Account) -> int:
+        """Balance on the account's normal side, smallest units."""
+        return self.book.balance(account)
+
+    def cash(self, key: AccountKey) -> int:
+        """Cash of an account; negative when it owes."""
+        return self.balance(chart.cash(key, self.settlement))
+
+    def positions(self, key: AccountKey) -> "Map[InstrumentId, int]":
+        """Non-zero positions of an account in lots; long is positive."""
+        return self.held.get(key, Map())
+
+    def position(self, key: AccountKey, instrument: InstrumentId) -> int:
+        """Position of an account in lots; long is positive."""
+        return self.positions(key).get(instrument, 0)
+
+    def pool(self, member: MemberId) -> int:
+        """A member's contribution that is left in the pool."""
+        return self.balance(chart.pool(member, self.settlement))
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Set a row."""
+
+    table: str
+    key: str
+    row: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Remove a row."""
+
+    table: str
+    key: str
+
+
+Change = Put | Drop
+
+SINGLE_ROWS: dict[str, type] = {
+    "charter": Charter,
+    "cycle": Cycle,
+    "capped_period": CappedPeriod,
+    "attestation": AttestationRecord,
+}
+TABLES: dict[str, type] = {
+    "assets": Asset,
+    "instruments": Instrument,
+    "members": Member,
+    "accounts": ClearingAccount,
+    "netting_sets": NettingSet,
+    "proposals": LinkProposal,
+    "sources": Source,
+    "observations": Observation,
+    "providers": Provider,
+    "trades": Trade,
+    "withdrawals": Withdrawal,
+    "calls": Call,
+    "liquidations": Liquidation,
+    "defaults": Default,
+    "assessments": Assessment,
+}
+ROW_TYPES = SINGLE_ROWS | TABLES
+
+
+def ordered(rows: "Map[Any, V]") -> list[V]:
+    """The rows of a table in the order of their keys."""
+    return [rows[key] for key in sorted(rows)]
+
+
+def single(table: str, row: object) -> Put:
+    """Set the one row of a table that has just one."""
+    return Put(table, "", row)
+
+
+def encode_changes(changes: Iterable[Change]) -> Json:
+    """The fact of an entry: a list of [table, key, row], with a null row for a drop. None without changes."""
+    fact: list[Json] = [
+        [change.table, change.key, encode(change.row) if isinstance(change, Put) else None]
+        for change in changes
+    ]
+    return fact or None
+
+
+def decode_changes(fact: Json) -> tuple[Change, ...]:
+    """Inverse of :func:`encode_changes`."""
+    if fact is None:
+        return ()
+    if not isinstance(fact, list):
+        raise InvariantViolated("a fact is a list of changes")
+    return tuple(_decode_change(change) for change in fact)
+
+
+def _decode_change(change: Json) -> Change:
+    match change:
+        case [str(table), str(key), None]:
+            return Drop(table, key)
+        case [str(table), str(key), row] if table in ROW_TYPES:
+            return Put(table, key, decode(ROW_TYPES[table], row))
+    raise InvariantViolated(f"a change is [table, key, row], not {change}")
+
+
+def fold(house: House, entry: Entry) -> House:
+    """Replay one recorded entry."""
+    return fold_changes(house, entry, decode_changes(entry.fact))
+
+
+def fold_changes(house: House, entry: Entry, changes: tuple[Change, ...]) -> House:
+    """The state after ``entry``, whose fact says ``changes``."""
+    updates: dict[str, Any] = {"book": fold_book(house.book, entry), "size": house.size + 1}
+    for change in changes:
+        if change.table in SINGLE_ROWS:
+            updates[change.table] = change.row if isinstance(change, Put) else None
+            continue
+        rows = updates.get(change.table)
+        if rows is None:
+            rows = getattr(house, change.table)
+        updates[change.table] = (
+            rows.set(change.key, change.row) if isinstance(change, Put) else rows.delete(change.key)
+        )
+    if entry.legs:
+        updates["held"] = _fold_positions(house.held, entry)
+    if entry.kind in SETTLEMENT_KINDS:
+        updates["pnl"] = _fold_pnl(house.pnl, entry)
+    elif entry.kind == Kind.SNAPSHOT_ACCEPTED:
+        updates["pnl"] = _begin_window(house)
+    elif entry.kind == Kind.CYCLE_CLOSED:
+        updates["pnl"] = _met(house, updates["cycle"])
+    return replace(house, **updates)
+
+
+def _fold_positions(
+    held: "Map[AccountKey, Map[InstrumentId, int]]", entry: Entry
+) -> "Map[AccountKey, Map[InstrumentId, int]]":
+    for leg in entry.legs:
+        owner = chart.holder(leg.account.path)
+        if owner is None or owner[1] != "position":
+            continue
+        instrument = InstrumentId(leg.account.unit)
+        own = held.get(owner[0], Map())
+        lots = own.get(instrument, 0) - leg.amount
+        own = own.set(instrument, lots) if lots else own.delete(instrument)
+        held = held.set(owner[0], own)
+    return held
+
+
+def _fold_pnl(pnl: "Map[AccountKey, Pnl]", entry: Entry) -> "Map[AccountKey, Pnl]":
+    changed: dict[AccountKey, Pnl] = {}
+    for leg in entry.legs:
+        owner = chart.holder(leg.account.path)
+        if owner is not None:
+            before = changed.get(owner[0]) or pnl.get(owner[0]) or Pnl()
+            changed[owner[0]] = Pnl(before.since_met_minor - leg.amount, before.window_minor - leg.amount)
+    return pnl.update(changed)
+
+
+def _begin_window(house: House) -> "Map[AccountKey, Pnl]":
+    """A new cycle starts a new window of gains, unless a default that was declared is not closed out yet."""
+    if any(default.stage is Stage.DECLARED for default in house.defaults.values()):
+        return house.pnl
+    return Map({key: Pnl(old.since_met_minor) for key, old in house.pnl.items() if old.since_met_minor})
+
+
+def _met(house: House, cycle: Cycle) -> "Map[AccountKey, Pnl]":
+    """Sets that meet R at the end of a cycle start afresh; those in ``short`` carry on."""
+    short = {key for set_id in cycle.short for key in house.netting_sets[set_id].accounts}
+    return Map(
+        {
+            key: old if key in short else Pnl(0, old.window_minor)
+            for key, old in house.pnl.items()
+            if key in short or old.window_minor
+        }
+    )
+
+
+def rows_of(house: House) -> dict[str, Json]:
+    """The state as plain rows, for comparison: every table, ordered, encoded."""
+    tables: dict[str, Json] = {name: encode(getattr(house, name)) for name in SINGLE_ROWS}
+    for name in TABLES:
+        rows = getattr(house, name)
+        tables[name] = {str(key): encode(rows[key]) for key in sorted(rows)}
+    return tables

@@ -1,0 +1,129 @@
+"""What a command is answered: accepted, or refused for a reason that is stable and public.
+
+An answer also lists the events that the command and its follow-ups caused, so that a caller can act
+on the answer alone, and gets the same one when it asks again.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from clearing.model.kinds import Kind
+
+
+class Reason(Enum):
+    """Why something was refused. The name is the ``reason`` of ErrorInfo; the value is one plain sentence."""
+
+    HOUSE_NOT_FOUNDED = "the house has no charter yet"
+    HOUSE_ALREADY_FOUNDED = "the house has its charter"
+    NAME_MALFORMED = "a name has characters or a length that names may not have"
+    ALREADY_EXISTS = "something of this name exists"
+    MEMBER_UNKNOWN = "no such member"
+    MEMBER_NOT_ACTIVE = "the member is in default: it may only reduce and pay"
+    ASSET_UNKNOWN = "no such asset"
+    AMOUNT_NOT_POSITIVE = "an amount must be positive"
+    AMOUNT_TOO_LARGE = "the amount is beyond what the book can hold"
+    ACCOUNT_UNKNOWN = "no such account"
+    ACCOUNT_CLOSED_OUT = "the account was closed out in a default"
+    ACCOUNT_LINKED = "the account belongs to a link already"
+    LINK_TOO_SMALL = "a link takes two accounts or more, each once"
+    PARTICIPANT_DIFFERS = "the accounts belong to different participants"
+    ACCOUNT_NOT_YOURS = "a member acts for its own accounts only"
+    PUBLIC_KEY_UNSOUND = "not a sound Ed25519 public key"
+    PROVIDER_KNOWN = "the account is a provider already"
+    BATCH_EMPTY = "a batch needs one element at least"
+    BATCH_TOO_LARGE = "the batch has more elements than one command takes"
+    SOURCE_UNKNOWN = "no such price source"
+    SIGNATURE_INVALID = "the signature does not verify under the source's key"
+    SEQUENCE_REPLAYED = "the source has used this sequence number or a later one"
+    PRICE_STALE = "the observation is too old, or from the future"
+    PRICE_NOT_POSITIVE = "a price must be positive"
+    FEED_UNKNOWN = "nothing is marked by this feed"
+    FEED_REPEATED = "a publication names each feed once"
+    TRADE_DUPLICATE = "the trade was novated before: this is its first result again"
+    TRADE_ID_REUSED = "the trade id was used for another trade"
+    INSTRUMENT_UNKNOWN = "no such instrument"
+    INSTRUMENT_NOT_ACTIVE = "the instrument has expired or has no mark yet"
+    BUYER_IS_SELLER = "buyer and seller are the same account"
+    LOTS_OUT_OF_RANGE = "lots must be positive and within the limit"
+    REDUCE_ONLY = "only reducing trades are taken now"
+    MARK_STALE = "the mark is too old for this use"
+    PRICE_OUTSIDE_BAND = "the price is outside the band around the mark"
+    MARGIN_INSUFFICIENT = "the trade would leave a netting set below its requirement"
+    CASH_INSUFFICIENT = "the trade would leave a netting set with negative cash"
+    GATE_SHUT = "the outflow gate is shut"
+    WITHDRAWAL_EXCEEDS = "the withdrawal would leave cash negative or less than the requirement needs"
+    WITHDRAWAL_UNKNOWN = "no such withdrawal"
+    WITHDRAWAL_SETTLED = "the withdrawal was settled before"
+    NOTHING_DUE = "the member owes nothing"
+    DEFAULT_UNKNOWN = "no such default"
+    DEFAULT_NOT_RECOVERING = "recoveries are taken once the waterfall of the default is done"
+    ATTESTATION_OUT_OF_ORDER = "attestations are numbered without a gap"
+
+
+class Status(Enum):
+    """Whether a command, or one element of a batch, took effect."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A refusal as a value. ``detail`` names the figures that decided."""
+
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The result of one element of a batch (or of the command itself, with an empty key).
+
+    ``reason`` is the name of a :class:`Reason`, empty when accepted.
+    """
+
+    key: str
+    status: Status
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that a command or its follow-ups caused: what, about whom, how much (settlement asset)."""
+
+    kind: str
+    subject: str
+    amount_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The answer to a command.
+
+    ``next_due_ms`` is the next time at which the house owes something to the clock, or None.
+    """
+
+    results: tuple[Result, ...]
+    events: tuple[Event, ...] = ()
+    next_due_ms: int | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every element took effect."""
+        return all(result.status is Status.ACCEPTED for result in self.results)
+
+
+def accepted(key: str = "") -> Result:
+    """An accepted element."""
+    return Result(key=key, status=Status.ACCEPTED)
+
+
+def refused(rejected: Rejected, key: str = "") -> Result:
+    """A refused element."""
+    return Result(key=key, status=Status.REFUSED, reason=rejected.reason.name, detail=rejected.detail)
+
+
+def event(kind: Kind, subject: str, amount_minor: int = 0) -> Event:
+    """An event of ``kind`` about ``subject``."""
+    return Event(kind=kind.name, subject=subject, amount_minor=amount_minor)

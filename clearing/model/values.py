@@ -1,0 +1,457 @@
+"""The rows of the house's state: what an entry's fact may change.
+
+Every number is an integer. The unit stands last in the name: ``_minor`` smallest units of the
+asset, ``_ticks`` price ticks, ``_lots`` lots, ``_bp`` basis points, ``_ms`` milliseconds (times are
+UTC since 1970).
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from clearing.model.ids import (
+    AccountKey,
+    AssetId,
+    DefaultId,
+    FeedId,
+    InstrumentId,
+    MemberId,
+    ParticipantId,
+    SetId,
+    SourceId,
+    TradeKey,
+)
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+BP = 10_000
+"""Basis points in one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanRange:
+    """How far the ``scan`` model moves the price of an underlying."""
+
+    underlying: FeedId
+    move_bp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offset:
+    """Inter-commodity credit: the share of two opposite exposures that offsets (rulebook §9.2)."""
+
+    first: FeedId
+    second: FeedId
+    rate_bp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """Every number that the rulebook puts in brackets; the defaults are the rulebook's."""
+
+    margin_model: str = "scan"
+    scan_ranges: tuple[ScanRange, ...] = ()
+    offsets: tuple[Offset, ...] = ()
+    basis_floor_bp: int = 50
+    offset_cap_bp: int = 8_000
+    requirement_bp: int = 12_500
+    price_quorum: int = 3
+    outlier_bp: int = 500
+    observation_validity_ms: int = MINUTE_MS
+    mark_validity_ms: int = HOUR_MS
+    price_band_bp: int = 1_000
+    reducing_band_bp: int = 100
+    trade_fee_bp: int = 2
+    trade_lots_max: int = 10**12
+    fee_share_bp: int = 2_000
+    call_ms: int = HOUR_MS
+    liquidation_step_ms: int = MINUTE_MS
+    liquidation_step_bp: int = 2_000
+    liquidation_whole_below_bp: int = 5_000
+    liquidation_stop_bp: int = 10_200
+    assignment_discount_bp: int = 100
+    penalty_notional_bp: int = 50
+    penalty_released_bp: int = 2_000
+    answer_ms: int = HOUR_MS
+    pool_rate_bp: int = 500
+    pool_floor_minor: int = 0
+    fund_event_cap_bp: int = BP
+    assessment_cap_bp: int = 20_000
+    assessment_ms: int = DAY_MS
+    capped_period_business_days: int = 20
+    capped_period_max_ms: int = 92 * DAY_MS
+    liquidity_line_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charter:
+    """The house itself: its name, the one asset in which it settles, and the parameters in force."""
+
+    house: str
+    settlement_asset: AssetId
+    parameters: Parameters
+    parameters_version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """An asset that custody holds.
+
+    ``tick_value_minor``: smallest units of the settlement asset that one whole unit is worth per
+    tick of ``feed``; zero for the settlement asset itself, which is worth itself. ``issuer`` is the
+    member whose own token it is: for that member it counts zero (rulebook §8).
+    """
+
+    id: AssetId
+    decimals: int
+    feed: FeedId | None = None
+    tick_value_minor: int = 0
+    haircut_bp: int = 0
+    issuer: MemberId | None = None
+
+
+class InstrumentKind(Enum):
+    """What a position in the instrument is."""
+
+    PERPETUAL = "perpetual"
+    FUTURE = "future"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """A cleared instrument, marked by the price of ``feed``.
+
+    ``tick_value_minor``: what one lot gains when the price rises by one tick. A tick is
+    10^-price_decimals of the quote currency, a lot 10^-lot_decimals of the underlying.
+    """
+
+    id: InstrumentId
+    kind: InstrumentKind
+    underlying: FeedId
+    feed: FeedId
+    tick_value_minor: int
+    price_decimals: int
+    lot_decimals: int
+    expires_ms: int | None = None
+
+
+class MemberStatus(Enum):
+    """Where a member stands."""
+
+    ACTIVE = "active"
+    DEFAULTED = "defaulted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A member protocol and the pool contribution that is required of it."""
+
+    id: MemberId
+    name: str
+    status: MemberStatus = MemberStatus.ACTIVE
+    required_contribution_minor: int = 0
+
+
+class AccountKind(Enum):
+    """Whose money an account holds."""
+
+    HOUSE = "house"
+    CLIENT = "client"
+
+
+class AccountStatus(Enum):
+    """What an account may still do."""
+
+    ACTIVE = "active"
+    CLOSED_OUT = "closed_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearingAccount:
+    """An account of a member, who stands behind it, and the netting set that margins it."""
+
+    key: AccountKey
+    member: MemberId
+    kind: AccountKind
+    participant: ParticipantId
+    netting_set: SetId
+    status: AccountStatus = AccountStatus.ACTIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NettingSet:
+    """One account, or all linked accounts of one participant: margined as one portfolio."""
+
+    id: SetId
+    participant: ParticipantId
+    accounts: tuple[AccountKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkProposal:
+    """Accounts of one participant that wait for the consent of every member concerned."""
+
+    id: SetId
+    participant: ParticipantId
+    accounts: tuple[AccountKey, ...]
+    accepted_by: tuple[MemberId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A price source: its Ed25519 public key (hex) and the last sequence number it used."""
+
+    id: SourceId
+    public_key: str
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A liquidity provider's backstop: notional it declared to take, and has taken."""
+
+    account: AccountKey
+    capacity_minor: int
+    taken_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """The newest price that a source published of a feed."""
+
+    source: SourceId
+    feed: FeedId
+    price_ticks: int
+    observed_ms: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """The price that a quorum of sources supports, and who was too far off to count."""
+
+    feed: FeedId
+    price_ticks: int
+    sources: tuple[SourceId, ...]
+    dropped: tuple[SourceId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentRisk:
+    """One instrument's row of the risk array: P&L of one lot per scenario, rounded down.
+
+    ``long_minor`` for a holder of +1 lot, ``short_minor`` for −1 lot.
+    """
+
+    instrument: InstrumentId
+    underlying: FeedId
+    notional_minor: int
+    long_minor: tuple[int, ...]
+    short_minor: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskArray:
+    """The published array of a cycle: with positions it gives every requirement exactly."""
+
+    model: str
+    instruments: tuple[InstrumentRisk, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cycle:
+    """The newest clearing cycle. ``short`` lists the netting sets that did not meet R at its end.
+    ``fees_kept_minor``: the balance of ``house/fees`` after the last share went to the insurance fund.
+    """
+
+    number: int
+    accepted_ms: int
+    closed: bool
+    marks: tuple[Mark, ...]
+    array: RiskArray
+    short: tuple[SetId, ...] = ()
+    fees_kept_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trade:
+    """A novated trade."""
+
+    key: TradeKey
+    instrument: InstrumentId
+    buyer: AccountKey
+    seller: AccountKey
+    lots: int
+    price_ticks: int
+    executed_ms: int
+
+
+class WithdrawalState(Enum):
+    """Two steps: held, then paid by custody or released."""
+
+    HELD = "held"
+    PAID = "paid"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """An outflow on its way."""
+
+    id: str
+    account: AccountKey
+    asset: AssetId
+    amount_minor: int
+    state: WithdrawalState
+
+
+class CallKind(Enum):
+    """Why a netting set was called."""
+
+    MARGIN = "margin"
+    CASH = "cash"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberPart:
+    """A member's part of an amount."""
+
+    member: MemberId
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """An open call on a netting set. Its due time never moves; its amount follows the shortfall."""
+
+    kind: CallKind
+    netting_set: SetId
+    amount_minor: int
+    parts: tuple[MemberPart, ...]
+    issued_ms: int
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Liquidation:
+    """A netting set that is being closed in steps."""
+
+    netting_set: SetId
+    opened_ms: int
+    next_step_ms: int
+    steps: int
+    requirement_at_open_minor: int
+    notional_closed_minor: int
+
+
+class Stage(Enum):
+    """Where a default stands (rulebook §10.3)."""
+
+    DECLARED = "declared"
+    CLOSED_OUT = "closed_out"
+    ANSWERING = "answering"
+    ASSESSING = "assessing"
+    RECOVERING = "recovering"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultedSet:
+    """A netting set in default. ``weights``: how the members answer for its deficit (rulebook §10.5)."""
+
+    netting_set: SetId
+    equity_minor: int
+    weights: tuple[MemberPart, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """What a netting set won from T0's cycle to close-out."""
+
+    netting_set: SetId
+    gain_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """What a tier took from a payer. ``payer`` is a member, a netting set or a fund of the house."""
+
+    tier: int
+    payer: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierResult:
+    """What a tier had, what it paid, and what it passed on."""
+
+    tier: int
+    name: str
+    available_minor: int
+    paid_minor: int
+    passed_on_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a payer is still to get back from recoveries. Tier 0: an answering member (rulebook §10.5)."""
+
+    tier: int
+    payer: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Default:
+    """One event: everything declared in one cycle, from T0 to the last recovery.
+
+    ``answers`` is what each answering member still owes; ``losses`` the holes that the waterfall
+    filled, one a defaulted member.
+    """
+
+    id: DefaultId
+    stage: Stage
+    declared_ms: int
+    cycle: int
+    journal_size: int
+    survivors: tuple[MemberId, ...]
+    sets: tuple[DefaultedSet, ...]
+    gains: tuple[Gain, ...] = ()
+    answers: tuple[MemberPart, ...] = ()
+    answers_due_ms: int = 0
+    losses: tuple[MemberPart, ...] = ()
+    draws: tuple[Draw, ...] = ()
+    tiers: tuple[TierResult, ...] = ()
+    uncovered_minor: int = 0
+    claims: tuple[Claim, ...] = ()
+    recovered_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """What a survivor was called for by tier 7 and has not paid yet."""
+
+    default: DefaultId
+    member: MemberId
+    amount_minor: int
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CappedPeriod:
+    """The period over which one assessment cap holds, and what each member was called for in it."""
+
+    begins_ms: int
+    ends_ms: int
+    called: tuple[MemberPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttestationRecord:
+    """A published attestation: its number, the cycle and journal it speaks of, the envelope as signed."""
+
+    sequence: int
+    cycle: int
+    tree_size: int
+    payload_sha256: str
+    envelope: str

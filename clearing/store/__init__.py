@@ -1,0 +1,1 @@
+"""What the clearing house reads from its database besides the ledger, and its migrations."""

@@ -1,0 +1,64 @@
+"""Bringing a database to the newest schema, and checking that it is there.
+
+A migration runs in one transaction that no other writer can overlap: SQLite's DDL is transactional once the
+transaction is begun by hand, so a migration that fails or is killed leaves nothing behind.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class SchemaTooNew(Exception):
+    """The database was migrated by a newer version of this program."""
+
+
+def upgrade(database: Engine) -> None:
+    """Run every migration that the database lacks. Raises :class:`SchemaTooNew`."""
+    with _locked(database) as connection:
+        config = _config(connection)
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        unknown = set(MigrationContext.configure(connection).get_current_heads()) - known
+        if unknown:
+            raise SchemaTooNew(
+                f"the database is at {', '.join(sorted(unknown))}; install the newer version again"
+            )
+        command.upgrade(config, "head")
+
+
+def check(database: Engine) -> None:
+    """Raise ``alembic.util.CommandError`` unless the schema is what the tables in the code say."""
+    with _locked(database) as connection:
+        command.check(_config(connection))
+
+
+@contextmanager
+def _locked(database: Engine) -> Iterator[Connection]:
+    with database.connect() as connection:
+        connection.execute(text("BEGIN IMMEDIATE"))
+        try:
+            yield connection
+            connection.execute(text("COMMIT"))
+        except BaseException:
+            connection.execute(text("ROLLBACK"))
+            raise
+
+
+def _config(connection: Connection) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
+    return config
+
+
+def _scripts() -> Path:
+    """Beside the package in a wheel, beside the packages in a checkout."""
+    installed = PACKAGE / "migrations"
+    return installed if installed.is_dir() else PACKAGE.parent / "migrations"
