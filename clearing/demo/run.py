@@ -1,0 +1,230 @@
+"""``clearing demo``: found the house, replay the crash, verify what it published, and tell.
+
+The house is the real one on SQLite; only the clock, the keys and the salts come from the seed, so a
+second run with the same seed ends with the same journal root. Interrupted, it can be started again
+on the same ``--out`` folder and goes on.
+"""
+
+import json
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from clearing.attest.envelope import RoleKey, TrustSet, ed25519_signer
+from clearing.attest.envelope import verify as verify_envelope
+from clearing.attest.policy import Policy, format_policy, parse_policy
+from clearing.attest.statement import Netting, parse
+from clearing.demo import show
+from clearing.demo.books import draw_books
+from clearing.demo.driver import Driver, ScenarioClock, demo_key, demo_signing_keys
+from clearing.demo.market import bars
+from clearing.engine import Engine
+from clearing.model.house import House, ordered
+from clearing.model.values import Default
+from clearing.publish import Publisher
+from clearing.store.migrate import upgrade
+from clearing.store.queries import attestations, journal_leaves
+from clearing_client.offline import Report, verify_attestations
+from ledger.checkpoint import verifier_key
+from ledger.leaf import LEAF_BYTES, split_records
+from ledger.salt import seeded_salts
+from ledger.store.connect import Database, open_store
+from ledger.store.verify import Differs, Verified, verify
+
+ROLES = ("risk", "operations", "compliance")
+
+
+class AnotherRun(Exception):
+    """The folder holds a run of another seed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A run that came to its end."""
+
+    house: House
+    size: int
+    root: bytes
+    driver: Driver
+    journal: Verified | Differs
+    published: Report
+    netting: tuple[Netting, ...]
+
+
+def run_demo(seed: int, out: Path | None, console: Console, *, as_json: bool) -> bool:
+    """Run, print, and say whether everything verified. Raises :class:`AnotherRun`."""
+    with ExitStack() as stack:
+        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clearing-demo-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        finished = _run(seed, folder, console, quiet=as_json)
+        if as_json:
+            console.out(json.dumps(_summary(finished), indent=2), highlight=False)
+        else:
+            _tell(console, finished, folder, kept=out is not None)
+        return _verified(finished)
+
+
+def _run(seed: int, folder: Path, console: Console, *, quiet: bool) -> Finished:
+    url = f"sqlite:///{folder / 'house.sqlite'}"
+    database, clock, books = open_store(url), ScenarioClock(), draw_books(seed)
+    upgrade(database)
+    engine = Engine(database, clock=clock, salts=seeded_salts(f"demo {seed}".encode()))
+    try:
+        charter = engine.view.state.charter
+        if charter is not None and charter.house != f"demo-{seed}":
+            raise AnotherRun(f"{folder} holds the run of {charter.house}: choose another folder")
+        publisher = Publisher(engine, database, demo_signing_keys(seed))
+        if not quiet:
+            show.opening(console, seed, books)
+        with _progress(console, quiet=quiet) as progress:
+            task = progress.add_task("replaying", total=len(bars()) + 1)
+            driver = Driver(
+                engine=engine,
+                publisher=publisher,
+                clock=clock,
+                seed=seed,
+                books=books,
+                progress=lambda label: progress.update(task, advance=1, description=f"replaying {label}"),
+            )
+            driver.run(bars())
+        _publish(database, publisher, folder, seed)
+        view = engine.view
+    finally:
+        engine.close()
+    with database.connect() as connection:
+        journal = verify(connection)
+    return Finished(
+        house=view.state,
+        size=view.size,
+        root=view.frontier.root(),
+        driver=driver,
+        journal=journal,
+        published=_verify_published(folder),
+        netting=_attested_netting(folder),
+    )
+
+
+def _progress(console: Console, *, quiet: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, disable=quiet, transient=True)
+
+
+# what is published --------------------------------------------------------------------------------
+
+
+def _publish(database: Database, publisher: Publisher, folder: Path, seed: int) -> None:
+    """Policy, checkpoint, attestations and the public leaves, as files that anyone may copy."""
+    signing = demo_signing_keys(seed)
+    trust = TrustSet(
+        keys=tuple(RoleKey(role=r, key=ed25519_signer(demo_key(seed, r)).public_key) for r in ROLES),
+        threshold=2,
+    )
+    log_key = verifier_key(signing.origin, signing.log_key)
+    policy = Policy(origin=signing.origin, log_keys=(log_key,), trust=trust)
+    (folder / "policy.txt").write_bytes(format_policy(policy))
+    (folder / "checkpoint").write_bytes(publisher.checkpoint())
+    (folder / "leaves").write_bytes(b"".join(journal_leaves(database)))
+    (folder / "attestations").mkdir(exist_ok=True)
+    with database.connect() as connection:
+        for record in attestations(connection):
+            (folder / "attestations" / f"{record.sequence:06d}.json").write_text(
+                record.envelope, encoding="utf-8"
+            )
+
+
+def _verify_published(folder: Path) -> Report:
+    """What a stranger would do with the files alone."""
+    leaves = (folder / "leaves").read_bytes()
+    return verify_attestations(
+        parse_policy((folder / "policy.txt").read_bytes()),
+        (folder / "checkpoint").read_bytes(),
+        [path.read_bytes() for path in sorted((folder / "attestations").glob("*.json"))],
+        None,
+        leaves=split_records(leaves, LEAF_BYTES),
+    )
+
+
+def _attested_netting(folder: Path) -> tuple[Netting, ...]:
+    """The netting figures of every attestation, read as a stranger would read them."""
+    trust = parse_policy((folder / "policy.txt").read_bytes()).trust
+    envelopes = [path.read_bytes() for path in sorted((folder / "attestations").glob("*.json"))]
+    return tuple(parse(verify_envelope(envelope, trust)).netting for envelope in envelopes)
+
+
+# what is told -------------------------------------------------------------------------------------
+
+
+def _verified(finished: Finished) -> bool:
+    journal = finished.journal
+    return isinstance(journal, Verified) and journal.root == finished.root and finished.published.ok
+
+
+def _tell(console: Console, finished: Finished, folder: Path, *, kept: bool) -> None:
+    tally = finished.driver.tally
+    show.pool(console, tally)
+    show.netting(console, finished.netting)
+    show.timeline(console, tally, bars())
+    show.funds_story(console, tally, bars())
+    for refused in tally.refused:
+        console.print(f"While the loss was open a client asked for its gains. Refused – {refused}")
+    show.defaults(console, finished.house)
+    balanced = show.trial_balance(console, finished.house)
+    console.print(f"\n[bold]Journal[/bold]: {finished.size:,} entries, root {finished.root.hex()}")
+    console.print(f"  re-derived from the stored bytes: {_journal_verdict(finished)}")
+    console.print("  with the offline verifier and the published files alone:")
+    show.verification(console, finished.published.checks)
+    good = _verified(finished) and balanced
+    verdict = "[bold green]verified[/bold green]" if good else "[bold red]NOT verified[/bold red]"
+    console.print(f"\nEvery unit balances, and the journal and attestations are {verdict}.")
+    if kept:
+        console.print(
+            f"Kept in {folder}. Check it: clearctl verify --dir {folder} --policy {folder}/policy.txt"
+        )
+
+
+def _journal_verdict(finished: Finished) -> str:
+    if isinstance(finished.journal, Differs):
+        return f"DIFFERS at entry {finished.journal.sequence}: {finished.journal.reason}"
+    return (
+        "every leg, body, leaf and root agrees" if finished.journal.root == finished.root else "ROOT DIFFERS"
+    )
+
+
+def _summary(finished: Finished) -> dict[str, object]:
+    tally = finished.driver.tally
+    totals = finished.house.book.trial_balance().values()
+    alone, together = show.totals(finished.netting)
+    return {
+        "seed": finished.driver.seed,
+        "root": finished.root.hex(),
+        "entries": finished.size,
+        "calls": tally.calls,
+        "liquidations": tally.liquidations,
+        "netting_benefit": show.ratio(alone - together, alone),
+        "trial_balance_zero": all(debits == credits for debits, credits in totals),
+        "verified": _verified(finished),
+        "defaults": [_default_summary(default) for default in ordered(finished.house.defaults)],
+    }
+
+
+def _default_summary(default: Default) -> dict[str, object]:
+    return {
+        "id": default.id,
+        "stage": default.stage.value,
+        "netting_sets": [one.netting_set for one in default.sets],
+        "answered": [
+            {"payer": claim.payer, "amount": show.whole(claim.amount_minor)}
+            for claim in default.claims
+            if claim.tier == 0
+        ],
+        "loss": show.whole(sum(part.amount_minor for part in default.losses)),
+        "draws": [
+            {"tier": draw.tier, "payer": draw.payer, "amount": show.whole(draw.amount_minor)}
+            for draw in default.draws
+        ],
+        "uncovered": show.whole(default.uncovered_minor),
+    }
