@@ -485,8 +485,8 @@ def test_the_length_of_a_function_may_only_fall(
         ("clearing/model/ids.py", "import clearing.engine", "clearing.model.ids -> clearing.engine"),
         (
             "clearing/margin/assess.py",
-            "import clearing.reports",
-            "clearing.margin.assess -> clearing.reports",
+            "import clearing.default",
+            "clearing.margin.assess -> clearing.default",
         ),
         ("clearing/attic.py", "", "clearing.attic"),
         ("ledger/book.py", "import clearing", "ledger.book -> clearing"),
@@ -496,11 +496,19 @@ def test_the_length_of_a_function_may_only_fall(
 def test_the_contracts_find_an_import_that_climbs(
     tmp_path: Path, path: str, code: str, complaint: str
 ) -> None:
-    packages = (
-        "ledger clearing/model clearing/margin clearing/reports clients/clearctl clients/clearing_client"
-    )
-    files = {f"{package}/__init__.py": "" for package in [*packages.split(), "clearing"]}
-    for name, text in {**files, "clearing/engine.py": "", path: code}.items():
+    floors = [
+        path.relative_to(ROOT) for path in (ROOT / "clearing").iterdir() if (path / "__init__.py").exists()
+    ]
+    packages = [
+        Path("ledger"),
+        Path("clearing"),
+        Path("clients/clearctl"),
+        Path("clients/clearing_client"),
+        *floors,
+    ]
+    modules = [module.relative_to(ROOT) for module in (ROOT / "clearing").glob("*.py")]
+    files = {str(name): "" for name in [*(package / "__init__.py" for package in packages), *modules]}
+    for name, text in {**files, path: code}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "pyproject.toml").write_bytes(PYPROJECT.read_bytes())

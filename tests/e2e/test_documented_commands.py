@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clearing.model.outcomes import Reason
+from clearing.server.errors import Fault
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -1,0 +1,197 @@
+"""``clearing``: the command line of those who run a house."""
+
+# ruff: noqa: PLC0415  # each command imports what it needs, so that --help and completion are fast
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+REFUSED = 1
+
+app = typer.Typer(
+    name="clearing",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="""Run a clearing house.
+
+    From nothing to a served house:
+
+    [bold]clearing keys init my-house --client member/alpha --client administrator/anna[/bold]
+
+    [bold]clearing serve --database sqlite:///my-house.db --keys keys --listen 127.0.0.1:7443[/bold]
+
+    What no option says is read from CLEARING_DATABASE, CLEARING_LISTEN, CLEARING_KEYS and CLEARING_STATE.
+    """,
+)
+keys_app = typer.Typer(
+    no_args_is_help=True,
+    help="""Make the keys of a house and of those who call it.
+
+    A client is written ROLE/ID, with the role member, regulator, administrator, price-source or
+    liquidity-provider, and an id of 1 to 32 of a-z 0-9 -.
+    """,
+)
+app.add_typer(keys_app, name="keys")
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the journal is.", metavar="sqlite:///FILE", show_default="sqlite:///clearing.db"
+    ),
+]
+Listen = Annotated[
+    str | None,
+    typer.Option(
+        help="Address to serve on; port 0 takes a free one.",
+        metavar="HOST:PORT",
+        show_default="127.0.0.1:7443",
+    ),
+]
+Keys = Annotated[
+    Path | None,
+    typer.Option(help="What `clearing keys init` made.", metavar="DIR", show_default="keys"),
+]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write policy, checkpoint and attestations here, for `clearctl verify`.", metavar="DIR"
+    ),
+]
+KeyDirectory = Annotated[Path, typer.Option("--dir", help="The key directory.", metavar="DIR")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.command()
+def serve(database: Database = None, listen: Listen = None, keys: Keys = None, state: State = None) -> None:
+    """Serve the house over gRPC with mutual TLS, until SIGTERM or Ctrl-C.
+
+    Runs migrations first, and prints one line when it serves. Logs are JSON on stderr.
+
+    Example: clearing serve --database sqlite:///house.db --keys keys --listen 127.0.0.1:7443
+    """
+    from clearing import main as root
+    from clearing.keys import KeysRefused
+    from clearing.server.app import CannotListen
+    from clearing.settings import SettingsRefused, read_settings
+    from clearing.store.migrate import SchemaTooNew
+    from ledger.store.connect import LeaseHeld
+
+    try:
+        settings = read_settings(database=database, listen=listen, keys=keys, state=state)
+        root.serve(settings, typer.echo)
+    except (SettingsRefused, KeysRefused, CannotListen, LeaseHeld, SchemaTooNew, root.WrongHouse) as error:
+        _refuse(error)
+
+
+@app.command()
+def migrate(database: Database = None) -> None:
+    """Bring the database to the newest schema. `clearing serve` does this by itself.
+
+    Example: clearing migrate --database sqlite:///house.db
+    """
+    from clearing.main import run_migrations
+    from clearing.settings import SettingsRefused, read_settings
+    from clearing.store.migrate import SchemaTooNew
+
+    try:
+        settings = read_settings(database=database)
+        run_migrations(settings.database)
+    except (SettingsRefused, SchemaTooNew) as error:
+        _refuse(error)
+    typer.echo(f"{settings.database} has the newest schema")
+
+
+@app.command()
+def demo(
+    seed: Annotated[
+        int, typer.Option(help="Draws the books; the same seed gives the same journal root.")
+    ] = 7,
+    output: Annotated[str, typer.Option(help="text, or json: one object.", metavar="text|json")] = "text",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Keep what the run publishes here; an interrupted run goes on.", metavar="DIR"),
+    ] = None,
+) -> None:
+    """Found a house with made-up members and replay the crash of 12 and 13 March 2020.
+
+    Real hourly prices, calls, liquidations, a member in default, and the waterfall to its last tier; then
+    the journal and the attestations are verified. Exit code 1 if anything does not verify.
+
+    Example: clearing demo --seed 7 --out demo
+    """
+    from rich.console import Console
+
+    from clearing.demo.run import AnotherRun, run_demo
+    from ledger.store.connect import LeaseHeld
+
+    if output not in ("text", "json"):
+        raise typer.BadParameter("text or json", param_hint="--output")
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    try:
+        verified = run_demo(seed, out, console, as_json=output == "json")
+    except (AnotherRun, LeaseHeld) as error:
+        _refuse(error)
+    if not verified:
+        raise typer.Exit(REFUSED)
+
+
+@keys_app.command("init")
+def keys_init(
+    house: Annotated[str, typer.Argument(help="The house's name: 1 to 32 of a-z 0-9 -.")],
+    client: Annotated[
+        list[str] | None, typer.Option(help="Who may call; give it once for each.", metavar="ROLE/ID")
+    ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name or address of the server besides localhost.", metavar="HOST"),
+    ] = None,
+    directory: KeyDirectory = Path("keys"),
+) -> None:
+    """Make a house's certificate authority, the certificates of its server and clients, and its signing keys.
+
+    The directory must not exist: nothing is ever overwritten. Hand clients/ROLE/ID to whom it belongs and
+    keep the rest. A price source gets a key to sign prices with.
+
+    Example: clearing keys init my-house --client member/alpha --client regulator/r1 --client price-source/s1
+    """
+    from clearing import keys
+    from clearing.server.identity import IdentityRefused, parse_spiffe
+
+    try:
+        clients = [parse_spiffe(f"spiffe://{house}/{name}") for name in client or ()]
+        keys.init(directory, house, clients, host or ())
+    except (keys.KeysRefused, IdentityRefused) as error:
+        _refuse(error)
+    typer.echo(f"keys of {house} and of {len(clients)} clients are in {directory}")
+
+
+@keys_app.command("issue")
+def keys_issue(
+    client: Annotated[str, typer.Argument(help="Who may call.", metavar="ROLE/ID")],
+    directory: KeyDirectory = Path("keys"),
+) -> None:
+    """Add a client to a key directory.
+
+    Example: clearing keys issue member/gamma --dir keys
+    """
+    from clearing import keys
+    from clearing.server.identity import IdentityRefused, parse_spiffe
+
+    try:
+        target = keys.issue(directory, parse_spiffe(f"spiffe://{keys.house_of(directory)}/{client}"))
+    except (keys.KeysRefused, IdentityRefused) as error:
+        _refuse(error)
+    typer.echo(f"keys of {client} are in {target}")
+
+
+def _refuse(error: Exception) -> NoReturn:
+    typer.echo(f"clearing: {error}", err=True)
+    raise typer.Exit(REFUSED)

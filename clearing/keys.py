@@ -1,0 +1,341 @@
+"""Keys: the house's certificate authority, its server, its clients, and what signs attestations and prices.
+
+Rules kept here: nothing is ever overwritten; a directory appears as a whole or not at all; private files
+are readable by their owner alone; a client's directory holds what the client needs and nothing else, so that
+it can be handed over as it is. TLS keys are ECDSA P-256, signing keys Ed25519.
+
+Layout of a key directory::
+
+    ca.crt ca.key server.crt server.key       the house's authority and its server
+    signing/{log,risk,operations,compliance}.key
+    policy.txt                                what a verifier needs, public
+    clients/<role>/<id>/{ca.crt,client.crt,client.key}
+    clients/price-source/<id>/signing.{key,pub}
+"""
+
+import ipaddress
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from clearing.attest.envelope import RoleKey, TrustSet, ed25519_signer
+from clearing.attest.policy import Policy, PolicyRefused, format_policy, parse_policy
+from clearing.attest.signer import SigningKeys
+from clearing.model.ids import NAME_PATTERN
+from clearing.server.identity import Identity, Role, format_spiffe
+from ledger.checkpoint import verifier_key
+
+AUTHORITY_DAYS = 3_650
+CERTIFICATE_DAYS = 397
+CLOCK_SKEW = timedelta(minutes=5)
+SIGNERS = ("risk", "operations", "compliance")
+THRESHOLD = 2
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+class KeysRefused(Exception):
+    """Keys were not made or not read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """The house's certificate authority."""
+
+    certificate: x509.Certificate
+    key: CertificateIssuerPrivateKeyTypes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerKeys:
+    """What the server presents and trusts, PEM; ``house`` is the trust domain of its certificate."""
+
+    house: str
+    certificate: bytes
+    key: bytes
+    authority: bytes
+
+
+def init(directory: Path, house: str, clients: Iterable[Identity], hosts: Iterable[str] = ()) -> None:
+    """Make a key directory for ``house``.
+
+    Raises :class:`KeysRefused` if it exists, ``IdentityRefused`` for a name that no id may have.
+    """
+    if not NAME_PATTERN.fullmatch(house):
+        raise KeysRefused(f"{house!r} names no house: 1 to 32 of a-z 0-9 -, not starting with -")
+    wanted = tuple(clients)
+    if len(set(wanted)) != len(wanted):
+        raise KeysRefused("a client is named twice")
+    with _whole(directory) as fresh:
+        authority = _make_authority(house)
+        _write(fresh / "ca.crt", _pem(authority.certificate))
+        _write_private(fresh / "ca.key", _private_pem(authority.key))
+        _make_server(fresh, authority, house, (*LOCAL_HOSTS, *hosts))
+        _make_signers(fresh, house)
+        for client in wanted:
+            _make_client(fresh, authority, client)
+
+
+def issue(directory: Path, client: Identity) -> Path:
+    """Add a client to a key directory. Raises as :func:`init` does, and changes nothing then."""
+    target = _client_directory(directory, client)
+    if target.exists():
+        raise KeysRefused(f"{target} exists; nothing was changed")
+    _make_client(directory, _read_authority(directory), client)
+    return target
+
+
+def house_of(directory: Path) -> str:
+    """The house whose authority the directory holds. Raises :class:`KeysRefused`."""
+    return _house_of_certificate(_read(directory / "server.crt"))
+
+
+def read_server_keys(directory: Path) -> ServerKeys:
+    """What the server needs of a key directory. Raises :class:`KeysRefused`."""
+    certificate = _read(directory / "server.crt")
+    return ServerKeys(
+        house=_house_of_certificate(certificate),
+        certificate=certificate,
+        key=_read(directory / "server.key"),
+        authority=_read(directory / "ca.crt"),
+    )
+
+
+def read_signing_keys(directory: Path) -> SigningKeys:
+    """What signs checkpoints and attestations for the house. Raises :class:`KeysRefused`."""
+    signing = directory / "signing"
+    return SigningKeys(
+        origin=log_origin(house_of(directory)),
+        log_key=read_signing_key(signing / "log.key"),
+        officers=tuple(ed25519_signer(read_signing_key(signing / f"{name}.key")) for name in SIGNERS),
+    )
+
+
+def read_policy(directory: Path) -> Policy:
+    """What a verifier should believe about the house. Raises :class:`KeysRefused`."""
+    try:
+        return parse_policy(_read(directory / "policy.txt"))
+    except PolicyRefused as refused:
+        raise KeysRefused(f"{directory / 'policy.txt'}: {refused}") from None
+
+
+def read_signing_key(path: Path) -> Ed25519PrivateKey:
+    """An Ed25519 private key. Raises :class:`KeysRefused`."""
+    try:
+        key = serialization.load_pem_private_key(_read(path), password=None)
+    except ValueError as error:
+        raise KeysRefused(f"{path} holds no private key: {error}") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeysRefused(f"{path} holds no Ed25519 key")
+    return key
+
+
+def log_origin(house: str) -> str:
+    """The name of the house's journal in checkpoints and attestations."""
+    return f"{house}/journal"
+
+
+# --- making ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _whole(directory: Path) -> Iterator[Path]:
+    """A fresh directory that becomes ``directory`` if all goes well, and nothing otherwise."""
+    if directory.exists() or directory.is_symlink():
+        raise KeysRefused(f"{directory} exists; keys are never overwritten, choose another directory")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        yield fresh
+        fresh.rename(directory)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _make_authority(house: str) -> Authority:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name(house, f"{house} certificate authority")
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    builder = (
+        _certificate(name, name, key.public_key(), AUTHORITY_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(certificates=True), critical=True)
+        .add_extension(identifier, critical=False)
+    )
+    return Authority(certificate=builder.sign(key, hashes.SHA256()), key=key)
+
+
+def _make_server(directory: Path, authority: Authority, house: str, hosts: Iterable[str]) -> None:
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"spiffe://{house}/server")]
+    names += [_host(host) for host in dict.fromkeys(hosts)]
+    certificate, key = _sign(authority, _name(house, "server"), names, ExtendedKeyUsageOID.SERVER_AUTH)
+    _write(directory / "server.crt", certificate)
+    _write_private(directory / "server.key", key)
+
+
+def _make_signers(directory: Path, house: str) -> None:
+    keys = {name: Ed25519PrivateKey.generate() for name in ("log", *SIGNERS)}
+    for name, key in keys.items():
+        _write_private(directory / "signing" / f"{name}.key", _private_pem(key))
+    roles = tuple(RoleKey(role=name, key=ed25519_signer(keys[name]).public_key) for name in SIGNERS)
+    origin = log_origin(house)
+    policy = Policy(
+        origin=origin,
+        log_keys=(verifier_key(origin, keys["log"]),),
+        trust=TrustSet(keys=roles, threshold=THRESHOLD),
+    )
+    _write(directory / "policy.txt", format_policy(policy))
+
+
+def _make_client(directory: Path, authority: Authority, client: Identity) -> None:
+    spiffe = x509.UniformResourceIdentifier(format_spiffe(client))
+    name = _name(client.house, f"{client.role.value} {client.id}")
+    certificate, key = _sign(authority, name, [spiffe], ExtendedKeyUsageOID.CLIENT_AUTH)
+    with _whole(_client_directory(directory, client)) as fresh:
+        _write(fresh / "ca.crt", _pem(authority.certificate))
+        _write(fresh / "client.crt", certificate)
+        _write_private(fresh / "client.key", key)
+        if client.role is Role.PRICE_SOURCE:
+            signing = Ed25519PrivateKey.generate()
+            _write_private(fresh / "signing.key", _private_pem(signing))
+            _write(fresh / "signing.pub", f"{signing.public_key().public_bytes_raw().hex()}\n".encode())
+
+
+def _sign(
+    authority: Authority, subject: x509.Name, names: list[x509.GeneralName], purpose: x509.ObjectIdentifier
+) -> tuple[bytes, bytes]:
+    """A certificate for a fresh key, and the key, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = authority.certificate
+    builder = (
+        _certificate(subject, issuer.subject, key.public_key(), CERTIFICATE_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
+                issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+            ),
+            critical=False,
+        )
+    )
+    return _pem(builder.sign(authority.key, hashes.SHA256())), _private_pem(key)
+
+
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now + timedelta(days=days))
+    )
+
+
+def _usage(*, certificates: bool) -> x509.KeyUsage:
+    """Signing certificates and revocation lists for an authority, signing handshakes for all others."""
+    return x509.KeyUsage(
+        digital_signature=not certificates,
+        key_cert_sign=certificates,
+        crl_sign=certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(house: str, common_name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, house),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+def _client_directory(directory: Path, client: Identity) -> Path:
+    return directory / "clients" / client.role.value / client.id
+
+
+def _read_authority(directory: Path) -> Authority:
+    key = serialization.load_pem_private_key(_read(directory / "ca.key"), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise KeysRefused(f"{directory / 'ca.key'} is not the key of an authority made here")
+    return Authority(certificate=x509.load_pem_x509_certificate(_read(directory / "ca.crt")), key=key)
+
+
+def _house_of_certificate(certificate: bytes) -> str:
+    try:
+        names = x509.load_pem_x509_certificate(certificate).extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+        (uri,) = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+    except (ValueError, x509.ExtensionNotFound):
+        raise KeysRefused(
+            "the server's certificate names no house; make keys with `clearing keys init`"
+        ) from None
+    return uri.removeprefix("spiffe://").partition("/")[0]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KeysRefused(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _private_pem(key: CertificateIssuerPrivateKeyTypes) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    _create(path, data, 0o644)
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    _create(path, data, 0o600)
+
+
+def _create(path: Path, data: bytes, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

@@ -1,0 +1,188 @@
+"""The composition root: everything a served house is made of, put together, and taken apart in order.
+
+1. Migrations run, then the store's lease is taken and the journal replayed: one process serves one house.
+2. The server takes calls; one printed line says where.
+3. Once a second: what has become due by the clock is run, a closed cycle is attested, and the documents for
+   verifiers are written.
+4. SIGTERM or SIGINT: health says NOT_SERVING, running calls finish, the writer drains, the lease goes back.
+
+A house that stopped because of a bug is taken down: serving on would show a state that nobody vouches for.
+"""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from clearing import keys
+from clearing.attest.envelope import open_envelope
+from clearing.attest.policy import Policy, format_policy
+from clearing.attest.signer import SigningKeys, sign_checkpoint
+from clearing.attest.statement import attested_checkpoint, parse
+from clearing.decide.due import due
+from clearing.engine import Engine, HouseStopped
+from clearing.model.commands import Tick
+from clearing.model.values import AttestationRecord
+from clearing.publish import Publisher
+from clearing.server import app
+from clearing.settings import Settings
+from clearing.store import migrate
+from clearing.store.queries import attestations
+from ledger.store.connect import Database, open_store, system_salts
+from ledger.store.writer import ClockWentBack, StoreUnavailable
+
+BEAT_S = 1.0
+DRAIN_S = 10.0
+
+
+class WrongHouse(Exception):
+    """The keys are of another house than the journal."""
+
+
+def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve the house of ``settings`` until a signal or a bug stops it; ``announce`` gets the one line."""
+    _log_as_json()
+    stopping = _stop_on_signals()
+    tls, signing = keys.read_server_keys(settings.keys), keys.read_signing_keys(settings.keys)
+    database = open_store(settings.database)
+    migrate.upgrade(database)
+    with closing(Engine(database, clock=clock_ms, salts=system_salts)) as engine:
+        _require_house(engine, tls.house)
+        publisher = Publisher(engine, database, signing)
+        sources = app.Sources(
+            engine=engine,
+            clock=clock_ms,
+            journaled=lambda: journaled(database),
+            checkpoint=publisher.checkpoint,
+        )
+        presented = app.Tls(certificate=tls.certificate, key=tls.key, authority=tls.authority)
+        server = app.start(tls.house, settings.listen, presented, sources)
+        try:
+            host = settings.listen.rpartition(":")[0]
+            announce(f"serving {tls.house} on {host}:{server.port}, {engine.view.size} journal entries")
+            documents = _documents(settings, database, signing)
+            _run(stopping, engine, publisher, documents)
+        finally:
+            server.stop(DRAIN_S)
+
+
+def run_migrations(url: str) -> None:
+    """Bring the database at ``url`` to the newest schema."""
+    migrate.upgrade(open_store(url))
+
+
+def clock_ms() -> int:
+    """UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def journaled(database: Database) -> list[AttestationRecord]:
+    """Every attestation in the journal."""
+    with database.connect() as connection:
+        return attestations(connection)
+
+
+def _run(
+    stopping: threading.Event, engine: Engine, publisher: Publisher, documents: "Documents | None"
+) -> None:
+    """Step 3, until a signal or a bug. The main thread does it: it has nothing else to do."""
+    if documents is not None:
+        documents.write()
+    while not stopping.wait(BEAT_S):
+        try:
+            beat(engine, publisher, documents)
+        except (StoreUnavailable, ClockWentBack) as error:
+            structlog.get_logger().warning("beat skipped", error=str(error))
+
+
+def beat(engine: Engine, publisher: Publisher, documents: "Documents | None") -> None:
+    """Run what has become due by the clock, attest a closed cycle, and write the documents.
+
+    Raises ``HouseStopped`` once the house has stopped.
+    """
+    if engine.stopped is not None:
+        raise HouseStopped(str(engine.stopped)) from engine.stopped
+    now_ms = clock_ms()
+    if next(due(engine.view.state, now_ms), None) is not None:
+        engine.execute(Tick(), request_id=f"tick/{now_ms}", actor="house/clock")
+    if publisher.publish_if_due() is not None and documents is not None:
+        documents.write()
+
+
+class Documents:
+    """What a verifier takes away: the policy, every attestation, and the checkpoint of the newest one."""
+
+    def __init__(
+        self,
+        directory: Path,
+        policy: Policy,
+        signing: SigningKeys,
+        records: Callable[[], Sequence[AttestationRecord]],
+    ) -> None:
+        self._directory, self._policy, self._signing, self._records = directory, policy, signing, records
+
+    def write(self) -> None:
+        """Write what is not there yet. Each file appears whole; an attestation is never written twice."""
+        (self._directory / "attestations").mkdir(parents=True, exist_ok=True)
+        _replace(self._directory / "policy.txt", format_policy(self._policy))
+        records = self._records()
+        for record in records:
+            path = self._directory / "attestations" / f"{record.sequence:06}.json"
+            if not path.exists():
+                _replace(path, record.envelope.encode())
+        if records:
+            _replace(self._directory / "checkpoint", self._checkpoint(records[-1]))
+
+    def _checkpoint(self, record: AttestationRecord) -> bytes:
+        """The note over the tree that ``record`` speaks of."""
+        opened = open_envelope(record.envelope.encode(), self._policy.trust)
+        tree = attested_checkpoint(parse(opened.payload))
+        return sign_checkpoint(self._signing, tree.size, tree.root)
+
+
+def _documents(settings: Settings, database: Database, signing: SigningKeys) -> Documents | None:
+    if settings.state is None:
+        return None
+    policy = keys.read_policy(settings.keys)
+    return Documents(settings.state, policy, signing, lambda: journaled(database))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(data)
+    fresh.replace(path)
+
+
+def _require_house(engine: Engine, house: str) -> None:
+    charter = engine.view.state.charter
+    if charter is not None and charter.house != house:
+        raise WrongHouse(f"the keys are of {house}, the journal is of {charter.house}")
+
+
+def _stop_on_signals() -> threading.Event:
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return stopping
+
+
+def _log_as_json() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

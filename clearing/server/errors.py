@@ -1,0 +1,193 @@
+"""Errors as callers see them: google.rpc.Status with ErrorInfo always, BadRequest when fields are wrong.
+
+Rules kept here: a reason is a stable upper-case word; every reason of the model has its gRPC code in one
+table; what nobody foresaw says INTERNAL, an incident number for the log, and nothing else. Details travel in
+trailers, which foreign clients limit to 8 KiB, so a long list of wrong fields is cut and says so.
+"""
+
+import uuid
+from collections.abc import Mapping
+from enum import Enum
+
+import grpc
+import structlog
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status as RpcStatus
+from grpc_status import rpc_status
+
+from clearing.engine import HouseStopped
+from clearing.model.outcomes import Outcome, Reason, Result, Status
+from clearing.server.wire.violations import RequestInvalid
+from ledger.store.writer import ClockWentBack, RequestReused, StoreUnavailable
+
+DOMAIN = "clearinghouse"
+"""Of every ErrorInfo: whose reasons these are."""
+FIELDS_BYTES_MAX = 4_096
+MESSAGE_CHARS_MAX = 1_000
+
+Code = grpc.StatusCode
+
+REASON_CODES: Mapping[Reason, grpc.StatusCode] = {
+    Reason.HOUSE_NOT_FOUNDED: Code.FAILED_PRECONDITION,
+    Reason.HOUSE_ALREADY_FOUNDED: Code.ALREADY_EXISTS,
+    Reason.NAME_MALFORMED: Code.INVALID_ARGUMENT,
+    Reason.TERM_OUT_OF_RANGE: Code.INVALID_ARGUMENT,
+    Reason.ALREADY_EXISTS: Code.ALREADY_EXISTS,
+    Reason.MEMBER_UNKNOWN: Code.NOT_FOUND,
+    Reason.MEMBER_NOT_ACTIVE: Code.FAILED_PRECONDITION,
+    Reason.ASSET_UNKNOWN: Code.NOT_FOUND,
+    Reason.AMOUNT_NOT_POSITIVE: Code.INVALID_ARGUMENT,
+    Reason.AMOUNT_TOO_LARGE: Code.OUT_OF_RANGE,
+    Reason.ACCOUNT_UNKNOWN: Code.NOT_FOUND,
+    Reason.ACCOUNT_CLOSED_OUT: Code.FAILED_PRECONDITION,
+    Reason.ACCOUNT_LINKED: Code.FAILED_PRECONDITION,
+    Reason.CALL_OPEN: Code.FAILED_PRECONDITION,
+    Reason.DEFAULT_OPEN: Code.FAILED_PRECONDITION,
+    Reason.LINK_TOO_SMALL: Code.INVALID_ARGUMENT,
+    Reason.PARTICIPANT_DIFFERS: Code.FAILED_PRECONDITION,
+    Reason.ACCOUNT_NOT_YOURS: Code.PERMISSION_DENIED,
+    Reason.PUBLIC_KEY_UNSOUND: Code.INVALID_ARGUMENT,
+    Reason.PROVIDER_KNOWN: Code.ALREADY_EXISTS,
+    Reason.BATCH_EMPTY: Code.INVALID_ARGUMENT,
+    Reason.BATCH_TOO_LARGE: Code.INVALID_ARGUMENT,
+    Reason.SOURCE_UNKNOWN: Code.NOT_FOUND,
+    Reason.SIGNATURE_INVALID: Code.PERMISSION_DENIED,
+    Reason.SEQUENCE_REPLAYED: Code.FAILED_PRECONDITION,
+    Reason.PRICE_STALE: Code.FAILED_PRECONDITION,
+    Reason.PRICE_NOT_POSITIVE: Code.INVALID_ARGUMENT,
+    Reason.PRICE_TOO_LARGE: Code.OUT_OF_RANGE,
+    Reason.FEED_UNKNOWN: Code.NOT_FOUND,
+    Reason.FEED_REPEATED: Code.INVALID_ARGUMENT,
+    Reason.TRADE_DUPLICATE: Code.ALREADY_EXISTS,
+    Reason.TRADE_ID_REUSED: Code.ALREADY_EXISTS,
+    Reason.INSTRUMENT_UNKNOWN: Code.NOT_FOUND,
+    Reason.INSTRUMENT_NOT_ACTIVE: Code.FAILED_PRECONDITION,
+    Reason.BUYER_IS_SELLER: Code.INVALID_ARGUMENT,
+    Reason.LOTS_OUT_OF_RANGE: Code.OUT_OF_RANGE,
+    Reason.REDUCE_ONLY: Code.FAILED_PRECONDITION,
+    Reason.MARK_STALE: Code.FAILED_PRECONDITION,
+    Reason.PRICE_OUTSIDE_BAND: Code.FAILED_PRECONDITION,
+    Reason.MARGIN_INSUFFICIENT: Code.FAILED_PRECONDITION,
+    Reason.CASH_INSUFFICIENT: Code.FAILED_PRECONDITION,
+    Reason.GATE_SHUT: Code.FAILED_PRECONDITION,
+    Reason.WITHDRAWAL_EXCEEDS: Code.FAILED_PRECONDITION,
+    Reason.WITHDRAWAL_UNKNOWN: Code.NOT_FOUND,
+    Reason.WITHDRAWAL_SETTLED: Code.FAILED_PRECONDITION,
+    Reason.CUSTODY_INSUFFICIENT: Code.FAILED_PRECONDITION,
+    Reason.NOTHING_DUE: Code.FAILED_PRECONDITION,
+    Reason.DEFAULT_UNKNOWN: Code.NOT_FOUND,
+    Reason.DEFAULT_NOT_RECOVERING: Code.FAILED_PRECONDITION,
+    Reason.ATTESTATION_OUT_OF_ORDER: Code.FAILED_PRECONDITION,
+}
+
+
+class Fault(Enum):
+    """Why the interface itself refused a call. The name is the ``reason`` of ErrorInfo."""
+
+    CERTIFICATE_MISSING = (Code.UNAUTHENTICATED, "the call came without a client certificate")
+    IDENTITY_REFUSED = (Code.UNAUTHENTICATED, "the client certificate does not say who you are")
+    METHOD_CLOSED = (Code.PERMISSION_DENIED, "nobody may call this method")
+    ROLE_NOT_ALLOWED = (Code.PERMISSION_DENIED, "your role may not call this method")
+    NOT_YOURS = (Code.PERMISSION_DENIED, "you may name only what is yours")
+    REQUEST_INVALID = (Code.INVALID_ARGUMENT, "fields of the request are wrong")
+    IDEMPOTENCY_KEY_REUSED = (Code.ALREADY_EXISTS, "the request id was used before with another body")
+    TRADE_UNKNOWN = (Code.NOT_FOUND, "no such trade")
+    NETTING_SET_UNKNOWN = (Code.NOT_FOUND, "no such netting set")
+    ATTESTATION_UNKNOWN = (Code.NOT_FOUND, "no such attestation")
+    CHECKPOINT_UNKNOWN = (Code.NOT_FOUND, "no checkpoint has been signed yet")
+    STORE_UNAVAILABLE = (Code.UNAVAILABLE, "nothing was recorded; send the same request again")
+    CLOCK_WENT_BACK = (Code.UNAVAILABLE, "the clock went back and nothing is recorded until it has caught up")
+    HOUSE_STOPPED = (Code.UNAVAILABLE, "the house takes no more commands; its operators have been told why")
+    INTERNAL = (Code.INTERNAL, "an error of the house; name the incident when you report it")
+
+    @property
+    def code(self) -> grpc.StatusCode:
+        """The gRPC status code."""
+        return self.value[0]
+
+    @property
+    def sentence(self) -> str:
+        """What it means."""
+        return self.value[1]
+
+
+class Refused(Exception):
+    """A call that is refused, or failed, for a reason that has a name."""
+
+    def __init__(self, cause: Reason | Fault, detail: str = "", **metadata: str) -> None:
+        self.code = REASON_CODES[cause] if isinstance(cause, Reason) else cause.code
+        self.reason = cause.name
+        sentence = cause.value if isinstance(cause, Reason) else cause.sentence
+        self.metadata = metadata | ({"detail": detail} if detail else {})
+        super().__init__(f"{sentence}: {detail}" if detail else sentence)
+
+
+_FAULTS: Mapping[type[Exception], Fault] = {
+    RequestReused: Fault.IDEMPOTENCY_KEY_REUSED,
+    StoreUnavailable: Fault.STORE_UNAVAILABLE,
+    ClockWentBack: Fault.CLOCK_WENT_BACK,
+    HouseStopped: Fault.HOUSE_STOPPED,
+}
+
+
+def require_accepted(outcome: Outcome) -> None:
+    """Raise :class:`Refused` if the command itself, not an element of its batch, was refused."""
+    for result in outcome.results:
+        if result.status is Status.REFUSED and not result.key:
+            raise Refused(Reason[result.reason], result.detail)
+
+
+def sentence_of(result: Result) -> str:
+    """The reason of an element of a batch as a sentence with its figures; empty without a reason."""
+    if not result.reason:
+        return ""
+    sentence = Reason[result.reason].value
+    return f"{sentence}: {result.detail}" if result.detail else sentence
+
+
+def to_status(error: Exception) -> grpc.Status:
+    """The status that a caller gets for ``error``; what nobody foresaw is logged under an incident number."""
+    if isinstance(error, RequestInvalid):
+        return _invalid(error)
+    if isinstance(error, Refused):
+        return _status(error)
+    fault = _FAULTS.get(type(error))
+    if fault is not None:
+        return _status(Refused(fault))
+    incident = uuid.uuid4().hex
+    structlog.get_logger().error("unforeseen", incident=incident, exc_info=error)
+    return _status(Refused(Fault.INTERNAL, incident=incident))
+
+
+def _invalid(error: RequestInvalid) -> grpc.Status:
+    """Every wrong field, as far as they fit into trailers."""
+    found = [BadRequest.FieldViolation(field=f, description=d) for f, d in error.fields.items()]
+    bad, size = BadRequest(), 0
+    for violation in found:
+        size += violation.ByteSize() + 4
+        if size > FIELDS_BYTES_MAX:
+            break
+        bad.field_violations.append(violation)
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    message = f"{Fault.REQUEST_INVALID.sentence}: {found[0].field} {found[0].description}{more}"
+    info = ErrorInfo(
+        reason=Fault.REQUEST_INVALID.name, domain=DOMAIN, metadata={"violations": str(len(found))}
+    )
+    return _packed(Fault.REQUEST_INVALID.code, message, info, bad)
+
+
+def _status(refused: Refused) -> grpc.Status:
+    info = ErrorInfo(reason=refused.reason, domain=DOMAIN, metadata=refused.metadata)
+    return _packed(refused.code, str(refused), info)
+
+
+def _packed(code: grpc.StatusCode, message: str, *details: Message) -> grpc.Status:
+    status = RpcStatus(code=code.value[0], message=message[:MESSAGE_CHARS_MAX])
+    for detail in details:
+        packed = AnyMessage()
+        packed.Pack(detail)
+        status.details.append(packed)
+    made: grpc.Status = rpc_status.to_status(status)
+    return made

@@ -1,0 +1,107 @@
+"""Who a caller is: read from the one SPIFFE id in its certificate, never from a message.
+
+A SPIFFE id is ``spiffe://<house>/<role>/<id>``. Rules kept here: the spelling is the one canonical one
+(lower case, no port, query, fragment or empty part); a certificate has exactly one URI among its
+alternative names. Whether its trust domain is this house is the interceptor's question.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from cryptography import x509
+
+from clearing.model.ids import NAME_PATTERN, MemberId
+
+_URI = re.compile(r"spiffe://([a-z0-9][a-z0-9-]{0,31})/([a-z-]+)/([a-z0-9][a-z0-9-]{0,31})", re.ASCII)
+
+
+class Role(Enum):
+    """What a caller may be; the value is the part of its SPIFFE id."""
+
+    MEMBER = "member"
+    REGULATOR = "regulator"
+    ADMINISTRATOR = "administrator"
+    PRICE_SOURCE = "price-source"
+    LIQUIDITY_PROVIDER = "liquidity-provider"
+
+
+SEES_ALL = frozenset({Role.REGULATOR, Role.ADMINISTRATOR})
+"""Roles that read what belongs to any member."""
+
+_COLLECTION = {
+    Role.MEMBER: "members",
+    Role.LIQUIDITY_PROVIDER: "members",
+    Role.PRICE_SOURCE: "sources",
+}
+"""The collection in which a caller of the role owns one thing: the one with its own id."""
+
+
+class IdentityRefused(ValueError):
+    """A certificate or a SPIFFE id that says not exactly who its holder is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A caller: of which house, in which role, by which id."""
+
+    house: str
+    role: Role
+    id: str
+
+    @property
+    def actor(self) -> str:
+        """How the journal names the caller, such as ``member/alpha``."""
+        return f"{self.role.value}/{self.id}"
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the caller may read what belongs to any member."""
+        return self.role in SEES_ALL
+
+    def request_id(self, own: str) -> str:
+        """The caller's request id as the journal keeps it: ids of different callers never meet."""
+        return f"{self.actor}:{own}"
+
+    def sees(self, member: MemberId) -> bool:
+        """Whether the caller may read what belongs to ``member``."""
+        return self.sees_all or (_COLLECTION.get(self.role) == "members" and self.id == member)
+
+    def owns(self, name: str) -> bool:
+        """Whether the resource ``name`` is the caller's own member or source, or stands under it."""
+        collection = _COLLECTION.get(self.role)
+        return collection is not None and f"{name}/".startswith(f"{collection}/{self.id}/")
+
+
+def format_spiffe(identity: Identity) -> str:
+    """The SPIFFE id of ``identity``. Raises :class:`IdentityRefused` for a name that no id may have."""
+    if not (NAME_PATTERN.fullmatch(identity.house) and NAME_PATTERN.fullmatch(identity.id)):
+        raise IdentityRefused(f"{identity.house!r} and {identity.id!r} must be 1 to 32 of a-z 0-9 -")
+    return f"spiffe://{identity.house}/{identity.role.value}/{identity.id}"
+
+
+def parse_spiffe(uri: str) -> Identity:
+    """The identity that ``uri`` spells. Raises :class:`IdentityRefused`."""
+    matched = _URI.fullmatch(uri)
+    if matched is None:
+        raise IdentityRefused("not a SPIFFE id of the form spiffe://<house>/<role>/<id>")
+    house, role, own_id = matched.groups()
+    try:
+        return Identity(house=house, role=Role(role), id=own_id)
+    except ValueError:
+        raise IdentityRefused(f"{role} is no role of a caller") from None
+
+
+@lru_cache(maxsize=4096)
+def identity_of(certificate_pem: bytes) -> Identity:
+    """Who holds the certificate; TLS has verified its chain. Raises :class:`IdentityRefused`."""
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except (ValueError, x509.ExtensionNotFound):
+        raise IdentityRefused("the certificate has no alternative names") from None
+    if len(uris) != 1:
+        raise IdentityRefused(f"the certificate has {len(uris)} URIs among its names, not one")
+    return parse_spiffe(uris[0])

@@ -1,0 +1,82 @@
+"""MarginService."""
+
+import grpc
+
+from clearing.default.preview import preview
+from clearing.engine import Engine
+from clearing.margin.assess import assess
+from clearing.model.outcomes import Reason
+from clearing.server.calls import caller_of, founded
+from clearing.server.errors import Fault, Refused
+from clearing.server.pages import page_of
+from clearing.server.wire import margin as wire
+from clearing.server.wire import names
+from clearing.server.wire.defaults import sees_set
+from clearing.server.wire.violations import require_valid
+from clearinghouse.v1 import margin_service_pb2 as pb
+from clearinghouse.v1.margin_service_pb2_grpc import MarginServiceServicer
+
+
+class Margins(MarginServiceServicer):
+    """Shows what netting sets must hold, who is called, and who would pay."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def GetMargin(  # named by the proto
+        self, request: pb.GetMarginRequest, context: grpc.ServicerContext
+    ) -> pb.GetMarginResponse:
+        """One netting set measured."""
+        require_valid(request)
+        view = self._engine.view
+        house = founded(view)
+        set_id = names.set_id(request.netting_set)
+        if set_id not in house.netting_sets:
+            raise Refused(Fault.NETTING_SET_UNKNOWN, request.netting_set)
+        measured = wire.message(assess(house, set_id), house)
+        return pb.GetMarginResponse(margin=measured, journal_size=view.size)
+
+    def ListMargins(
+        self, request: pb.ListMarginsRequest, context: grpc.ServicerContext
+    ) -> pb.ListMarginsResponse:
+        """Every netting set that the caller sees, measured."""
+        require_valid(request)
+        view, caller = self._engine.view, caller_of(context)
+        house = founded(view)
+        keys = (set_id for set_id in house.netting_sets if sees_set(house, set_id, caller))
+        page = page_of(keys, request, "margins", caller.actor)
+        return pb.ListMarginsResponse(
+            margins=[wire.message(assess(house, set_id), house) for set_id in page.keys],
+            next_page_token=page.next_token,
+            journal_size=view.size,
+        )
+
+    def ListMarginCalls(
+        self, request: pb.ListMarginCallsRequest, context: grpc.ServicerContext
+    ) -> pb.ListMarginCallsResponse:
+        """Open calls on netting sets that the caller sees."""
+        require_valid(request)
+        view, caller = self._engine.view, caller_of(context)
+        house = founded(view)
+        keys = (key for key in house.calls if sees_set(house, house.calls[key].netting_set, caller))
+        page = page_of(keys, request, "calls", caller.actor)
+        return pb.ListMarginCallsResponse(
+            margin_calls=[wire.call(house.calls[key], house, caller) for key in page.keys],
+            next_page_token=page.next_token,
+            journal_size=view.size,
+        )
+
+    def PreviewDefault(
+        self, request: pb.PreviewDefaultRequest, context: grpc.ServicerContext
+    ) -> pb.PreviewDefaultResponse:
+        """Who would pay if the member failed now."""
+        require_valid(request)
+        view = self._engine.view
+        house = founded(view)
+        member = names.member_id(request.member)
+        if member not in house.members:
+            raise Refused(Reason.MEMBER_UNKNOWN, request.member)
+        found = preview(house, member, request.move_bp if request.HasField("move_bp") else None)
+        answer = wire.preview(found, house)
+        answer.journal_size = view.size
+        return answer

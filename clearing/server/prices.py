@@ -1,0 +1,49 @@
+"""PriceService."""
+
+import grpc
+
+from clearing.engine import Engine
+from clearing.server.calls import caller_of, founded
+from clearing.server.errors import require_accepted
+from clearing.server.pages import page_of
+from clearing.server.wire import prices as wire
+from clearing.server.wire import times, units
+from clearing.server.wire.violations import require_valid
+from clearinghouse.v1 import price_service_pb2 as pb
+from clearinghouse.v1.price_service_pb2_grpc import PriceServiceServicer
+
+
+class Prices(PriceServiceServicer):
+    """Takes signed prices, and shows the marks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def PublishPrices(  # named by the proto
+        self, request: pb.PublishPricesRequest, context: grpc.ServicerContext
+    ) -> pb.PublishPricesResponse:
+        """Record a publication; a clearing cycle follows when it completes a quorum."""
+        command = wire.parse(request, founded(self._engine.view))
+        caller = caller_of(context)
+        outcome = self._engine.execute(
+            command, request_id=caller.request_id(request.request_id), actor=caller.actor
+        )
+        require_accepted(outcome)
+        return wire.answer(outcome)
+
+    def ListMarks(self, request: pb.ListMarksRequest, context: grpc.ServicerContext) -> pb.ListMarksResponse:
+        """The marks of the newest cycle."""
+        require_valid(request)
+        view = self._engine.view
+        house = founded(view)
+        if house.cycle is None:
+            return pb.ListMarksResponse(journal_size=view.size)
+        marks, ticks = {mark.feed: mark for mark in house.cycle.marks}, units.of_feeds(house)
+        page = page_of(marks, request, "marks")
+        return pb.ListMarksResponse(
+            marks=[wire.message(marks[feed], ticks[feed]) for feed in page.keys],
+            next_page_token=page.next_token,
+            cycle=house.cycle.number,
+            accept_time=times.from_ms(house.cycle.accepted_ms),
+            journal_size=view.size,
+        )

@@ -1,0 +1,76 @@
+"""The house itself on the wire."""
+
+from collections.abc import Mapping
+
+from clearing.default.gate import Gate
+from clearing.model.house import House, ordered
+from clearing.model.ids import FeedId
+from clearing.model.values import Asset, Instrument, InstrumentKind, MemberStatus
+from clearing.server.wire import names, times, units
+from clearing.server.wire.units import Unit
+from clearinghouse.v1 import house_service_pb2 as pb
+
+_KINDS: "Mapping[InstrumentKind, pb.InstrumentKind.ValueType]" = {
+    InstrumentKind.PERPETUAL: pb.INSTRUMENT_KIND_PERPETUAL,
+    InstrumentKind.FUTURE: pb.INSTRUMENT_KIND_FUTURE,
+}
+
+
+def message(house: House, shut: tuple[Gate, ...]) -> pb.House:
+    """The house with the gates that are ``shut``."""
+    charter = house.founded
+    marks = units.mark_ticks(house)
+    members = ordered(house.members)
+    found = pb.House(
+        house=charter.house,
+        settlement_asset=_asset(house.assets[house.settlement]),
+        assets=[_asset(asset) for asset in ordered(house.assets)],
+        instruments=[_instrument(row, house, marks) for row in ordered(house.instruments)],
+        feeds=[_feed(feed, unit) for feed, unit in units.of_feeds(house).items()],
+        member_count=len(members),
+        defaulted_member_count=sum(1 for member in members if member.status is MemberStatus.DEFAULTED),
+        margin_model=charter.parameters.margin_model,
+        parameters_version=charter.parameters_version,
+        gates=[_gate(gate) for gate in shut],
+    )
+    if house.cycle is not None:
+        found.cycle, found.cycle_closed = house.cycle.number, house.cycle.closed
+        found.cycle_accept_time.CopyFrom(times.from_ms(house.cycle.accepted_ms))
+    return found
+
+
+def _asset(asset: Asset) -> pb.Asset:
+    return pb.Asset(
+        name=names.asset(asset.id),
+        decimals=asset.decimals,
+        feed="" if asset.feed is None else names.feed(asset.feed),
+        haircut_bp=asset.haircut_bp,
+    )
+
+
+def _instrument(row: Instrument, house: House, marks: Mapping[FeedId, int]) -> pb.Instrument:
+    tick = units.of_price(row)
+    found = pb.Instrument(
+        name=names.instrument(row.id),
+        kind=_KINDS[row.kind],
+        underlying=names.feed(row.underlying),
+        feed=names.feed(row.feed),
+        tick_size=tick.render(1),
+        lot_size=units.of_size(row).render(1),
+        tick_value=units.of_settlement(house).render(row.tick_value_minor),
+        mark_price=tick.render(marks[row.feed]) if row.feed in marks else "",
+    )
+    if row.expires_ms is not None:
+        found.expire_time.CopyFrom(times.from_ms(row.expires_ms))
+    return found
+
+
+def _feed(feed: FeedId, unit: Unit) -> pb.Feed:
+    return pb.Feed(name=names.feed(feed), tick_size=unit.render(1))
+
+
+def _gate(gate: Gate) -> pb.Gate:
+    found = pb.Gate(scope=gate.scope, reason=gate.reason, release=gate.release)
+    if gate.since_ms:
+        found.since_time.CopyFrom(times.from_ms(gate.since_ms))
+    return found

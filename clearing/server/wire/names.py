@@ -1,0 +1,113 @@
+"""Resource names and the ids behind them: ``members/alpha/accounts/house`` is the account ``alpha/house``.
+
+A name that came in has been checked against its pattern (the rules in the proto) before it is taken apart
+here. The ``~`` of a netting set stands where its id has a slash, because a name's part has none.
+"""
+
+from clearing.model.ids import (
+    AccountKey,
+    AssetId,
+    DefaultId,
+    FeedId,
+    InstrumentId,
+    MemberId,
+    ParticipantId,
+    SetId,
+    SourceId,
+    TradeKey,
+)
+
+ALL_MEMBERS = "members/-"
+"""Stands for every member that the caller may see."""
+LATEST_ATTESTATION = "attestations/latest"
+
+_SET_PREFIX = "nettingSets/"
+
+
+def member(name: MemberId) -> str:
+    """Name of a member."""
+    return f"members/{name}"
+
+
+def account(key: AccountKey) -> str:
+    """Name of an account."""
+    owner, own = key.split("/", 1)
+    return f"members/{owner}/accounts/{own}"
+
+
+def trade(key: TradeKey) -> str:
+    """Name of a trade."""
+    owner, own = key.split("/", 1)
+    return f"members/{owner}/trades/{own}"
+
+
+def netting_set(set_id: SetId) -> str:
+    """Name of a netting set."""
+    return _SET_PREFIX + set_id.replace("/", "~")
+
+
+def participant(name: ParticipantId) -> str:
+    """Name of a participant."""
+    return f"participants/{name}"
+
+
+def instrument(name: InstrumentId) -> str:
+    """Name of an instrument."""
+    return f"instruments/{name}"
+
+
+def asset(name: AssetId) -> str:
+    """Name of an asset."""
+    return f"assets/{name}"
+
+
+def feed(name: FeedId) -> str:
+    """Name of a feed."""
+    return f"feeds/{name}"
+
+
+def source(name: SourceId) -> str:
+    """Name of a price source."""
+    return f"sources/{name}"
+
+
+def default(name: DefaultId) -> str:
+    """Name of a default."""
+    return f"defaults/{name}"
+
+
+def attestation(number: int) -> str:
+    """Name of an attestation."""
+    return f"attestations/{number}"
+
+
+def own_id(name: str) -> str:
+    """The last part of a name: the id within its collection."""
+    return name.rpartition("/")[2]
+
+
+def member_id(name: str) -> MemberId:
+    """The member that ``members/{m}`` and everything under it names."""
+    return MemberId(name.split("/")[1])
+
+
+def account_key(name: str) -> AccountKey:
+    """The account that ``members/{m}/accounts/{a}`` names."""
+    _, owner, _, own = name.split("/")
+    return AccountKey(f"{owner}/{own}")
+
+
+def trade_key(name: str) -> TradeKey:
+    """The trade that ``members/{m}/trades/{t}`` names."""
+    _, owner, _, own = name.split("/")
+    return TradeKey(f"{owner}/{own}")
+
+
+def set_id(name: str) -> SetId:
+    """The netting set that ``nettingSets/{m}~{a}`` or ``nettingSets/link~{p}`` names."""
+    return SetId(name.removeprefix(_SET_PREFIX).replace("~", "/", 1))
+
+
+def is_netting_set(name: str) -> bool:
+    """Whether ``name`` is in the collection of netting sets."""
+    return name.startswith(_SET_PREFIX)

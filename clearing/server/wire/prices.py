@@ -1,0 +1,62 @@
+"""Prices on the wire."""
+
+from clearing.model.commands import ApplyPrices, PriceObservation
+from clearing.model.house import House
+from clearing.model.ids import FeedId, SourceId
+from clearing.model.kinds import Kind
+from clearing.model.outcomes import Outcome
+from clearing.model.values import Mark
+from clearing.server.wire import names, times, units
+from clearing.server.wire.decimal import DecimalRefused
+from clearing.server.wire.units import Unit
+from clearing.server.wire.violations import Violations
+from clearinghouse.v1 import price_service_pb2 as pb
+
+
+def parse(request: pb.PublishPricesRequest, house: House) -> ApplyPrices:
+    """The command that ``request`` asks for. Raises ``RequestInvalid`` with every field that is wrong."""
+    violations = Violations(request)
+    observed_ms = times.to_exact_ms(request.observe_time, "observe_time", violations)
+    ticks = units.of_feeds(house)
+    prices = tuple(
+        _observation(price, ticks, f"prices[{n}]", violations) for n, price in enumerate(request.prices)
+    )
+    violations.require_none()
+    return ApplyPrices(
+        source=SourceId(names.own_id(request.source)),
+        observed_ms=observed_ms,
+        sequence=request.sequence,
+        prices=prices,
+        signature=request.signature.hex(),
+    )
+
+
+def _observation(
+    price: pb.FeedPrice, ticks: dict[FeedId, Unit], field: str, violations: Violations
+) -> PriceObservation:
+    feed = FeedId(names.own_id(price.feed))
+    steps = 0
+    if feed in ticks:
+        try:
+            steps = ticks[feed].parse(price.price)
+        except DecimalRefused as refused:
+            violations.add(f"{field}.price", str(refused))
+    else:
+        violations.add(f"{field}.feed", "no instrument and no asset is marked by this feed")
+    return PriceObservation(feed=feed, price_ticks=steps)
+
+
+def answer(outcome: Outcome) -> pb.PublishPricesResponse:
+    """What the publication led to."""
+    ran = any(event.kind == Kind.SNAPSHOT_ACCEPTED.name for event in outcome.events)
+    return pb.PublishPricesResponse(cycle_ran=ran)
+
+
+def message(mark: Mark, unit: Unit) -> pb.Mark:
+    """A mark, whose feed counts in ``unit``."""
+    return pb.Mark(
+        feed=names.feed(mark.feed),
+        price=unit.render(mark.price_ticks),
+        sources=[names.source(source) for source in mark.sources],
+        dropped_sources=[names.source(source) for source in mark.dropped],
+    )

@@ -1,0 +1,57 @@
+"""Where the house runs: options of the command line, else ``CLEARING_*`` in the environment, else these."""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_LISTEN = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
+_NO_FILE = ("sqlite:///", "sqlite:///:memory:")
+PORT_MAX = 65_535
+
+
+class SettingsRefused(ValueError):
+    """Settings that cannot be used; the message names each."""
+
+
+def _listen(text: str) -> str:
+    matched = _LISTEN.fullmatch(text)
+    if matched is None or int(matched[2]) > PORT_MAX:
+        raise ValueError("write HOST:PORT, such as 127.0.0.1:7443 or [::1]:7443; port 0 takes a free one")
+    if matched[1].startswith("["):
+        ipaddress.IPv6Address(matched[1].strip("[]"))
+    return text
+
+
+def _database(url: str) -> str:
+    if not url.startswith("sqlite:///") or url in _NO_FILE:
+        raise ValueError("write sqlite:///FILE")
+    return url
+
+
+class Settings(BaseSettings):
+    """Everything that a running house is told from outside."""
+
+    model_config = SettingsConfigDict(env_prefix="CLEARING_", frozen=True, extra="forbid")
+
+    database: Annotated[str, AfterValidator(_database)] = "sqlite:///clearing.db"
+    listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:7443"
+    keys: Path = Path("keys")
+    state: Path | None = None
+    """Where the public documents for verifiers are written, if anywhere."""
+
+
+def read_settings(**given: Any) -> Settings:
+    """Settings in which what is ``given``, unless None, comes first. Raises :class:`SettingsRefused`."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings(**chosen)
+    except ValidationError as error:
+        found = (
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise SettingsRefused("; ".join(found)) from None

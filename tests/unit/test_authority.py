@@ -1,0 +1,180 @@
+"""Every method says who may call it and how far it reaches; what does not say so is closed."""
+
+from unittest.mock import Mock, create_autospec
+
+import grpc
+import pytest
+from google.protobuf.descriptor import MethodDescriptor
+
+from clearing.model.commands import AdmitMember
+from clearing.model.house import House
+from clearing.model.ids import MemberId
+from clearing.server.app import SERVICES
+from clearing.server.identity import Role
+from clearing.server.interceptors import CLOSED, OPEN_SERVICES, Access, Authority, access_of, accesses, owners
+from clearinghouse.v1 import options_pb2
+from clearinghouse.v1.account_service_pb2 import GetAccountRequest
+from tests.builders import ALICE, empty_house, link, two_traders
+from tests.unit.test_identity import certificate
+
+METHODS = [method for service in SERVICES for method in service.methods]
+IDS = [method.full_name.removeprefix("clearinghouse.v1.") for method in METHODS]
+READS = ("Get", "List", "Preview")
+
+
+@pytest.mark.parametrize("method", METHODS, ids=IDS)
+def test_every_method_says_who_may_call_it_and_how_far_it_reaches(method: MethodDescriptor) -> None:
+    access = access_of(method)
+    assert access.allowed, "give it `option (clearinghouse.v1.allowed)`"
+    assert access.reach in {
+        *(options_pb2.REACH_EVERYONE, options_pb2.REACH_OWN, options_pb2.REACH_FILTERED),
+    }, "give it `option (clearinghouse.v1.reach)`"
+    if access.reach == options_pb2.REACH_OWN:
+        assert access.own, "REACH_OWN needs `option (clearinghouse.v1.own)`"
+    if access.own:
+        assert access.own in method.input_type.fields_by_name
+
+
+@pytest.mark.parametrize("method", METHODS, ids=IDS)
+def test_what_changes_something_takes_a_request_id_and_only_the_callers_own(method: MethodDescriptor) -> None:
+    access, is_read = access_of(method), method.name.startswith(READS)
+    assert ("request_id" in method.input_type.fields_by_name) is not is_read
+    if not is_read:
+        assert access.reach == options_pb2.REACH_OWN
+        assert not access.allowed & {Role.REGULATOR}, "regulators write nothing"
+
+
+@pytest.mark.parametrize("method", METHODS, ids=IDS)
+def test_regulators_and_administrators_read_everything(method: MethodDescriptor) -> None:
+    if method.name.startswith(READS):
+        assert {Role.REGULATOR, Role.ADMINISTRATOR} <= access_of(method).allowed
+
+
+def test_what_everyone_gets_alike_is_this_and_no_more() -> None:
+    """A method is added here only when its answer says nothing that belongs to one member."""
+    members_may = {
+        path.rpartition("/")[2]
+        for path, access in accesses(SERVICES).items()
+        if access.reach == options_pb2.REACH_EVERYONE and Role.MEMBER in access.allowed
+    }
+    assert members_may == {"GetHouse", "ListMarks", "GetAttestation", "ListAttestations", "GetCheckpoint"}
+
+
+class Aborted(Exception):
+    """What a call ended with."""
+
+    def __init__(self, status: grpc.Status) -> None:
+        super().__init__(status.details)
+        self.status = status
+
+
+def call_with(*pem: bytes) -> grpc.ServicerContext:
+    """A call with this certificate."""
+
+    def abort(status: grpc.Status) -> None:
+        raise Aborted(status)
+
+    call: grpc.ServicerContext = create_autospec(grpc.ServicerContext, instance=True)
+    call.auth_context.return_value = {"x509_pem_cert": pem} if pem else {}  # type: ignore[attr-defined]
+    call.abort_with_status.side_effect = abort  # type: ignore[attr-defined]
+    return call
+
+
+def guarded(access: Access, path: str) -> "grpc.RpcMethodHandler[object, object]":
+    authority = Authority("h", {"/x/Get": access}, House)
+
+    def answer(_request: object, _context: grpc.ServicerContext) -> object:
+        return "answered"
+
+    handler: grpc.RpcMethodHandler[object, object] = grpc.unary_unary_rpc_method_handler(answer)
+    found = authority.intercept_service(lambda _: handler, Mock(method=path))
+    assert found is not None
+    return found
+
+
+def outcome(access: Access, caller: str | None, name: str = "", path: str = "/x/Get") -> str:
+    """``answered``, or why not."""
+    handler = guarded(access, path)
+    call = call_with() if caller is None else call_with(certificate(caller))
+    assert handler.unary_unary is not None
+    try:
+        return str(handler.unary_unary(GetAccountRequest(name=name), call))
+    except Aborted as aborted:
+        return f"{aborted.status.code.name} {aborted}"
+
+
+MEMBER_OWN = Access(allowed=frozenset({Role.MEMBER}), reach=options_pb2.REACH_OWN, own="name")
+
+
+def test_a_call_without_a_certificate_is_unauthenticated() -> None:
+    assert outcome(MEMBER_OWN, None).startswith("UNAUTHENTICATED")
+
+
+def test_a_certificate_of_another_house_is_unauthenticated() -> None:
+    assert outcome(MEMBER_OWN, "spiffe://other/member/alpha").startswith("UNAUTHENTICATED")
+
+
+def test_a_role_that_the_method_does_not_allow_is_denied() -> None:
+    denied = outcome(MEMBER_OWN, "spiffe://h/administrator/anna", "members/alpha/accounts/house")
+    assert denied.startswith("PERMISSION_DENIED your role may not")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("members/alpha/accounts/house", "answered"),
+        ("members/beta/accounts/house", "PERMISSION_DENIED you may name only what is yours"),
+        ("members/alphabet/accounts/house", "PERMISSION_DENIED you may name only what is yours"),
+        ("members/-", "INVALID_ARGUMENT"),
+        ("alpha", "INVALID_ARGUMENT"),
+        ("", "INVALID_ARGUMENT"),
+    ],
+)
+def test_a_member_names_only_what_is_its_own(name: str, expected: str) -> None:
+    assert outcome(MEMBER_OWN, "spiffe://h/member/alpha", name).startswith(expected)
+
+
+def test_who_sees_all_may_name_anything() -> None:
+    access = Access(allowed=frozenset({Role.REGULATOR}), reach=options_pb2.REACH_OWN, own="name")
+    assert outcome(access, "spiffe://h/regulator/rita", "members/beta/accounts/house") == "answered"
+
+
+def test_a_method_without_options_is_closed_to_everyone() -> None:
+    unreached = Access(allowed=frozenset(Role), reach=options_pb2.REACH_UNSPECIFIED, own="")
+    for role in Role:
+        caller = f"spiffe://h/{role.value}/alpha"
+        assert outcome(CLOSED, caller).startswith("PERMISSION_DENIED nobody may call")
+        assert outcome(unreached, caller).startswith("PERMISSION_DENIED nobody may call")
+        assert outcome(MEMBER_OWN, caller, path="/x/Other").startswith("PERMISSION_DENIED nobody may call")
+
+
+def test_a_stream_that_must_name_its_own_is_closed_until_someone_says_how() -> None:
+    stream = Access(allowed=frozenset({Role.MEMBER}), reach=options_pb2.REACH_OWN, own="name", streams=True)
+    caller = "spiffe://h/member/alpha"
+    assert outcome(stream, caller, "members/alpha/accounts/house").startswith("PERMISSION_DENIED nobody may")
+
+
+def test_health_and_reflection_are_open_to_every_identity_of_the_house_and_to_nobody_else() -> None:
+    for service in OPEN_SERVICES:
+        assert outcome(CLOSED, "spiffe://h/member/alpha", path=f"{service}Check") == "answered"
+        assert outcome(CLOSED, "spiffe://other/member/a", path=f"{service}Check").startswith(
+            "UNAUTHENTICATED"
+        )
+
+
+def test_a_netting_set_is_owned_by_the_members_of_its_accounts() -> None:
+    world = two_traders()
+    assert owners("nettingSets/dex~alice", world.state) == ("members/dex",)
+    assert owners("nettingSets/other~nobody", world.state) == ("members/other",)
+    other = empty_house_with_pat_at_two_members()
+    assert owners("nettingSets/link~pat", other) == ("members/one", "members/two")
+    assert owners(f"members/{ALICE}", world.state) == (f"members/{ALICE}",)
+
+
+def empty_house_with_pat_at_two_members() -> House:
+    world = empty_house()
+    for member in ("one", "two"):
+        world.ok(AdmitMember(member=MemberId(member), name=member))
+    keys = [world.account(member, "c", "pat") for member in ("one", "two")]
+    link(world, "pat", *keys)
+    return world.state

@@ -1,0 +1,47 @@
+"""The house says in which steps everything counts."""
+
+from dataclasses import replace
+
+from immutables import Map
+
+from clearing.model.ids import AssetId, FeedId
+from clearing.model.values import Asset
+from clearing.server.wire import house as wire
+from clearing.server.wire import units
+from tests.builders import empty_house, two_traders
+
+WRAPPED = Asset(id=AssetId("WXY"), decimals=8, feed=FeedId("WXY"), tick_value_minor=25_000, haircut_bp=1_000)
+
+
+def test_instruments_have_ticks_lots_and_the_value_of_a_tick() -> None:
+    found = wire.message(two_traders().state, ())
+    btc = next(row for row in found.instruments if row.name == "instruments/BTC-PERP")
+    assert (btc.tick_size, btc.lot_size, btc.tick_value, btc.mark_price) == (
+        "0.1",
+        "0.001",
+        "0.000100",
+        "8000.0",
+    )
+    assert not btc.HasField("expire_time")
+    future = next(row for row in found.instruments if row.name == "instruments/BTC-MAR20")
+    assert future.HasField("expire_time")
+
+
+def test_a_house_without_a_cycle_has_no_marks_yet() -> None:
+    found = wire.message(empty_house().state, ())
+    assert (found.cycle, found.HasField("cycle_accept_time")) == (0, False)
+    assert {row.mark_price for row in found.instruments} == {""}
+
+
+def test_a_feed_that_prices_only_collateral_ticks_in_the_settlement_asset() -> None:
+    state = empty_house().state
+    state = replace(state, assets=state.assets.set(WRAPPED.id, WRAPPED))
+    tick = units.of_feeds(state)[FeedId("WXY")]
+    assert (tick.render(1), tick.parse("1.250"), tick.render(50)) == ("0.025000", 50, "1.250000")
+
+
+def test_an_instruments_tick_is_the_tick_of_its_feed() -> None:
+    state = empty_house().state
+    assert units.of_feeds(state)[FeedId("ETH")].render(1) == "0.1"
+    without = replace(state, instruments=Map())
+    assert units.of_feeds(without)[FeedId("ETH")].render(1) == "0.100000"
