@@ -8,9 +8,9 @@ from clearing.attest.signer import SigningKeys, sign_attestation, sign_checkpoin
 from clearing.engine import Engine
 from clearing.model.outcomes import Outcome
 from clearing.store.queries import journal_leaves
-from ledger.store.connect import Database
 from ledger.merkle import leaf_hash
 from ledger.require import require
+from ledger.store.connect import Database
 
 
 class Publisher:

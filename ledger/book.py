@@ -84,11 +84,10 @@ def _move(book: Book, entry: Entry) -> Book | Refusal:
         if before is None:
             before = book.balances.get(known.id, 0)
         touched[known.id] = before + leg.amount
-    for account_id, balance in touched.items():
-        if not in_range(balance):
-            return Refusal.BALANCE_OUT_OF_RANGE
-        if not book.accounts[account_id].limit.allows(balance):
-            return Refusal.LIMIT_EXCEEDED
+    if not all(in_range(balance) for balance in touched.values()):
+        return Refusal.BALANCE_OUT_OF_RANGE
+    if not all(book.accounts[account].limit.allows(balance) for account, balance in touched.items()):
+        return Refusal.LIMIT_EXCEEDED
     return replace(book, balances=book.balances.update(touched))
 
 

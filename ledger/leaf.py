@@ -17,7 +17,8 @@
 
 The JSON has sorted keys, no spaces, ASCII only, and no numbers: ``actor``, ``fact``, ``opens`` (a
 list of [path, unit, side, limit]), ``references``, ``request``. Every number inside a fact is a
-decimal string.
+decimal string, and a fact is nested at most ``FACT_DEPTH_MAX`` deep. There is one encoding of each
+body; other bytes are no body, so no two readers can take the same bytes for different things.
 
 A segment keeps three columns: leaves one after the other, legs one after the other, and bodies
 each behind its length (u32). What was hashed is what is stored; nothing is serialised twice.
@@ -34,8 +35,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ledger.account import Account, AccountId, Limit, Side
-from ledger.entry import Entry, Json, Leg
+from ledger.entry import Entry, Json, Leg, check_entry
 from ledger.merkle import leaf_hash, tree_root
+from ledger.require import InvariantViolated, require
 
 LEAF_MAGIC = b"CCL1"
 BODY_MAGIC = b"CCB1"
@@ -44,6 +46,7 @@ LEAF_BYTES = LEAF_FORMAT.size
 SALT_BYTES = 16
 LEG_BYTES = 48
 LENGTH = struct.Struct(">I")
+FACT_DEPTH_MAX = 64
 
 ByteSource: TypeAlias = Callable[[int, int], bytes]
 """``source(offset, size)`` gives ``size`` salt bytes that stand at ``offset`` of its stream."""
@@ -91,13 +94,20 @@ def salts_used(entries: Sequence[Entry]) -> int:
 
 
 def seal(entries: Sequence[Entry], *, first_sequence: int, first_salt: int, source: ByteSource) -> Sealed:
-    """Encode and hash ``entries``; the source is read once for the whole group."""
-    stream = source(first_salt * SALT_BYTES, salts_used(entries) * SALT_BYTES)
+    """Encode and hash ``entries``; the source is read once for the whole group.
+
+    Raises ``InvariantViolated`` for an entry that breaks its own rules and for a source that runs short.
+    """
+    size = salts_used(entries) * SALT_BYTES
+    stream = source(first_salt * SALT_BYTES, size)
+    require(len(stream) == size, "every leg and every body has its salt")
     leaves: list[bytes] = []
     legs: list[bytes] = []
     bodies: list[bytes] = []
     at = 0
     for sequence, entry in enumerate(entries, first_sequence):
+        if (refusal := check_entry(entry)) is not None:
+            raise InvariantViolated(f"entry {entry.entry_id.hex()} comes to be recorded: {refusal.value}")
         records = [
             encode_leg(stream[at + i * SALT_BYTES : at + (i + 1) * SALT_BYTES], leg)
             for i, leg in enumerate(entry.legs)
@@ -116,8 +126,10 @@ def encode_leg(salt: bytes, leg: Leg) -> bytes:
     return salt + leg.account.id + leg.amount.to_bytes(16, "big", signed=True)
 
 
-def encode_body(salt: bytes, entry: Entry) -> bytes:
-    """The private metadata of ``entry``."""
+def encode_body(salt: bytes, entry: "Entry | Body") -> bytes:
+    """The private metadata of ``entry``. Raises :class:`RecordMalformed` if its fact would not come back."""
+    if not _is_fact(entry.fact, FACT_DEPTH_MAX):
+        raise RecordMalformed("a fact holds texts, truth values, lists and objects, not nested too deeply")
     private: dict[str, Json] = {
         "actor": entry.actor,
         "fact": entry.fact,
@@ -204,22 +216,46 @@ class Body:
 
 def decode_body(body: bytes) -> Body:
     """Read private metadata. Raises :class:`RecordMalformed`."""
-    if body[:4] != BODY_MAGIC or len(body) < len(BODY_MAGIC) + SALT_BYTES:
+    head = len(BODY_MAGIC) + SALT_BYTES
+    if body[: len(BODY_MAGIC)] != BODY_MAGIC or len(body) < head:
         raise RecordMalformed(f"unknown body version {body[:4]!r}")
     try:
         private = json.loads(
-            body[len(BODY_MAGIC) + SALT_BYTES :], parse_int=_no_number, parse_float=_no_number
+            body[head:].decode("ascii"),
+            parse_int=_no_number,
+            parse_float=_no_number,
+            parse_constant=_no_number,
         )
-        return Body(
-            actor=private["actor"],
+        decoded = Body(
+            actor=_text(private["actor"]),
             fact=private["fact"],
             opens=tuple(Account(p, u, Side(s), Limit(m)) for p, u, s, m in private["opens"]),
-            references=tuple(private["references"]),
-            request_id=private["request"],
+            references=tuple(map(_text, private["references"])),
+            request_id=_text(private["request"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordMalformed(f"not a body of version 1: {error}") from error
+    if encode_body(body[len(BODY_MAGIC) : head], decoded) != body:
+        raise RecordMalformed("not the one encoding of the body that it spells")
+    return decoded
 
 
 def _no_number(text: str) -> Json:
     raise RecordMalformed(f"a JSON number in a body: {text}")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _is_fact(value: object, depth: int) -> bool:
+    """Whether ``value`` comes back from JSON as it went in, and holds no number."""
+    if value is None or isinstance(value, bool | str):
+        return True
+    if depth and isinstance(value, list):
+        return all(_is_fact(item, depth - 1) for item in value)
+    if depth and isinstance(value, dict):
+        return all(isinstance(key, str) and _is_fact(item, depth - 1) for key, item in value.items())
+    return False

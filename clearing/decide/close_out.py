@@ -19,7 +19,7 @@ from clearing.margin.assess import living_sets
 from clearing.model.apportion import apportion
 from clearing.model.draft import Draft
 from clearing.model.house import House, Put
-from clearing.model.ids import AccountKey, DefaultId, InstrumentId, MemberId, SetId
+from clearing.model.ids import AccountKey, DefaultId, InstrumentId, MemberId, SetId, house_account
 from clearing.model.kinds import Kind
 from clearing.model.values import AccountStatus, Gain, MemberPart, Stage
 from ledger.entry import Leg, credit, debit, transfer
@@ -143,7 +143,7 @@ def repay_answer(house: House, default_id: DefaultId, member: MemberId, amount_m
     asset = house.settlement
     return (
         *transfer(
-            chart.cash(AccountKey(f"{member}/house"), asset),
+            chart.cash(house_account(member), asset),
             chart.loss(default_id, member, asset),
             amount_minor,
         ),

@@ -7,6 +7,7 @@ liable.
 
 from dataclasses import replace
 
+from clearing.decide.treasury import release_holds
 from clearing.default.resources import active_members
 from clearing.margin.assess import Assessment, maintenance
 from clearing.model.draft import Draft
@@ -36,6 +37,7 @@ def declare(draft: Draft, measured: list[Assessment]) -> None:
     draft.record(Kind.DEFAULT_DECLARED, *changes)
     for one in measured:
         draft.tell(Kind.DEFAULT_DECLARED, f"{default.id} {one.netting_set}", one.equity_minor)
+        release_holds(draft, house.netting_sets[one.netting_set].accounts)
 
 
 def new_default(draft: Draft, sets: tuple[DefaultedSet, ...]) -> Default:

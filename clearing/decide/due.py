@@ -5,7 +5,7 @@ and goes on until nothing is due, so a crash between two steps loses nothing: af
 step is found. The order is fixed:
 
  1. the cycle whose snapshot was accepted is closed
- 2. expired calls, by key
+ 2. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
  3. liquidation steps, by netting set, while the marks are valid
  4. defaults, by id: close-out, loss, answers that are due
  5. assessments that are due, by key
@@ -49,8 +49,9 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
         return
     if house.cycle is not None and not house.cycle.closed:
         yield close_cycle
-    yield from _expired_calls(house, now_ms)
-    yield from _liquidation_steps(house, now_ms)
+    if not mark_is_stale(house, now_ms):
+        yield from _expired_calls(house, now_ms)
+        yield from _liquidation_steps(house, now_ms)
     for default in ordered(house.defaults):
         yield from _default_step(house, default.id, now_ms)
     for key in sorted(house.assessments):
@@ -65,8 +66,6 @@ def _expired_calls(house: House, now_ms: int) -> Iterator[Step]:
 
 
 def _liquidation_steps(house: House, now_ms: int) -> Iterator[Step]:
-    if mark_is_stale(house, now_ms):
-        return
     for set_id in sorted(house.liquidations):
         if house.liquidations[set_id].next_step_ms <= now_ms:
             yield _with_key(step, set_id)

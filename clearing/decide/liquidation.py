@@ -12,7 +12,9 @@ from clearing import chart
 from clearing.decide.calls import cure
 from clearing.decide.declare import declare
 from clearing.decide.placing import assign_position, net_within, sell_collateral
-from clearing.margin.assess import Assessment, assess
+from clearing.default.placement import largest
+from clearing.margin.assess import Assessment, assess, settlement_price
+from clearing.market.novation import notional
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put
 from clearing.model.ids import AccountKey, InstrumentId, SetId
@@ -72,14 +74,30 @@ def _recovered(house: House, measured: Assessment) -> bool:
 
 
 def _place_slice(draft: Draft, set_id: SetId, measured: Assessment) -> int:
+    """Place the same fraction of every position; gives the notional that was placed.
+
+    Where providers take so little of one leg that the rest would require no less than before, a hedge
+    would be left behind: then the largest fraction is placed of which they take every leg in full.
+    """
     parameters = draft.house.parameters
     whole = measured.equity_minor * BP < measured.maintenance_minor * parameters.liquidation_whole_below_bp
     fraction_bp = BP if whole else parameters.liquidation_step_bp
-    placed = 0
-    for key, instrument, lots in positions_of(draft.house, (set_id,)):
-        size = divide_up(abs(lots) * fraction_bp, BP)
-        placed += assign_position(draft, key, instrument, size if lots > 0 else -size, frozenset({set_id}))
+    attempt, placed, _ = _try_slice(draft, set_id, fraction_bp)
+    if assess(attempt.house, set_id).requirement_minor >= measured.requirement_minor:
+        fraction_bp = largest(fraction_bp, lambda bp: _try_slice(draft, set_id, bp)[2])
+        attempt, placed, _ = _try_slice(draft, set_id, fraction_bp)
+    draft.take(attempt)
     return placed
+
+
+def _try_slice(draft: Draft, set_id: SetId, fraction_bp: int) -> tuple[Draft, int, bool]:
+    """A fork on which a slice was placed, the notional that was, and whether that is all of the slice."""
+    attempt, placed, wanted = draft.fork(), 0, 0
+    for key, instrument, lots in positions_of(draft.house, (set_id,)):
+        size = divide_up(abs(lots) * fraction_bp, BP) * (1 if lots > 0 else -1)
+        wanted += notional(draft.house, instrument, size, settlement_price(draft.house, instrument))
+        placed += assign_position(attempt, key, instrument, size, frozenset({set_id}))
+    return attempt, placed, placed == wanted
 
 
 def positions_of(house: House, sets: tuple[SetId, ...]) -> list[tuple[AccountKey, InstrumentId, int]]:

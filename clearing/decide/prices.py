@@ -12,7 +12,7 @@ from clearing.margin.assess import price_of_feed
 from clearing.margin.table import MODELS
 from clearing.market.marks import mark_of
 from clearing.market.prices import signature_holds
-from clearing.model.commands import OBSERVATIONS_MAX, ApplyPrices
+from clearing.model.commands import OBSERVATIONS_MAX, PRICE_TICKS_MAX, ApplyPrices
 from clearing.model.draft import Draft
 from clearing.model.house import House, Put, ordered, single
 from clearing.model.ids import FeedId, InstrumentId
@@ -73,6 +73,8 @@ def _refusal(draft: Draft, command: ApplyPrices) -> Rejected | None:
             return Rejected(Reason.FEED_UNKNOWN, price.feed)
         if price.price_ticks <= 0:
             return Rejected(Reason.PRICE_NOT_POSITIVE, f"{price.feed} {price.price_ticks}")
+        if price.price_ticks > PRICE_TICKS_MAX:
+            return Rejected(Reason.PRICE_TOO_LARGE, f"{price.feed}: at most {PRICE_TICKS_MAX} ticks")
     return None
 
 

@@ -3,6 +3,10 @@
 import re
 from dataclasses import replace
 
+from clearing.decide.calls import call_key
+from clearing.decide.terms import asset_flaw, instrument_flaw, parameters_flaw, settlement_flaw
+from clearing.decide.treasury import amount_refusal
+from clearing.default.gate import loss_is_open
 from clearing.model.commands import (
     AdmitMember,
     FoundHouse,
@@ -14,10 +18,11 @@ from clearing.model.commands import (
     RegisterSource,
 )
 from clearing.model.draft import Draft
-from clearing.model.house import Drop, Put, single
+from clearing.model.house import Drop, House, Put, ordered, single
 from clearing.model.ids import (
     CODE_PATTERN,
     HOUSE_ACCOUNT,
+    LINK,
     NAME_PATTERN,
     AccountKey,
     ParticipantId,
@@ -31,10 +36,13 @@ from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
 from clearing.model.values import (
     AccountKind,
+    AccountStatus,
+    CallKind,
     Charter,
     ClearingAccount,
     LinkProposal,
     Member,
+    MemberStatus,
     NettingSet,
     Provider,
     Source,
@@ -51,6 +59,8 @@ def found_house(draft: Draft, command: FoundHouse) -> Rejected | None:
         return Rejected(Reason.HOUSE_ALREADY_FOUNDED)
     if not (NAME_PATTERN.fullmatch(command.house) and CODE_PATTERN.fullmatch(command.settlement.id)):
         return Rejected(Reason.NAME_MALFORMED, f"{command.house} {command.settlement.id}")
+    if flaw := settlement_flaw(command.settlement) or parameters_flaw(command.parameters):
+        return Rejected(Reason.TERM_OUT_OF_RANGE, flaw)
     charter = Charter(
         house=command.house, settlement_asset=command.settlement.id, parameters=command.parameters
     )
@@ -64,30 +74,44 @@ def found_house(draft: Draft, command: FoundHouse) -> Rejected | None:
 
 def list_asset(draft: Draft, command: ListAsset) -> Rejected | None:
     """Accept a collateral asset."""
-    if not CODE_PATTERN.fullmatch(command.asset.id):
-        return Rejected(Reason.NAME_MALFORMED, command.asset.id)
-    if command.asset.id in draft.house.assets:
-        return Rejected(Reason.ALREADY_EXISTS, command.asset.id)
-    draft.record(Kind.ASSET_LISTED, Put("assets", command.asset.id, command.asset))
+    asset = command.asset
+    if not (
+        CODE_PATTERN.fullmatch(asset.id)
+        and (asset.feed is None or CODE_PATTERN.fullmatch(asset.feed))
+        and (asset.issuer is None or NAME_PATTERN.fullmatch(asset.issuer))
+    ):
+        return Rejected(Reason.NAME_MALFORMED, f"{asset.id} {asset.feed} {asset.issuer}")
+    if _is_unit(draft.house, asset.id):
+        return Rejected(Reason.ALREADY_EXISTS, asset.id)
+    if flaw := asset_flaw(asset):
+        return Rejected(Reason.TERM_OUT_OF_RANGE, flaw)
+    draft.record(Kind.ASSET_LISTED, Put("assets", asset.id, asset))
     return None
 
 
 def list_instrument(draft: Draft, command: ListInstrument) -> Rejected | None:
     """Clear an instrument; it trades from its first mark on."""
     instrument = command.instrument
-    if not CODE_PATTERN.fullmatch(instrument.id):
-        return Rejected(Reason.NAME_MALFORMED, instrument.id)
-    if instrument.id in draft.house.instruments:
+    if not (CODE_PATTERN.fullmatch(instrument.id) and CODE_PATTERN.fullmatch(instrument.feed)):
+        return Rejected(Reason.NAME_MALFORMED, f"{instrument.id} {instrument.feed}")
+    if _is_unit(draft.house, instrument.id):
         return Rejected(Reason.ALREADY_EXISTS, instrument.id)
     if instrument.underlying not in {r.underlying for r in draft.house.parameters.scan_ranges}:
         return Rejected(Reason.FEED_UNKNOWN, f"no scan range for {instrument.underlying}")
+    if flaw := instrument_flaw(instrument, draft.now_ms):
+        return Rejected(Reason.TERM_OUT_OF_RANGE, flaw)
     draft.record(Kind.INSTRUMENT_LISTED, Put("instruments", instrument.id, instrument))
     return None
 
 
+def _is_unit(house: House, code: str) -> bool:
+    """Whether accounts are kept in this unit already: assets and instruments share one name space (§3)."""
+    return code in house.assets or code in house.instruments
+
+
 def admit_member(draft: Draft, command: AdmitMember) -> Rejected | None:
-    """Admit a member and open its house account."""
-    if not NAME_PATTERN.fullmatch(command.member):
+    """Admit a member and open its house account. No account may be called as a link's netting set is."""
+    if not NAME_PATTERN.fullmatch(command.member) or command.member == LINK:
         return Rejected(Reason.NAME_MALFORMED, command.member)
     if command.member in draft.house.members:
         return Rejected(Reason.ALREADY_EXISTS, command.member)
@@ -104,6 +128,8 @@ def open_account(draft: Draft, command: OpenAccount) -> Rejected | None:
         return Rejected(Reason.NAME_MALFORMED, f"{command.account} {command.participant}")
     if command.member not in draft.house.members:
         return Rejected(Reason.MEMBER_UNKNOWN, command.member)
+    if draft.house.members[command.member].status is MemberStatus.DEFAULTED:
+        return Rejected(Reason.MEMBER_NOT_ACTIVE, command.member)
     if command.account == HOUSE_ACCOUNT or key in draft.house.accounts:
         return Rejected(Reason.ALREADY_EXISTS, key)
     _open(draft, key, AccountKind.CLIENT, command.participant)
@@ -136,21 +162,39 @@ def link_accounts(draft: Draft, command: LinkAccounts) -> Rejected | None:
 
 
 def _link_refusal(draft: Draft, command: LinkAccounts) -> Rejected | None:
-    keys = command.accounts
+    keys, house = command.accounts, draft.house
     if not 2 <= len(set(keys)) == len(keys) <= LINK_MAX:
-        return Rejected(Reason.LINK_TOO_SMALL, f"{len(keys)} accounts")
+        return Rejected(Reason.LINK_TOO_SMALL, f"{len(keys)} accounts, {LINK_MAX} at most")
     for key in keys:
-        account = draft.house.accounts.get(key)
-        if account is None:
-            return Rejected(Reason.ACCOUNT_UNKNOWN, key)
-        if account.participant != command.participant or account.kind is AccountKind.HOUSE:
-            return Rejected(Reason.PARTICIPANT_DIFFERS, key)
-        if account.netting_set != single_set(key):
-            return Rejected(Reason.ACCOUNT_LINKED, key)
-        if single_set(key) in draft.house.liquidations:
-            return Rejected(Reason.REDUCE_ONLY, key)
+        rejected = _unlinkable(house, key, command.participant)
+        if rejected is not None:
+            return rejected
     if command.member not in {member_of(key) for key in keys}:
         return Rejected(Reason.ACCOUNT_NOT_YOURS, command.member)
+    if linked_set(command.participant) in house.netting_sets:
+        return Rejected(Reason.ALREADY_EXISTS, linked_set(command.participant))
+    if loss_is_open(house):
+        return Rejected(Reason.DEFAULT_OPEN)
+    return None
+
+
+def _unlinkable(house: House, key: AccountKey, participant: ParticipantId) -> Rejected | None:
+    """Why an account cannot become part of a larger netting set now."""
+    account = house.accounts.get(key)
+    if account is None:
+        return Rejected(Reason.ACCOUNT_UNKNOWN, key)
+    if account.participant != participant or account.kind is AccountKind.HOUSE:
+        return Rejected(Reason.PARTICIPANT_DIFFERS, key)
+    if account.netting_set != single_set(key):
+        return Rejected(Reason.ACCOUNT_LINKED, key)
+    if account.status is AccountStatus.CLOSED_OUT:
+        return Rejected(Reason.ACCOUNT_CLOSED_OUT, key)
+    if house.members[account.member].status is MemberStatus.DEFAULTED:
+        return Rejected(Reason.MEMBER_NOT_ACTIVE, key)
+    if account.netting_set in house.liquidations:
+        return Rejected(Reason.REDUCE_ONLY, key)
+    if any(call_key(kind, account.netting_set) in house.calls for kind in CallKind):
+        return Rejected(Reason.CALL_OPEN, key)
     return None
 
 
@@ -162,16 +206,14 @@ def _link(draft: Draft, proposal: LinkProposal) -> None:
         account = house.accounts[key]
         changes.append(Put("accounts", key, replace(account, netting_set=linked.id)))
         changes.append(Drop("netting_sets", account.netting_set))
-        changes += [
-            Drop("calls", call)
-            for call in sorted(house.calls)
-            if house.calls[call].netting_set == single_set(key)
-        ]
     draft.record(Kind.NETTING_SET_LINKED, *changes)
+    draft.tell(Kind.NETTING_SET_LINKED, linked.id)
 
 
 def register_source(draft: Draft, command: RegisterSource) -> Rejected | None:
-    """Register a price source. A weak key is refused: its signatures could be forged."""
+    """Register a price source. A weak key is refused, for its signatures could be forged, and so is a known
+    one: a quorum is of different sources (rulebook §6).
+    """
     if not NAME_PATTERN.fullmatch(command.source):
         return Rejected(Reason.NAME_MALFORMED, command.source)
     if command.source in draft.house.sources:
@@ -182,6 +224,8 @@ def register_source(draft: Draft, command: RegisterSource) -> Rejected | None:
         require_sound_ed25519(bytes.fromhex(command.public_key))
     except KeyRefused as error:
         return Rejected(Reason.PUBLIC_KEY_UNSOUND, str(error))
+    if command.public_key in {source.public_key for source in ordered(draft.house.sources)}:
+        return Rejected(Reason.ALREADY_EXISTS, "another source signs with this key")
     source = Source(id=command.source, public_key=command.public_key)
     draft.record(Kind.SOURCE_REGISTERED, Put("sources", source.id, source))
     return None
@@ -189,12 +233,17 @@ def register_source(draft: Draft, command: RegisterSource) -> Rejected | None:
 
 def register_provider(draft: Draft, command: RegisterProvider) -> Rejected | None:
     """Register a backstop provider with the notional that it is ready to take."""
-    if command.account not in draft.house.accounts:
+    account = draft.house.accounts.get(command.account)
+    if account is None:
         return Rejected(Reason.ACCOUNT_UNKNOWN, command.account)
     if command.account in draft.house.providers:
         return Rejected(Reason.PROVIDER_KNOWN, command.account)
-    if command.capacity_minor <= 0:
-        return Rejected(Reason.AMOUNT_NOT_POSITIVE)
+    if account.status is AccountStatus.CLOSED_OUT:
+        return Rejected(Reason.ACCOUNT_CLOSED_OUT, command.account)
+    if draft.house.members[account.member].status is MemberStatus.DEFAULTED:
+        return Rejected(Reason.MEMBER_NOT_ACTIVE, account.member)
+    if (rejected := amount_refusal(command.capacity_minor)) is not None:
+        return rejected
     provider = Provider(account=command.account, capacity_minor=command.capacity_minor)
     draft.record(Kind.PROVIDER_REGISTERED, Put("providers", provider.account, provider))
     return None

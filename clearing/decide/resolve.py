@@ -11,6 +11,7 @@ from clearing import chart
 from clearing.decide.close_out import empty_positions, move_to_loss, repay_answer
 from clearing.decide.declare import new_default
 from clearing.decide.placing import sell_collateral
+from clearing.decide.treasury import release_holds
 from clearing.default.capped_period import extended
 from clearing.default.purses import ANSWER, ASSESSMENTS, FIRST_CLAIM_TIER, claim_account, drawn_from
 from clearing.default.resources import resources_of
@@ -129,6 +130,7 @@ def run_waterfall(draft: Draft, default_id: DefaultId) -> None:
 
 
 def _default_member(draft: Draft, default_id: DefaultId, member: MemberId) -> None:
+    release_holds(draft, (house_account(member),))
     row = draft.house.members[member]
     if row.status is MemberStatus.DEFAULTED:
         return
@@ -173,7 +175,7 @@ def _post_waterfall(
     draft.record(
         Kind.WATERFALL,
         Put("defaults", default_id, after),
-        single("capped_period", extended(house, default.declared_ms, draft.now_ms, called)),
+        single("capped_period", extended(house, default.declared_ms, called)),
         *(Put("assessments", f"{default_id}/{a.member}", a) for a in assessments),
         legs=_waterfall_legs(house, default_id, losses, absorbed),
         references=(default_id,),

@@ -4,11 +4,12 @@ An incoming amount is debited to custody. An outgoing one is held first and leav
 confirms; so nothing is paid twice and nothing is lost on the way.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from clearing import chart
 from clearing.decide.calls import cure
-from clearing.default.gate import gates
+from clearing.default.gate import gates, loss_is_open
 from clearing.default.sizing import contributions
 from clearing.margin.assess import assess
 from clearing.model.commands import (
@@ -21,12 +22,14 @@ from clearing.model.commands import (
     SizePool,
 )
 from clearing.model.draft import Draft
-from clearing.model.house import House, Put
-from clearing.model.ids import NAME_PATTERN, AccountKey, AssetId
+from clearing.model.house import House, Put, ordered
+from clearing.model.ids import NAME_PATTERN, AccountKey, AssetId, house_account
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
 from clearing.model.values import (
     AccountStatus,
+    ClearingAccount,
+    Stage,
     Withdrawal,
     WithdrawalState,
 )
@@ -83,8 +86,15 @@ def account_for(house: House, key: AccountKey, asset: AssetId) -> Account:
 
 
 def size_pool(draft: Draft, command: SizePool) -> Rejected | None:
-    """Set the required contributions by :func:`clearing.default.sizing.contributions`."""
+    """Set the required contributions by :func:`clearing.default.sizing.contributions`.
+
+    Not while a loss is allocated: who owes how much was fixed at T0 (rulebook §10.3).
+    """
+    if loss_is_open(draft.house):
+        return Rejected(Reason.DEFAULT_OPEN)
     required = contributions(draft.house)
+    if not required:
+        return None
     members = [
         Put("members", member.id, replace(member, required_contribution_minor=amount))
         for member, amount in required
@@ -121,12 +131,24 @@ def request_withdrawal(draft: Draft, command: RequestWithdrawal) -> Rejected | N
         return Rejected(Reason.ALREADY_EXISTS, command.withdrawal)
     if (rejected := amount_refusal(command.amount_minor)) is not None:
         return rejected
-    if account.status is AccountStatus.CLOSED_OUT and house.cash(command.account) < 0:
+    if account.status is AccountStatus.CLOSED_OUT and _is_claimed(house, account):
         return Rejected(Reason.ACCOUNT_CLOSED_OUT, command.account)
     shut = gates(house, draft.now_ms)
     if shut:
         return Rejected(Reason.GATE_SHUT, "; ".join(f"{gate.reason}, until {gate.release}" for gate in shut))
     return _hold(draft, command)
+
+
+def _is_claimed(house: House, account: ClearingAccount) -> bool:
+    """Whether others still wait for what the default of a closed-out account cost them (rulebook §11)."""
+    return any(
+        default.stage is not Stage.CLOSED
+        and (
+            account.netting_set in {one.netting_set for one in default.sets}
+            or account.key in {house_account(part.member) for part in default.losses}
+        )
+        for default in ordered(house.defaults)
+    )
 
 
 def _hold(draft: Draft, command: RequestWithdrawal) -> Rejected | None:
@@ -160,10 +182,28 @@ def settle_withdrawal(draft: Draft, command: SettleWithdrawal) -> Rejected | Non
         return Rejected(Reason.WITHDRAWAL_UNKNOWN, command.withdrawal)
     if held.state is not WithdrawalState.HELD:
         return Rejected(Reason.WITHDRAWAL_SETTLED, held.state.value)
-    state = WithdrawalState.PAID if command.paid else WithdrawalState.RELEASED
-    kind = Kind.WITHDRAWAL_PAID if command.paid else Kind.WITHDRAWAL_RELEASED
-    target = chart.custody(held.asset) if command.paid else account_for(draft.house, held.account, held.asset)
-    settled = replace(held, state=state)
-    legs = transfer(chart.withdrawal(held.id, held.asset), target, held.amount_minor)
-    draft.record(kind, Put("withdrawals", held.id, settled), legs=legs)
+    if command.paid and draft.house.balance(chart.custody(held.asset)) < held.amount_minor:
+        return Rejected(Reason.CUSTODY_INSUFFICIENT, command.withdrawal)
+    if command.paid:
+        _settle(draft, held, WithdrawalState.PAID)
+    else:
+        _settle(draft, held, WithdrawalState.RELEASED)
+        cure(draft, draft.house.accounts[held.account].netting_set)
     return None
+
+
+def _settle(draft: Draft, held: Withdrawal, state: WithdrawalState) -> None:
+    paid = state is WithdrawalState.PAID
+    target = chart.custody(held.asset) if paid else account_for(draft.house, held.account, held.asset)
+    draft.record(
+        Kind.WITHDRAWAL_PAID if paid else Kind.WITHDRAWAL_RELEASED,
+        Put("withdrawals", held.id, replace(held, state=state)),
+        legs=transfer(chart.withdrawal(held.id, held.asset), target, held.amount_minor),
+    )
+
+
+def release_holds(draft: Draft, keys: Collection[AccountKey]) -> None:
+    """A default gives back to its accounts what was held and not sent (rulebook §8)."""
+    for held in ordered(draft.house.withdrawals):
+        if held.state is WithdrawalState.HELD and held.account in keys:
+            _settle(draft, held, WithdrawalState.RELEASED)

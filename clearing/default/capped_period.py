@@ -14,11 +14,17 @@ _EPOCH_WEEKDAY = 3
 """1 January 1970 was a Thursday; Monday is 0."""
 
 
-def extended(house: House, declared_ms: int, now_ms: int, called: Sequence[Draw]) -> CappedPeriod:
+def running(house: House, at_ms: int) -> CappedPeriod:
+    """The period to which an event declared at ``at_ms`` belongs: the one that has not ended, or a new one."""
+    period = house.capped_period
+    if period is None or at_ms > period.ends_ms:
+        return CappedPeriod(begins_ms=at_ms, ends_ms=at_ms)
+    return period
+
+
+def extended(house: House, declared_ms: int, called: Sequence[Draw]) -> CappedPeriod:
     """The period after an event was declared at ``declared_ms`` and its assessments were called."""
-    parameters, period = house.parameters, house.capped_period
-    if period is None or now_ms > period.ends_ms:
-        period = CappedPeriod(begins_ms=declared_ms, ends_ms=declared_ms)
+    parameters, period = house.parameters, running(house, declared_ms)
     wished = add_business_days(declared_ms, parameters.capped_period_business_days)
     ends = max(period.ends_ms, min(wished, period.begins_ms + parameters.capped_period_max_ms))
     sums = {part.member: part.amount_minor for part in period.called}

@@ -63,6 +63,11 @@ def _cash_gate(house: House, now_ms: int) -> tuple[Gate, ...]:
     return (_gate(f"NEGATIVE_CASH {lent}", now_ms, f"negative cash of at most {bearable}"),)
 
 
+def loss_is_open(house: House) -> bool:
+    """Whether a loss is being allocated: until then nothing may change by which it is divided."""
+    return any(default.stage in OPEN_STAGES for default in ordered(house.defaults))
+
+
 def owed_cash(house: House) -> int:
     """The sum of negative cash over all netting sets, as a positive amount."""
     sums = (

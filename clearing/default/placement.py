@@ -86,7 +86,7 @@ def take_position(
         )
         return _sound(house, after)
 
-    size = _most(abs(lots), fits)
+    size = largest(abs(lots), fits)
     return Taking(
         provider=provider.account,
         size=sign * size,
@@ -111,7 +111,7 @@ def take_collateral(house: House, provider: Provider, asset: Asset, amount_minor
         )
         return price <= room and _sound(house, after)
 
-    size = _most(amount_minor, fits)
+    size = largest(amount_minor, fits)
     return Taking(provider=provider.account, size=size, notional_minor=sale_value(house, asset, size))
 
 
@@ -129,13 +129,7 @@ def offers(
         yield provider.account, size
 
 
-def _sound(house: House, after: Portfolio) -> bool:
-    amount = maintenance(house, after.lots).amount_minor
-    healthy = health_of(after.equity_minor, amount, required(house, amount)) is Health.HEALTHY
-    return healthy and after.cash_minor >= 0
-
-
-def _most(limit: int, fits: Callable[[int], bool]) -> int:
+def largest(limit: int, fits: Callable[[int], bool]) -> int:
     """The largest size up to ``limit`` that fits, by bisection; zero when nothing does."""
     if limit == 0 or fits(limit):
         return limit
@@ -144,3 +138,9 @@ def _most(limit: int, fits: Callable[[int], bool]) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
+
+
+def _sound(house: House, after: Portfolio) -> bool:
+    amount = maintenance(house, after.lots).amount_minor
+    healthy = health_of(after.equity_minor, amount, required(house, amount)) is Health.HEALTHY
+    return healthy and after.cash_minor >= 0

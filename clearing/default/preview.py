@@ -96,7 +96,7 @@ def _resources(house: House, member: MemberId, gains: dict[SetId, dict[AccountKe
     event = Default(
         id=DefaultId("preview"),
         stage=Stage.ANSWERING,
-        declared_ms=0,
+        declared_ms=0 if house.cycle is None else house.cycle.accepted_ms,
         cycle=0,
         journal_size=house.size,
         survivors=active_members(house),

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clearing import chart
+from clearing.default.capped_period import running
+from clearing.default.purses import GAINS
 from clearing.model.house import House, ordered
 from clearing.model.ids import AccountKey, DefaultId, MemberId, SetId, house_account
-from clearing.model.values import BP, Default, MemberStatus
+from clearing.model.values import BP, Default, Gain, MemberStatus
 from ledger.amount import divide_down
 
 
@@ -56,8 +58,8 @@ def resources_of(house: House, default: Default, defaulters: tuple[MemberId, ...
         skin_in_the_game=house.balance(chart.skin_in_the_game(asset)),
         insurance_fund=divide_down(fund * house.parameters.fund_event_cap_bp, BP),
         second_tranche=house.balance(chart.second_tranche(asset)),
-        assessable={m: assessable(house, m) for m in survivors},
-        winners=tuple(_winner(house, gain.netting_set, gain.gain_minor) for gain in default.gains),
+        assessable={m: assessable(house, m, default.declared_ms) for m in survivors},
+        winners=tuple(_winner(house, default, gain) for gain in default.gains),
     )
 
 
@@ -70,16 +72,29 @@ def _defaulted(house: House, member: MemberId) -> bool:
     return house.members[member].status is MemberStatus.DEFAULTED
 
 
-def assessable(house: House, member: MemberId) -> int:
-    """What is left of the member's cap in the capped period (rulebook §11.7)."""
+def assessable(house: House, member: MemberId, declared_ms: int | None = None) -> int:
+    """What is left of the member's cap for an event declared then (None: at the newest cycle) (§11.7)."""
     cap = divide_down(
         house.members[member].required_contribution_minor * house.parameters.assessment_cap_bp, BP
     )
-    period = house.capped_period
-    called = 0 if period is None else sum(p.amount_minor for p in period.called if p.member == member)
+    if declared_ms is None:
+        declared_ms = 0 if house.cycle is None else house.cycle.accepted_ms
+    called = sum(p.amount_minor for p in running(house, declared_ms).called if p.member == member)
     return max(0, cap - called)
 
 
-def _winner(house: House, set_id: SetId, gain_minor: int) -> Winner:
-    cash = {key: max(0, house.cash(key)) for key in house.netting_sets[set_id].accounts}
-    return Winner(netting_set=set_id, gain_minor=gain_minor, cash_minor=cash)
+def _winner(house: House, default: Default, gain: Gain) -> Winner:
+    """What a set can still be asked for: its gain less what earlier events took of it (§11.8)."""
+    accounts = house.netting_sets[gain.netting_set].accounts
+    taken = sum(
+        draw.amount_minor
+        for earlier in ordered(house.defaults)
+        if earlier.cycle == default.cycle
+        for draw in earlier.draws
+        if draw.tier == GAINS and draw.payer in accounts
+    )
+    return Winner(
+        netting_set=gain.netting_set,
+        gain_minor=max(0, gain.gain_minor - taken),
+        cash_minor={key: max(0, house.cash(key)) for key in accounts},
+    )

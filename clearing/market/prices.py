@@ -27,9 +27,12 @@ def signed_bytes(
 
 
 def signature_holds(house: str, command: ApplyPrices, public_key: str) -> bool:
-    """Whether the publication carries a valid signature under the source's key (hex)."""
-    signed = signed_bytes(house, command.source, command.observed_ms, command.sequence, command.prices)
+    """Whether the publication carries a valid signature under the source's key (hex).
+
+    Text that has no bytes (a feed with a lone surrogate) was signed by nobody.
+    """
     try:
+        signed = signed_bytes(house, command.source, command.observed_ms, command.sequence, command.prices)
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(
             bytes.fromhex(command.signature), signed
         )

@@ -2,7 +2,8 @@
 
 The one encoding of facts, commands and answers. Integers are decimal strings, so no reader can
 lose a digit; enums are their values; a field that equals its default is still written, so old
-records stay readable when a default changes.
+records stay readable when a default changes. A value has one encoding: a record has its fields and
+no others, an integer no sign, zero or space that it does not need.
 """
 
 import json
@@ -43,7 +44,7 @@ def decode(kind: type[T], data: Json) -> T:
     target: Any = kind
     try:
         result: T = _decoder(target)(data)
-    except (KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise CodecError(f"not a {kind.__name__}: {error}") from error
     return result
 
@@ -55,7 +56,11 @@ def to_text(value: object) -> str:
 
 def from_text(kind: type[T], text: str) -> T:
     """Inverse of :func:`to_text`. Raises :class:`CodecError`."""
-    return decode(kind, json.loads(text))
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CodecError(f"not the text of a {kind.__name__}: {error}") from error
+    return decode(kind, data)
 
 
 @cache
@@ -77,7 +82,7 @@ def _decoder(kind: Any) -> Callable[[Any], Any]:
     if kind is str:
         return lambda data: _of(str, data)
     if kind is int:
-        return lambda data: int(_of(str, data))
+        return _integer
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind
     return _record(kind)
@@ -90,8 +95,21 @@ def _optional(kind: Any) -> Callable[[Any], Any]:
 
 def _record(kind: Any) -> Callable[[Any], Any]:
     hints = get_type_hints(kind)
-    decoders = [(name, _decoder(hints[name])) for name in _field_names(kind)]
-    return lambda data: kind(**{name: read(data[name]) for name, read in decoders})
+    decoders = {name: _decoder(hints[name]) for name in _field_names(kind)}
+
+    def read(data: Any) -> Any:
+        if _of(dict, data).keys() != decoders.keys():
+            raise CodecError(f"the fields are {' '.join(decoders)}")
+        return kind(**{name: decode_field(data[name]) for name, decode_field in decoders.items()})
+
+    return read
+
+
+def _integer(data: Any) -> int:
+    number = int(_of(str, data))
+    if str(number) != data:
+        raise CodecError(f"{data!r} is no plain decimal integer")
+    return number
 
 
 def _of(kind: type[T], data: Any) -> T:

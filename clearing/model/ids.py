@@ -24,6 +24,8 @@ REQUEST_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}", re.ASCII)
 
 HOUSE_ACCOUNT = "house"
 """The name of the account that holds a member's own positions."""
+LINK = "link"
+"""Stands where a single account's netting set has its member, so no member is called so."""
 
 
 def account_key(member: MemberId, account: str) -> AccountKey:
@@ -48,4 +50,4 @@ def single_set(key: AccountKey) -> SetId:
 
 def linked_set(participant: ParticipantId) -> SetId:
     """The netting set of a participant's linked accounts."""
-    return SetId(f"link/{participant}")
+    return SetId(f"{LINK}/{participant}")

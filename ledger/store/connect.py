@@ -18,7 +18,6 @@ from sqlalchemy.engine import make_url
 
 from ledger.store.tables import lease
 
-
 Database: TypeAlias = Engine
 """A durable store, as floors above know it."""
 
@@ -41,7 +40,14 @@ def open_store(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         raise ValueError(f"{parsed.get_backend_name()} is not supported yet: use sqlite:///FILE")
-    engine = create_engine(parsed, isolation_level="AUTOCOMMIT", connect_args={"timeout": 30})
+    if parsed.database in (None, "", ":memory:"):
+        raise ValueError("a store is a file: use sqlite:///FILE")
+    engine = create_engine(
+        parsed,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"timeout": 30},
+        hide_parameters=True,  # an error is told to callers and to logs, what it was about is not
+    )
     event.listen(engine, "connect", _make_durable)
     return engine
 
@@ -61,19 +67,23 @@ class Lease:
     @classmethod
     def acquire(cls, engine: Engine) -> "Lease":
         """Take the lease and raise the epoch. Raises :class:`LeaseHeld` at once if another has it."""
-        path = Path(f"{engine.url.database}.lease")
+        path = Path(f"{Path(str(engine.url.database)).resolve()}.lease")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
             raise LeaseHeld(f"another process writes to this database (lock on {path.name})") from error
-        with engine.connect() as connection:
-            return cls(_raise_epoch(connection), descriptor)
+        try:
+            with engine.connect() as connection:
+                return cls(_raise_epoch(connection), descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def check(self, connection: Connection) -> None:
         """Refuse the running transaction if the epoch has moved on. Raises :class:`LeaseLost`."""
-        stored = connection.execute(select(lease.c.epoch)).scalar_one()
+        stored = connection.execute(select(lease.c.epoch)).scalar()
         if stored != self.epoch:
             raise LeaseLost(f"epoch {self.epoch} was replaced by {stored}")
 
@@ -93,9 +103,10 @@ class Lease:
 
 
 def _raise_epoch(connection: Connection) -> int:
-    epoch: int | None = connection.execute(select(lease.c.epoch)).scalar()
+    """One statement: two writers never get the same epoch, whatever became of the lock."""
+    raised = update(lease).values(epoch=lease.c.epoch + 1).returning(lease.c.epoch)
+    epoch: int | None = connection.execute(raised).scalar()
     if epoch is None:
         connection.execute(insert(lease).values(id=1, epoch=1))
         return 1
-    connection.execute(update(lease).values(epoch=epoch + 1))
-    return epoch + 1
+    return epoch

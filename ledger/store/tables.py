@@ -52,10 +52,17 @@ APPEND_ONLY = (segments.name, requests.name)
 def append_only_statements(table: str, dialect: str) -> list[str]:
     """DDL that refuses UPDATE, DELETE and (where it exists) TRUNCATE on ``table``."""
     if dialect == "sqlite":
+        (key,) = metadata.tables[table].primary_key.columns.keys()
+        # REPLACE deletes a row without firing its trigger, unless a connection asked for recursive ones.
+        replaced = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"  # noqa: S608  # own names
         return [
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+            f"CREATE TRIGGER {table}_no_{name} BEFORE {verb} ON {table} {condition} "
             f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            for verb in ("UPDATE", "DELETE")
+            for name, verb, condition in (
+                ("update", "UPDATE", ""),
+                ("delete", "DELETE", ""),
+                ("replace", "INSERT", replaced),
+            )
         ]
     return [
         (

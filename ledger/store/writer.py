@@ -7,11 +7,15 @@
 4. One transaction writes the segment, checks the epoch, and writes the answers. A group in which
    everything was refused writes answers and no segment.
 5. After the commit the new state is published, and only then are callers answered.
-6. If the store fails, the decided state is dropped. The last segment tells whether the commit
-   happened; the answer follows what is on disk.
+6. If the store fails, the decided state is dropped. If the COMMIT itself failed, the store is read to
+   learn whether it happened, and the answer follows what is on disk; if that cannot be read, the
+   writer stops for good.
 7. If a decider breaks an invariant, the writer stops for good: nothing after a bug is written.
+8. Every command that was taken is answered, whatever happens; one that its caller cancelled in time is
+   not decided.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -28,10 +32,20 @@ from ledger.leaf import ByteSource, salts_used, seal
 from ledger.merkle import Frontier
 from ledger.require import InvariantViolated, require
 from ledger.store.connect import Lease, LeaseLost
-from ledger.store.queries import Answered, Directory, Segment, find_answers, last_segment, read_segments
+from ledger.store.queries import (
+    Answered,
+    Directory,
+    Segment,
+    answered_size,
+    find_answers,
+    last_segment,
+    read_segments,
+)
 from ledger.store.tables import requests, segments
 
 GROUP_MAX = 1_000
+REQUEST_ID_PATTERN = re.compile(r"[!-~]{1,128}", re.ASCII)
+BODY_HASH_BYTES = 32
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -49,6 +63,10 @@ class RequestReused(Exception):
 
 class ClockWentBack(Exception):
     """The clock shows a time before the last recorded entry. Nothing is written until it has caught up."""
+
+
+class _OutcomeUnknown(Exception):
+    """The store failed at COMMIT: it may have happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +101,7 @@ class _Group(Generic[S, C]):
     view: Published[S]
     entries: list[Entry] = field(default_factory=list)
     answers: dict[str, Answered] = field(default_factory=dict)
-    fresh: list[str] = field(default_factory=list)
+    fresh: dict[str, Waiting[C]] = field(default_factory=dict)
 
 
 class Writer(Generic[S, C]):
@@ -110,6 +128,7 @@ class Writer(Generic[S, C]):
         self._clock, self._salts = clock, salts
         self._stopped: Exception | None = None
         self._queue: SimpleQueue[Waiting[C] | None] = SimpleQueue()
+        self._door, self._closed = threading.Lock(), False
         self._view = self._replay()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -125,14 +144,28 @@ class Writer(Generic[S, C]):
         return self._stopped
 
     def submit(self, request_id: str, body_hash: bytes, command: C) -> "Future[Answered]":
-        """Queue a command. The future fails with the exceptions of this module or gives the answer."""
+        """Queue a command. The future fails with the exceptions of this module or gives the answer.
+
+        Raises ``ValueError`` unless the request id has 1 to 128 printable ASCII characters and the hash 32
+        bytes.
+        """
+        if not REQUEST_ID_PATTERN.fullmatch(request_id):
+            raise ValueError(f"not a request id: {request_id!r}")
+        if len(body_hash) != BODY_HASH_BYTES:
+            raise ValueError(f"a body hash has {BODY_HASH_BYTES} bytes, not {len(body_hash)}")
         waiting: Waiting[C] = Waiting(request_id=request_id, body_hash=body_hash, command=command)
-        self._queue.put(waiting)
+        with self._door:
+            if self._closed:
+                waiting.future.set_exception(StoreUnavailable("the writer is closed"))
+            else:
+                self._queue.put(waiting)
         return waiting.future
 
     def close(self) -> None:
         """Finish what is queued and stop. A second call does nothing."""
-        self._queue.put(None)
+        with self._door:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
 
     # the thread -------------------------------------------------------------------------------
@@ -144,10 +177,10 @@ class Writer(Generic[S, C]):
                 continue
             try:
                 self._write(group)
-            except Exception as error:  # noqa: BLE001  # the writer stops for good: nothing goes on
+            except BaseException as error:  # noqa: BLE001  # the writer stops for good: nothing goes on
                 # Anything unforeseen is a bug: no command is decided on a state that may be wrong.
-                self._stopped = error
-                _fail(group, error)
+                self._stopped = error if isinstance(error, Exception) else InvariantViolated(repr(error))
+                _fail(group, self._stopped)
 
     def _take(self) -> list[Waiting[C]] | None:
         """Wait for a command, then take all that wait with it. None once closed and drained."""
@@ -161,7 +194,7 @@ class Writer(Generic[S, C]):
                 self._queue.put(None)
                 break
             group.append(waiting)
-        return group
+        return [waiting for waiting in group if waiting.future.set_running_or_notify_cancel()]
 
     def _write(self, waiting: list[Waiting[C]]) -> None:
         try:
@@ -176,7 +209,7 @@ class Writer(Generic[S, C]):
         if failure is None:
             self._view = group.view
         for item in waiting:
-            _settle(item, group.answers.get(item.request_id), failure)
+            _settle(item, group, failure)
 
     def _decide(self, waiting: list[Waiting[C]], known: dict[str, Answered]) -> _Group[S, C]:
         group: _Group[S, C] = _Group(self._view, answers=dict(known))
@@ -188,6 +221,8 @@ class Writer(Generic[S, C]):
                 item.future.set_exception(ClockWentBack(f"clock {now_ms} is before {group.view.time_ms}"))
                 continue
             decision = self._apply(group.view.state, item.command, now_ms)
+            dated = all(entry.effective_ms == now_ms for entry in decision.entries)
+            require(dated, "an entry has the time at which it was decided")
             group.answers[item.request_id] = Answered(
                 body_hash=item.body_hash,
                 first_sequence=self._view.size + len(group.entries),
@@ -196,7 +231,7 @@ class Writer(Generic[S, C]):
                 answer=decision.answer,
                 replayed=False,
             )
-            group.fresh.append(item.request_id)
+            group.fresh[item.request_id] = item
             group.entries += decision.entries
             group.view = replace(group.view, state=decision.state, time_ms=now_ms)
         return group
@@ -233,9 +268,9 @@ class Writer(Generic[S, C]):
         except LeaseLost as error:
             self._stopped = error
             return error
+        except _OutcomeUnknown as error:
+            return None if self._on_disk(segment, group) else StoreUnavailable(f"the commit failed: {error}")
         except SQLAlchemyError as error:
-            if segment is not None and self._on_disk(segment):
-                return None
             return StoreUnavailable(f"the store refused the commit: {error}")
         return None
 
@@ -247,32 +282,32 @@ class Writer(Generic[S, C]):
                 if segment is not None:
                     connection.execute(insert(segments).values(_row(segment)))
                 connection.execute(insert(requests), [_answer_row(i, group.answers[i]) for i in group.fresh])
-                connection.execute(text("COMMIT"))
+                _end(connection)
             except BaseException:
                 _roll_back(connection)
                 raise
 
-    def _on_disk(self, segment: Segment) -> bool:
-        """Whether a commit of unknown outcome happened: the last segment is ours, byte for byte."""
-        try:
-            with self._engine.connect() as connection:
+    def _on_disk(self, segment: Segment | None, group: _Group[S, C]) -> bool:
+        """Whether a commit of unknown outcome happened: the last segment, or else an answer, is ours."""
+        with self._engine.connect() as connection:
+            if segment is not None:
                 return last_segment(connection) == segment
-        except SQLAlchemyError as error:
-            self._stopped = error
-            return False
+            return bool(find_answers(connection, list(group.fresh)))
 
     def _replay(self) -> Published[S]:
         state, frontier, salts, time_ms = self._empty, Frontier(), 0, 0
         directory = Directory()
         with self._engine.connect() as connection:
             for segment in read_segments(connection):
-                require(segment.first_sequence == frontier.size, "segments follow each other without a gap")
+                place = (segment.first_sequence, segment.first_salt)
+                require(place == (frontier.size, salts), "segments follow each other without a gap")
                 entries = list(directory.decode(segment))
                 state = _fold_all(self._fold, state, entries)
                 frontier = frontier.extend(segment.leaf_hashes())
                 require(frontier.root() == segment.root, f"the root at {frontier.size} is the one stored")
                 salts += salts_used(entries)
                 time_ms = entries[-1].effective_ms
+            require(answered_size(connection) <= frontier.size, "every answer has its entries")
         return Published(state, frontier, salts, time_ms)
 
 
@@ -291,6 +326,13 @@ def _answer_row(request_id: str, answered: Answered) -> dict[str, object]:
     return {"id": request_id} | {name: getattr(answered, name) for name in fields}
 
 
+def _end(connection: Connection) -> None:
+    try:
+        connection.execute(text("COMMIT"))
+    except SQLAlchemyError as error:
+        raise _OutcomeUnknown(str(error)) from error
+
+
 def _roll_back(connection: Connection) -> None:
     try:
         connection.execute(text("ROLLBACK"))
@@ -298,15 +340,16 @@ def _roll_back(connection: Connection) -> None:
         connection.invalidate()  # the connection itself is gone, and its transaction with it
 
 
-def _settle(item: "Waiting[C]", answered: Answered | None, failure: Exception | None) -> None:
+def _settle(item: "Waiting[C]", group: "_Group[S, C]", failure: Exception | None) -> None:
     if item.future.done():
         return
-    if answered is not None and answered.body_hash != item.body_hash:
+    answered, decided = group.answers[item.request_id], group.fresh.get(item.request_id)
+    if failure is not None and decided is not None:
+        item.future.set_exception(failure)
+    elif answered.body_hash != item.body_hash:
         item.future.set_exception(RequestReused(f"request id {item.request_id} was used with another body"))
-    elif answered is None or (failure is not None and not answered.replayed):
-        item.future.set_exception(failure or InvariantViolated("a decided command has an answer"))
     else:
-        item.future.set_result(answered)
+        item.future.set_result(answered if decided is item else replace(answered, replayed=True))
 
 
 def _fail(group: "list[Waiting[C]]", error: Exception) -> None:

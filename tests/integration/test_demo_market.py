@@ -4,6 +4,7 @@ import csv
 import gzip
 from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 
@@ -26,7 +27,7 @@ def closes_before(asset: str, last_day: str) -> list[Fraction]:
 @pytest.mark.parametrize("scan", SCAN_RANGES, ids=lambda scan: str(scan.underlying))
 def test_the_scan_range_is_the_99th_percentile_of_daily_moves_in_the_year_before(scan: ScanRange) -> None:
     closes = closes_before(scan.underlying, "2020-03-11")[-DAYS - 1 :]
-    moves = sorted(abs(after / before - 1) for before, after in zip(closes, closes[1:], strict=False))
+    moves = sorted(abs(after / before - 1) for before, after in pairwise(closes))
     assert len(moves) == DAYS
     rank = -(-99 * (DAYS - 1) // 100)  # the higher of the two order statistics around the quantile
     percentile = Decimal(moves[rank].numerator) / Decimal(moves[rank].denominator)

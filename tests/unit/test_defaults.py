@@ -76,15 +76,15 @@ def house_of_three(house_cash: dict[str, int] | None = None, parameters: Paramet
         world.ok(AdmitMember(member=member, name=member))
         for side in ("long", "short"):
             world.deposit(world.account(member, side, f"{member}-{side}"), 2_000)
-    for member, amount in (house_cash or {}).items():
-        world.deposit(house_account(MemberId(member)), amount)
+    for name, amount in (house_cash or {}).items():
+        world.deposit(house_account(MemberId(name)), amount)
     size_pool(world)
     world.prices(OIL=1_000)
     return world
 
 
 def short_side_wins(world: World, *members: str, lots: int = 16) -> World:
-    """At each member ``long`` buys ``lots`` of ``short``: R is 2,000, all that they have. Then oil falls to 700."""
+    """At each member ``long`` buys ``lots`` of ``short``: R is all that they have. Then oil falls to 700."""
     for member in members:
         assert world.trade(key(f"{member}/long"), key(f"{member}/short"), lots, 1_000, OIL).accepted
     world.prices(OIL=700)

@@ -108,7 +108,7 @@ def test_a_winner_that_lost_its_gain_again_gives_what_it_has_and_the_others_the_
 
 
 def test_the_haircut_counts_what_the_insurance_fund_paid_before() -> None:
-    """A verified waterfall elsewhere forgot the draw and cut 58.33 % where 41.67 % was right (rulebook §15)."""
+    """A verified waterfall elsewhere forgot the draw: it cut 58.33 % where 41.67 % was right (§15)."""
     resources = replace(NOTHING, insurance_fund=200, winners=(winner("y/a", 1_200),))
     absorbed = absorb(resources, {X: 700})
     assert paid(absorbed.draws, 8) == {"y/a": 500}

@@ -79,7 +79,7 @@ def founded() -> World:
 
 
 def a_set_that_lost_at_two_members() -> World:
-    """``p`` is long 8 lots at X and 4 at Y; ``w1`` and ``w2`` win three to one; ``e`` neither wins nor loses."""
+    """``p`` is long 8 lots at X and 4 at Y; ``w1`` and ``w2`` win three to one; ``e`` has no gain or loss."""
     world = founded()
     cash = {"x/p": 100, "y/p": 500, "x/w1": 1_000, "y/w2": 1_000, "x/e": 500, "y/e": 500}
     cash |= {"x/house": 120, "y/house": 108, "z/house": 8}

@@ -12,8 +12,9 @@ does not react to volatility; an administrator sets the ranges.
 4. Never less than what the offset cap leaves of the sum of each instrument's own scan risk.
 
 Everything is integer arithmetic: an array row is rounded down for the holder, so requirements are
-exact sums, in any order, on any machine. The amount is subadditive: splitting a portfolio never
-lowers the sum.
+exact sums, in any order, on any machine. Splitting a portfolio never lowers the sum, but for rounding: by less
+than one smallest unit a lot, and not at all where there is neither credit nor basis charge. For that an underlying
+stands in one offset at most (``decide/terms``), and a basis charge never makes a hedge dearer than its legs apart.
 """
 
 from collections.abc import Iterable, Mapping
@@ -78,7 +79,7 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
     }
     scan = sum(risk.risk_minor for risk in risks.values())
     credit = _credit(risks, parameters)
-    basis = sum(_basis([h for h in held if h[0].underlying == u], parameters.basis_floor_bp) for u in risks)
+    basis = sum(_basis([h for h in held if h[0].underlying == u], _basis_bp(u, parameters)) for u in risks)
     alone = sum(_worst(_sum([h])) for h in held)
     floor = divide_up(alone * (BP - parameters.offset_cap_bp), BP)
     return Margin(
@@ -128,8 +129,15 @@ def _credit(risks: Mapping[FeedId, UnderlyingRisk], parameters: Parameters) -> i
     return credit
 
 
-def _basis(held: list[Held], basis_floor_bp: int) -> int:
+def _basis_bp(underlying: FeedId, parameters: Parameters) -> int:
+    """The rate of the basis charge: at most what hedging saves, after the credit that an outright might have had."""
+    saved = 2 * next(r.move_bp for r in parameters.scan_ranges if r.underlying == underlying)
+    credited = sum(o.rate_bp for o in parameters.offsets if underlying in (o.first, o.second))
+    return min(parameters.basis_floor_bp, divide_down(saved * (BP - credited), BP))
+
+
+def _basis(held: list[Held], basis_bp: int) -> int:
     """Charge on the notional of one underlying that stands long against short, rounded up."""
     longs = sum(row.notional_minor * q for row, q in held if q > 0)
     shorts = sum(row.notional_minor * -q for row, q in held if q < 0)
-    return divide_up(min(longs, shorts) * basis_floor_bp, BP)
+    return divide_up(min(longs, shorts) * basis_bp, BP)

@@ -1,0 +1,107 @@
+"""What the terms of an asset or an instrument, and the parameters, may be (rulebook §1, §5, §8, §9).
+
+A value outside these ranges is no policy but a mistake: it would divide by zero, give money away, or let
+amounts grow beyond what the book can hold. So it is refused at the door. Each check gives the text of the
+first flaw, empty when there is none.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from clearing.decide.treasury import DEPOSIT_MAX
+from clearing.margin.table import MODELS
+from clearing.model.ids import CODE_PATTERN
+from clearing.model.values import BP, DAY_MS, Asset, Instrument, InstrumentKind, Offset, Parameters
+
+DECIMALS_MAX = 36
+TICK_VALUE_MAX = 10**12
+MOVE_BP_MAX = 10 * BP
+YEAR_MS = 366 * DAY_MS
+
+PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
+    "basis_floor_bp": (0, BP),
+    "offset_cap_bp": (0, BP),
+    "requirement_bp": (BP, 100 * BP),
+    "price_quorum": (1, 1_000),
+    "outlier_bp": (0, BP),
+    "observation_validity_ms": (1, YEAR_MS),
+    "mark_validity_ms": (1, YEAR_MS),
+    "price_band_bp": (0, BP - 1),
+    "reducing_band_bp": (0, BP - 1),
+    "trade_fee_bp": (0, BP),
+    "trade_lots_max": (1, 10**18),
+    "fee_share_bp": (0, BP),
+    "call_ms": (0, YEAR_MS),
+    "liquidation_step_ms": (1, YEAR_MS),
+    "liquidation_step_bp": (1, BP),
+    "liquidation_whole_below_bp": (0, BP),
+    "liquidation_stop_bp": (BP, 100 * BP),
+    "assignment_discount_bp": (0, BP - 1),
+    "penalty_notional_bp": (0, BP),
+    "penalty_released_bp": (0, BP),
+    "answer_ms": (0, YEAR_MS),
+    "pool_rate_bp": (0, 100 * BP),
+    "pool_floor_minor": (0, DEPOSIT_MAX),
+    "fund_event_cap_bp": (0, BP),
+    "assessment_cap_bp": (0, 100 * BP),
+    "assessment_ms": (0, YEAR_MS),
+    "capped_period_business_days": (0, 366),
+    "capped_period_max_ms": (0, YEAR_MS),
+    "liquidity_line_minor": (0, DEPOSIT_MAX),
+}
+"""The least and the greatest value of every parameter that is one number."""
+
+
+def parameters_flaw(parameters: Parameters) -> str:
+    """Why no house can work with these parameters."""
+    for name, (low, high) in PARAMETER_RANGES.items():
+        if not low <= getattr(parameters, name) <= high:
+            return f"{name} lies between {low} and {high}"
+    if parameters.margin_model not in MODELS:
+        return f"the margin models are {' '.join(sorted(MODELS))}"
+    ranges = [r.underlying for r in parameters.scan_ranges]
+    if len(set(ranges)) != len(ranges) or not all(CODE_PATTERN.fullmatch(u) for u in ranges):
+        return "each underlying has one scan range"
+    if not all(0 < r.move_bp <= MOVE_BP_MAX for r in parameters.scan_ranges):
+        return f"a scan range lies between 1 and {MOVE_BP_MAX}"
+    return _offsets_flaw(parameters.offsets, ranges)
+
+
+def _offsets_flaw(offsets: tuple[Offset, ...], ranges: list[str]) -> str:
+    """An underlying with two partners would be worth more apart than together: splitting would pay (§1)."""
+    named = [u for offset in offsets for u in (offset.first, offset.second)]
+    if len(set(named)) != len(named) or not set(named) <= set(ranges):
+        return "an offset is of two underlyings with scan ranges, each in one offset at most"
+    if not all(0 <= offset.rate_bp <= BP for offset in offsets):
+        return f"the rate of an offset lies between 0 and {BP}"
+    return ""
+
+
+def asset_flaw(asset: Asset) -> str:
+    """Why an asset with these terms cannot be valued."""
+    if not 0 <= asset.decimals <= DECIMALS_MAX:
+        return f"decimals lie between 0 and {DECIMALS_MAX}"
+    if not 0 <= asset.haircut_bp <= BP:
+        return f"a haircut lies between 0 and {BP}"
+    if not (
+        asset.tick_value_minor == 0 if asset.feed is None else 0 < asset.tick_value_minor <= TICK_VALUE_MAX
+    ):
+        return f"with a feed the tick value lies between 1 and {TICK_VALUE_MAX}, without one it is 0"
+    return ""
+
+
+def settlement_flaw(asset: Asset) -> str:
+    """Why the house cannot settle in this asset: it must be worth itself."""
+    worth_itself = asset.feed is None and asset.haircut_bp == 0 and asset.issuer is None
+    return asset_flaw(asset) if worth_itself else "the settlement asset has no feed, haircut or issuer"
+
+
+def instrument_flaw(instrument: Instrument, now_ms: int) -> str:
+    """Why an instrument with these terms cannot be cleared."""
+    if not 0 < instrument.tick_value_minor <= TICK_VALUE_MAX:
+        return f"the tick value lies between 1 and {TICK_VALUE_MAX}"
+    if not all(0 <= d <= DECIMALS_MAX for d in (instrument.price_decimals, instrument.lot_decimals)):
+        return f"decimals lie between 0 and {DECIMALS_MAX}"
+    if instrument.kind is InstrumentKind.PERPETUAL:
+        return "" if instrument.expires_ms is None else "a perpetual does not expire"
+    return "" if (instrument.expires_ms or 0) > now_ms else "a future expires, and not in the past"

@@ -1,0 +1,180 @@
+"""Small ledgers for tests: named accounts, numbered entries, and a writer on a real SQLite file."""
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sqlalchemy import text
+
+from ledger.account import Account, Limit, Side
+from ledger.book import Book, apply, fold, post
+from ledger.decision import Decision
+from ledger.entry import Entry, Leg, transfer
+from ledger.leaf import ByteSource
+from ledger.salt import seeded_salts
+from ledger.store.connect import Database, Lease, open_store
+from ledger.store.queries import Answered, read_entries
+from ledger.store.tables import APPEND_ONLY, append_only_statements, metadata
+from ledger.store.verify import Differs, Verified, verify
+from ledger.store.writer import Writer
+
+Batch: TypeAlias = tuple[Entry, ...]
+
+NOW_MS = 1_584_000_000_000
+KIND = 0x0102
+SALTS = seeded_salts(b"tests")
+PATIENCE_S = 20
+"""How long a test waits for an answer that must come."""
+
+MINT = Account("mint", "USD", Side.DEBIT)
+ALICE = Account("clients/alice", "USD", Side.CREDIT, Limit.DEBITS_MUST_NOT_EXCEED_CREDITS)
+BOB = Account("clients/bob", "USD", Side.CREDIT, Limit.DEBITS_MUST_NOT_EXCEED_CREDITS)
+TILL = Account("till", "USD", Side.DEBIT, Limit.CREDITS_MUST_NOT_EXCEED_DEBITS)
+BTC_MINT = Account("mint", "BTC", Side.DEBIT)
+BTC_ALICE = Account("clients/alice", "BTC")
+ACCOUNTS = (MINT, ALICE, BOB, TILL, BTC_MINT, BTC_ALICE)
+
+
+def entry(number: int, *legs: Leg, **fields: Any) -> Entry:
+    """An entry whose id is ``number``; a field that is given stands instead of the usual one."""
+    usual = {"entry_id": number.to_bytes(16, "big"), "kind": KIND, "effective_ms": NOW_MS, "legs": legs}
+    return Entry(**{**usual, **fields})
+
+
+def paid(number: int, source: Account, target: Account, amount: int, **fields: Any) -> Entry:
+    """An entry that debits ``source`` and credits ``target``."""
+    return entry(number, *transfer(source, target, amount), **fields)
+
+
+OPENING = entry(0, opens=ACCOUNTS)
+
+
+def book_of(*entries: Entry) -> Book:
+    """The book after ``entries``, each of which must post."""
+    book = Book()
+    for one in entries:
+        after = post(book, one)
+        assert isinstance(after, Book), after
+        book = after
+    return book
+
+
+# --------------------------------------------------------------------------------------------- on a real file
+
+
+def open_database(path: Path) -> Database:
+    """The database at ``path``; a new file gets the tables and triggers that the migration makes."""
+    is_new = not path.exists()
+    database = open_store(f"sqlite:///{path}")
+    if is_new:
+        with database.connect() as connection:
+            metadata.create_all(connection)
+            for table in APPEND_ONLY:
+                for statement in append_only_statements(table, "sqlite"):
+                    connection.execute(text(statement))
+    return database
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """A ledger at work: its database, its lease and its writer."""
+
+    database: Database
+    lease: Lease
+    writer: Writer[Book, Batch]
+
+    def submit(self, request_id: str, *entries: Entry) -> "Future[Answered]":
+        """Queue a batch; what it says is its body."""
+        body_hash = hashlib.sha256(repr(entries).encode()).digest()
+        return self.writer.submit(request_id, body_hash, entries)
+
+    def post(self, request_id: str, *entries: Entry) -> Answered:
+        """Post a batch and wait for the answer."""
+        return self.submit(request_id, *entries).result(PATIENCE_S)
+
+
+@contextmanager
+def ledger_at(
+    path: Path,
+    *,
+    decide: Callable[[Book, Batch, int], Decision[Book]] = apply,
+    clock: Callable[[], int] = lambda: NOW_MS,
+    salts: ByteSource = SALTS,
+) -> Iterator[Ledger]:
+    """A ledger on the file at ``path``, closed in the end."""
+    database = open_database(path)
+    try:
+        with Lease.acquire(database) as lease:
+            writer: Writer[Book, Batch] = Writer(
+                database, lease, apply=decide, fold=fold, empty=Book(), clock=clock, salts=salts
+            )
+            with closing(writer):
+                yield Ledger(database=database, lease=lease, writer=writer)
+    finally:
+        database.dispose()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A decider that waits at an empty batch, so that what is sent meanwhile makes one group."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    opened: threading.Event = field(default_factory=threading.Event)
+
+    def decide(self, book: Book, batch: Batch, now_ms: int) -> Decision[Book]:
+        """Like ``apply``, when the gate is open."""
+        if not batch:
+            self.reached.set()
+            assert self.opened.wait(PATIENCE_S)
+        return apply(book, batch, now_ms)
+
+    def in_one_group(
+        self, ledger: Ledger, *requests: tuple[str, *tuple[Entry, ...]]
+    ) -> list["Future[Answered]"]:
+        """Send all ``requests``, each an id and its entries, so that one commit has them all."""
+        ledger.submit(f"gate/{ledger.lease.epoch}")
+        assert self.reached.wait(PATIENCE_S)
+        futures = [ledger.submit(*request) for request in requests]
+        self.opened.set()
+        return futures
+
+
+# ---------------------------------------------------------------------------------------- reading a file back
+
+
+@contextmanager
+def behind_its_back(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of somebody who knows SQL but not the ledger: the triggers are off until it ends."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            connection.execute(f"DROP TRIGGER {name}")
+        yield connection
+        for _, statement in triggers:
+            connection.execute(statement)
+
+
+def verified(path: Path) -> Verified | Differs:
+    """What verification of the file says."""
+    database = open_database(path)
+    try:
+        with database.connect() as connection:
+            return verify(connection)
+    finally:
+        database.dispose()
+
+
+def journal_of(path: Path) -> list[Entry]:
+    """Every entry in the file."""
+    database = open_database(path)
+    try:
+        with database.connect() as connection:
+            return list(read_entries(connection))
+    finally:
+        database.dispose()
