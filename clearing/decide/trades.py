@@ -20,7 +20,7 @@ from clearing.market.novation import fee, notional, novate, position_lots_max
 from clearing.model.commands import TRADES_MAX, NewTrade, SubmitTrades
 from clearing.model.draft import Draft
 from clearing.model.house import House, Put
-from clearing.model.ids import NAME_PATTERN, MemberId, SetId, TradeKey, member_of
+from clearing.model.ids import TRADE_ID_PATTERN, MemberId, SetId, TradeKey, member_of
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected, Result, Status, accepted, refused
 from clearing.model.values import BP, AccountStatus, MemberStatus, Trade
@@ -39,7 +39,7 @@ def submit_trades(draft: Draft, command: SubmitTrades) -> tuple[Result, ...]:
 
 
 def _submit(draft: Draft, member: MemberId, new: NewTrade) -> Result:
-    if not NAME_PATTERN.fullmatch(new.trade_id):
+    if not TRADE_ID_PATTERN.fullmatch(new.trade_id):
         return refused(Rejected(Reason.NAME_MALFORMED, "trade id"), new.trade_id)
     trade = Trade(
         key=TradeKey(f"{member}/{new.trade_id}"),

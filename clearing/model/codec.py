@@ -1,15 +1,17 @@
 """Values to JSON and back, by their type hints.
 
 The one encoding of facts, commands and answers. Integers are decimal strings, so no reader can
-lose a digit; enums are their values; a field that equals its default is still written, so old
-records stay readable when a default changes. A value has one encoding: a record has its fields and
-no others, an integer no sign, zero or space that it does not need.
+lose a digit; enums are their values. A value has one encoding: all its fields are written, also those
+that equal their default, and an integer has no sign, zero or space that it does not need.
+
+Reading is as strict, with one door for old journals: a field that a row has gained since, with a
+default, may be missing. So a default says what was true before the field existed, and stays.
 """
 
 import json
 import types
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -96,11 +98,12 @@ def _optional(kind: Any) -> Callable[[Any], Any]:
 def _record(kind: Any) -> Callable[[Any], Any]:
     hints = get_type_hints(kind)
     decoders = {name: _decoder(hints[name]) for name in _field_names(kind)}
+    wanted = {field.name for field in fields(kind) if field.default is MISSING}
 
     def read(data: Any) -> Any:
-        if _of(dict, data).keys() != decoders.keys():
+        if not wanted <= _of(dict, data).keys() <= decoders.keys():
             raise CodecError(f"the fields are {' '.join(decoders)}")
-        return kind(**{name: decode_field(data[name]) for name, decode_field in decoders.items()})
+        return kind(**{name: decoders[name](value) for name, value in data.items()})
 
     return read
 

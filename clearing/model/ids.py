@@ -19,6 +19,8 @@ TradeKey = NewType("TradeKey", str)
 """``member/trade id``."""
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
+TRADE_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+"""Room for a UUID with its dashes, and for most protocols' own ids."""
 CODE_PATTERN = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,31}", re.ASCII)
 REQUEST_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}", re.ASCII)
 

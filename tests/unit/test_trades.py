@@ -580,7 +580,7 @@ def test_positions_inside_a_set_may_not_grow_until_a_price_could_overflow_the_bo
     ("field_name", "value", "reason"),
     [
         ("trade_id", "", Reason.NAME_MALFORMED),
-        ("trade_id", "a" * 33, Reason.NAME_MALFORMED),
+        ("trade_id", "a" * 65, Reason.NAME_MALFORMED),
         ("trade_id", "größe", Reason.NAME_MALFORMED),
         ("trade_id", "\ud800", Reason.NAME_MALFORMED),
         ("trade_id", "t1\n", Reason.NAME_MALFORMED),
