@@ -44,6 +44,10 @@ lint: $(READY) ## check style, types, floors and protos
 	$(BIN)/buf lint $(GENERATED) --config proto/buf.yaml --path clearinghouse/v1
 	$(BIN)/buf format --diff --exit-code proto
 
+.PHONY: bench
+bench: $(READY) ## measure; ONLY=ledger limits it to one area
+	ONLY=$(ONLY) $(BIN)/python -m bench
+
 .PHONY: proto
 proto: $(INSTALLED) ## compile proto/ into generated/ again
 	$(BIN)/python hatch_build.py
