@@ -33,7 +33,7 @@ from clearing.publish import Publisher
 from clearing.server import app
 from clearing.settings import Settings
 from clearing.store import migrate
-from clearing.store.queries import attestations
+from clearing.store.queries import AttestationIndex
 from ledger.store.connect import Database, open_store, system_salts
 from ledger.store.writer import ClockWentBack, StoreUnavailable
 
@@ -58,7 +58,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         sources = app.Sources(
             engine=engine,
             clock=clock_ms,
-            journaled=lambda: journaled(database),
+            journaled=AttestationIndex(database).all,
             checkpoint=publisher.checkpoint,
         )
         presented = app.Tls(certificate=tls.certificate, key=tls.key, authority=tls.authority)
@@ -80,12 +80,6 @@ def run_migrations(url: str) -> None:
 def clock_ms() -> int:
     """UTC milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def journaled(database: Database) -> list[AttestationRecord]:
-    """Every attestation in the journal."""
-    with database.connect() as connection:
-        return attestations(connection)
 
 
 def _run(
@@ -150,7 +144,7 @@ def _documents(settings: Settings, database: Database, signing: SigningKeys) -> 
     if settings.state is None:
         return None
     policy = keys.read_policy(settings.keys)
-    return Documents(settings.state, policy, signing, lambda: journaled(database))
+    return Documents(settings.state, policy, signing, AttestationIndex(database).all)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -19,7 +19,7 @@ from ledger.amount import in_range
 Json: TypeAlias = "bool | str | list[Json] | dict[str, Json] | None"
 """What a fact may hold. Numbers are decimal strings: no reader can lose a digit."""
 
-LEGS_MAX = 100_000
+LEGS_MAX = 1_000_000
 KIND_MAX = 2**16 - 1
 TIME_MAX_MS = 2**63 - 1
 

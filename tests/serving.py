@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clearing import keys as house_keys
 from clearing.engine import Engine
-from clearing.main import Documents, clock_ms, journaled
+from clearing.main import Documents, clock_ms
 from clearing.market.prices import signed_bytes
 from clearing.model.commands import (
     AdmitMember,
@@ -41,6 +41,7 @@ from clearing.model.ids import AccountKey, MemberId, ParticipantId, SourceId
 from clearing.publish import Publisher
 from clearing.server.identity import parse_spiffe
 from clearing.store import migrate
+from clearing.store.queries import AttestationIndex
 from clearing_client.client import Client
 from ledger.salt import seeded_salts
 from ledger.store.connect import open_store
@@ -151,7 +152,7 @@ def seed(directory: Path, keys: Path) -> None:
         signing = house_keys.read_signing_keys(keys)
         assert Publisher(engine, database, signing).publish_if_due() is not None
         policy = house_keys.read_policy(keys)
-        Documents(directory / "public", policy, signing, lambda: journaled(database)).write()
+        Documents(directory / "public", policy, signing, AttestationIndex(database).all).write()
     database.dispose()
 
 

@@ -12,6 +12,7 @@ members answer
 from dataclasses import replace
 
 from clearing import chart
+from clearing.decide.declare import dropped
 from clearing.decide.liquidation import positions_of
 from clearing.decide.placing import assign_position, net_within, sell_collateral
 from clearing.default.tear_up import tear_up
@@ -49,7 +50,8 @@ def empty_positions(draft: Draft, sets: tuple[SetId, ...], event_id: DefaultId) 
         Put("accounts", key, replace(draft.house.accounts[key], status=AccountStatus.CLOSED_OUT))
         for key in keys
     ]
-    draft.record(Kind.ACCOUNTS_CLOSED_OUT, *closed)
+    ended = [change for set_id in sets for change in dropped(draft.house, set_id)]
+    draft.record(Kind.ACCOUNTS_CLOSED_OUT, *closed, *ended)
 
 
 def _tear_up_rest(draft: Draft, sets: tuple[SetId, ...], event_id: DefaultId) -> None:

@@ -33,7 +33,7 @@ def declare(draft: Draft, measured: list[Assessment]) -> None:
     default = new_default(draft, sets) if standing is None else replace(standing, sets=standing.sets + sets)
     changes: list[Put | Drop] = [Put("defaults", default.id, default)]
     for one in measured:
-        changes += _dropped(house, one.netting_set)
+        changes += dropped(house, one.netting_set)
     draft.record(Kind.DEFAULT_DECLARED, *changes)
     for one in measured:
         draft.tell(Kind.DEFAULT_DECLARED, f"{default.id} {one.netting_set}", one.equity_minor)
@@ -83,7 +83,8 @@ def answer_weights(house: House, set_id: SetId) -> dict[str, int]:
     return alone if any(alone.values()) else dict.fromkeys(alone, 1)
 
 
-def _dropped(house: House, set_id: SetId) -> list[Put | Drop]:
+def dropped(house: House, set_id: SetId) -> list[Put | Drop]:
+    """What ends when a set is closed out: its open calls and its liquidation."""
     drops: list[Put | Drop] = [
         Drop("calls", key) for key in (f"{kind.value}/{set_id}" for kind in CallKind) if key in house.calls
     ]

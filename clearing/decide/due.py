@@ -7,8 +7,8 @@ step is found. The order is fixed:
  1. the cycle whose snapshot was accepted is closed
  2. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
  3. liquidation steps, by netting set, while the marks are valid
- 4. defaults, by id: close-out, loss, answers that are due
- 5. assessments that are due, by key
+ 4. defaults, by id: close-out, loss, answers that can be taken, answers that are due
+ 5. assessments, by key: what can be taken, what is due
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,14 @@ from clearing.decide.close_out import close_out, fix_loss
 from clearing.decide.cycle import close_cycle
 from clearing.decide.expiry import expire
 from clearing.decide.liquidation import step
-from clearing.decide.resolve import end_answers, end_assessment
+from clearing.decide.resolve import (
+    answers_to_take,
+    end_answers,
+    end_assessment,
+    free_cash,
+    take_answers,
+    take_assessment,
+)
 from clearing.decide.trades import mark_is_stale
 from clearing.model.draft import Draft
 from clearing.model.house import House, ordered
@@ -55,7 +62,9 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
     for default in ordered(house.defaults):
         yield from _default_step(house, default.id, now_ms)
     for key in sorted(house.assessments):
-        if house.assessments[key].due_ms <= now_ms:
+        if free_cash(house, house.assessments[key].member):
+            yield _with_key(take_assessment, key)
+        elif house.assessments[key].due_ms <= now_ms:
             yield _with_key(end_assessment, key)
 
 
@@ -77,6 +86,8 @@ def _default_step(house: House, default_id: DefaultId, now_ms: int) -> Iterator[
         yield _with_key(close_out, default_id)
     elif default.stage is Stage.CLOSED_OUT:
         yield _with_key(fix_loss, default_id)
+    elif default.stage is Stage.ANSWERING and answers_to_take(house, default):
+        yield _with_key(take_answers, default_id)
     elif default.stage is Stage.ANSWERING and default.answers_due_ms <= now_ms:
         yield _with_key(end_answers, default_id)
 

@@ -64,7 +64,9 @@ def step(draft: Draft, set_id: SetId) -> None:
     draft.record(Kind.LIQUIDATION_STEPPED, Put("liquidations", set_id, after))
     draft.tell(Kind.LIQUIDATION_STEPPED, set_id, placed)
     measured = assess(draft.house, set_id)
-    if _recovered(draft.house, measured):
+    if measured.equity_minor < 0:
+        declare(draft, [measured])
+    elif _recovered(draft.house, measured):
         _close(draft, set_id, measured)
 
 
@@ -150,9 +152,12 @@ def _penalty_legs(house: House, set_id: SetId, penalty_minor: int) -> tuple[Leg,
 
 
 def raise_cash(draft: Draft, set_id: SetId) -> None:
-    """An expired cash call: sell collateral for what is missing (rulebook §3)."""
+    """An expired cash call: sell collateral for what is missing (rulebook §3). What no sale fills is a default."""
     missing = -sum(draft.house.cash(key) for key in draft.house.netting_sets[set_id].accounts)
     for key in draft.house.netting_sets[set_id].accounts:
         if missing > 0:
             missing -= sell_collateral(draft, key, frozenset({set_id}), missing)
     cure(draft, set_id)
+    measured = assess(draft.house, set_id)
+    if measured.cash_minor < 0:
+        declare(draft, [measured])

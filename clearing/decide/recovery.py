@@ -14,7 +14,7 @@ from clearing.model.apportion import apportion
 from clearing.model.commands import RecordRecovery
 from clearing.model.draft import Draft
 from clearing.model.house import House, Put
-from clearing.model.ids import MemberId, house_account
+from clearing.model.ids import AccountKey, house_account
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
 from clearing.model.values import Claim, Default, Stage
@@ -106,7 +106,18 @@ def _legs(house: House, default: Default, payments: tuple[Claim, ...], estate: i
         legs += transfer(source, repaid_to(house, payment), payment.amount_minor)
         claim = claim_account(house, payment.tier, payment.payer)
         legs += transfer(claim, chart.claims(default.id, asset), payment.amount_minor)
-    losses = {str(part.member): part.amount_minor for part in default.losses}
-    for member, part in apportion(estate, losses, default.id).items():
-        legs += transfer(source, chart.cash(house_account(MemberId(member)), asset), part)
+    for key, part in apportion(estate, _estate(house, default), default.id).items():
+        legs += transfer(source, chart.cash(AccountKey(key), asset), part)
     return tuple(legs)
+
+
+def _estate(house: House, default: Default) -> dict[str, int]:
+    """To whom the rest belongs (rulebook §10.4): the participants whose sets failed, by what they owed at T0; in
+    an event without sets (an unpaid assessment) the members.
+    """
+    if not default.sets:
+        return {str(house_account(part.member)): part.amount_minor for part in default.losses}
+    return {
+        str(house.netting_sets[one.netting_set].accounts[0]): max(1, -one.equity_minor)
+        for one in default.sets
+    }

@@ -1,6 +1,8 @@
 """From the answering members to the waterfall, the assessments and the recoveries (rulebook §10.5, §11).
 
-Who answers pays from its house account: when it chooses to, at the latest when its call is due. What
+What is in the house account of a member that answers is taken at once, so it cannot be moved away;
+for the rest it has its hour, and what it deposits meanwhile is taken too. Of an assessment only what is
+free of margin is taken at once; the rest when it is due, or when the member pays. What
 is unpaid then puts the member in default, and the waterfall of the event runs as one entry. An
 assessment that is unpaid when due is the next event, with what tiers and caps have left.
 """
@@ -48,7 +50,7 @@ def pay_due(draft: Draft, command: PayDue) -> Rejected | None:
         _pay_answer(draft, default_id, command.member)
         _finish_if_answered(draft, default_id)
     for key in assessed:
-        _pay_assessment(draft, key)
+        _pay_assessment(draft, key, _house_cash(draft.house, command.member))
     return None
 
 
@@ -97,10 +99,20 @@ def _finish_if_answered(draft: Draft, default_id: DefaultId) -> None:
         draft.tell(Kind.DEFAULT_RECOVERING, default_id)
 
 
-def end_answers(draft: Draft, default_id: DefaultId) -> None:
-    """The answers are due: take what is there, sell free house collateral, run the waterfall on the rest."""
+def answers_to_take(house: House, default: Default) -> bool:
+    """Whether an answering member has cash in its house account."""
+    return any(_house_cash(house, answer.member) for answer in default.answers)
+
+
+def take_answers(draft: Draft, default_id: DefaultId) -> None:
+    """Take what the answering members have in their house accounts."""
     for answer in draft.house.defaults[default_id].answers:
         _pay_answer(draft, default_id, answer.member)
+    _finish_if_answered(draft, default_id)
+
+
+def end_answers(draft: Draft, default_id: DefaultId) -> None:
+    """The answers are due and the cash is taken: sell free house collateral, run the waterfall on the rest."""
     for answer in draft.house.defaults[default_id].answers:
         own_set = draft.house.accounts[house_account(answer.member)].netting_set
         measured = assess(draft.house, own_set)
@@ -220,11 +232,22 @@ def _waterfall_legs(
 # assessments --------------------------------------------------------------------------------------
 
 
-def _pay_assessment(draft: Draft, key: str) -> None:
-    """Pay an assessment as far as the house account's cash goes; a part payment leaves the rest called."""
+def free_cash(house: House, member: MemberId) -> int:
+    """Cash of the member's house account that its requirement does not need."""
+    measured = assess(house, house.accounts[house_account(member)].netting_set)
+    return max(0, min(_house_cash(house, member), measured.equity_minor - measured.requirement_minor))
+
+
+def take_assessment(draft: Draft, key: str) -> None:
+    """Take what is free in the member's house account."""
+    _pay_assessment(draft, key, free_cash(draft.house, draft.house.assessments[key].member))
+
+
+def _pay_assessment(draft: Draft, key: str, most_minor: int) -> None:
+    """Pay an assessment with at most ``most_minor``; a part payment leaves the rest called."""
     house = draft.house
     called = house.assessments[key]
-    paid = min(called.amount_minor, _house_cash(house, called.member))
+    paid = min(called.amount_minor, most_minor)
     if paid == 0:
         return
     left = replace(called, amount_minor=called.amount_minor - paid)
@@ -250,7 +273,7 @@ def _finish_if_assessed(draft: Draft, default_id: DefaultId) -> None:
 
 def end_assessment(draft: Draft, key: str) -> None:
     """The assessment is due: take what is there; what is missing is the next event."""
-    _pay_assessment(draft, key)
+    _pay_assessment(draft, key, _house_cash(draft.house, draft.house.assessments[key].member))
     called = draft.house.assessments.get(key)
     if called is None:
         return

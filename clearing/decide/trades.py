@@ -5,16 +5,18 @@ on the state that the one before left.
 
  1. trade id not used (a retry returns its first result)
  2. instrument known · active
- 3. accounts known · the caller's · not closed out
+ 3. accounts the caller's · known · not closed out
  4. buyer is not the seller
  5. lots positive and within the limit
  6. not reduce-only (member in default, set in liquidation, stale mark), unless the trade reduces
  7. price within the band around the mark
- 8. margin of both netting sets after the trade: equity ≥ R and cash as §8 allows, or reducing
+ 8. margin of both netting sets after the trade: equity ≥ R and cash as §8 allows, or reducing; and
+    gains that are withheld while a loss is open (§11.8) stay
 """
 
 from clearing import chart
 from clearing.decide.calls import cure
+from clearing.default.gate import withheld
 from clearing.margin.assess import Assessment, array_of, assess, settlement_price
 from clearing.market.novation import fee, notional, novate, position_lots_max
 from clearing.model.commands import TRADES_MAX, NewTrade, SubmitTrades
@@ -108,11 +110,11 @@ def _novate(draft: Draft, trade: Trade) -> Rejected | None:
     """
     house = draft.house
     sets = tuple(dict.fromkeys(house.accounts[key].netting_set for key in (trade.buyer, trade.seller)))
-    withheld = {set_id: _reduce_only(house, set_id, trade, draft.now_ms) for set_id in sets}
+    refusals = {set_id: _reduce_only(house, set_id, trade, draft.now_ms) for set_id in sets}
     mark = settlement_price(house, trade.instrument)
     if abs(trade.price_ticks - mark) * BP > house.parameters.price_band_bp * mark:
         outside = Rejected(Reason.PRICE_OUTSIDE_BAND, f"{trade.price_ticks} against a mark of {mark}")
-        return next((reason for reason in withheld.values() if reason is not None), outside)
+        return next((reason for reason in refusals.values() if reason is not None), outside)
     before = {set_id: assess(house, set_id) for set_id in sets}
     attempt = draft.fork()
     attempt.record(
@@ -121,8 +123,9 @@ def _novate(draft: Draft, trade: Trade) -> Rejected | None:
     after = {set_id: assess(attempt.house, set_id) for set_id in sets}
     bearing = [set_id for set_id in sets if not _reducing(house, trade, before[set_id], after[set_id])]
     for rejected in (
-        *(withheld[set_id] for set_id in bearing),
+        *(refusals[set_id] for set_id in bearing),
         *(_margin_refusal(before[set_id], after[set_id]) for set_id in bearing),
+        *(_withheld_refusal(house, before[set_id], after[set_id]) for set_id in sets),
     ):
         if rejected is not None:
             return rejected
@@ -154,12 +157,14 @@ def _legs(house: House, trade: Trade) -> tuple[Leg, ...]:
 
 
 def _reducing(house: House, trade: Trade, before: Assessment, after: Assessment) -> bool:
-    """R falls, equity − R does not fall, and the price is near the mark (rulebook §4)."""
+    """R falls, equity − R does not fall nor equity below zero, and the price is near the mark (rulebook §4)."""
     mark = settlement_price(house, trade.instrument)
     near = abs(trade.price_ticks - mark) * BP <= house.parameters.reducing_band_bp * mark
     headroom_before = before.equity_minor - before.requirement_minor
     headroom_after = after.equity_minor - after.requirement_minor
-    return near and after.requirement_minor < before.requirement_minor and headroom_after >= headroom_before
+    solvent = after.equity_minor >= min(0, before.equity_minor)
+    lower = after.requirement_minor < before.requirement_minor
+    return near and lower and headroom_after >= headroom_before and solvent
 
 
 def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Rejected | None:
@@ -177,6 +182,14 @@ def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Reje
 def mark_is_stale(house: House, now_ms: int) -> bool:
     """Whether the newest cycle's marks are too old to trade, withdraw or liquidate on."""
     return house.cycle is None or now_ms - house.cycle.accepted_ms > house.parameters.mark_validity_ms
+
+
+def _withheld_refusal(house: House, before: Assessment, after: Assessment) -> Rejected | None:
+    """A winner may not trade its gain away before the loss is allocated (rulebook §11.8)."""
+    kept = withheld(house, before.netting_set)
+    if kept and after.cash_minor < min(kept, before.cash_minor):
+        return Rejected(Reason.GAIN_WITHHELD, f"{before.netting_set}: {kept} until the loss is allocated")
+    return None
 
 
 def _margin_refusal(before: Assessment, after: Assessment) -> Rejected | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from clearing import chart
 from clearing.model.house import House, ordered
+from clearing.model.ids import SetId
 from clearing.model.values import Stage
 
 OPEN_STAGES = (Stage.DECLARED, Stage.CLOSED_OUT, Stage.ANSWERING)
@@ -46,11 +47,10 @@ def _default_gates(house: House) -> tuple[Gate, ...]:
             shut.append(_gate(f"DEFAULT_OPEN {default.id}", default.declared_ms, "the loss is allocated"))
         if default.uncovered_minor:
             shut.append(_gate(f"LOSS_UNCOVERED {default.id}", default.declared_ms, "the wind-down"))
-    unpaid = ordered(house.assessments)
-    if unpaid:
-        members = " ".join(sorted({assessment.member for assessment in unpaid}))
-        since = min(house.defaults[assessment.default].declared_ms for assessment in unpaid)
-        shut.append(_gate(f"ASSESSMENT_UNPAID {members}", since, "payment, or the default of the member"))
+    for assessment in ordered(house.assessments):
+        reason = f"ASSESSMENT_UNPAID {assessment.default} {assessment.member}"
+        since = house.defaults[assessment.default].declared_ms
+        shut.append(_gate(reason, since, "payment, or the default of the member"))
     return tuple(shut)
 
 
@@ -61,6 +61,17 @@ def _cash_gate(house: House, now_ms: int) -> tuple[Gate, ...]:
     if lent <= bearable:
         return ()
     return (_gate(f"NEGATIVE_CASH {lent}", now_ms, f"negative cash of at most {bearable}"),)
+
+
+def withheld(house: House, set_id: SetId) -> int:
+    """Gains of a set that tier 8 may still haircut: until the loss is allocated it keeps them (rulebook §11.8)."""
+    return sum(
+        gain.gain_minor
+        for default in ordered(house.defaults)
+        if default.stage in OPEN_STAGES
+        for gain in default.gains
+        if gain.netting_set == set_id
+    )
 
 
 def loss_is_open(house: House) -> bool:

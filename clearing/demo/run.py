@@ -27,7 +27,7 @@ from clearing.model.house import House, ordered
 from clearing.model.values import Default
 from clearing.publish import Publisher
 from clearing.store.migrate import upgrade
-from clearing.store.queries import attestations, journal_leaves
+from clearing.store.queries import AttestationIndex, journal_leaves
 from clearing_client.offline import Report, verify_attestations
 from ledger.checkpoint import verifier_key
 from ledger.leaf import LEAF_BYTES, split_records
@@ -129,11 +129,10 @@ def _publish(database: Database, publisher: Publisher, folder: Path, seed: int) 
     (folder / "checkpoint").write_bytes(publisher.checkpoint())
     (folder / "leaves").write_bytes(b"".join(journal_leaves(database)))
     (folder / "attestations").mkdir(exist_ok=True)
-    with database.connect() as connection:
-        for record in attestations(connection):
-            (folder / "attestations" / f"{record.sequence:06d}.json").write_text(
-                record.envelope, encoding="utf-8"
-            )
+    for record in AttestationIndex(database).all():
+        (folder / "attestations" / f"{record.sequence:06d}.json").write_text(
+            record.envelope, encoding="utf-8"
+        )
 
 
 def _verify_published(folder: Path) -> Report:

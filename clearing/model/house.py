@@ -61,7 +61,9 @@ from ledger.require import InvariantViolated
 V = TypeVar("V")
 
 SETTLEMENT_KINDS = (Kind.VARIATION_MARGIN,)
-"""Entries whose cash legs are profit and loss of the position's holder."""
+"""Entries whose cash legs are gains of the window (rulebook §11.8) and losses of the legs (§10.5)."""
+PRICE_KINDS = (Kind.TRADE_NOVATED, Kind.POSITION_ASSIGNED)
+"""Entries whose cash legs, what was paid against the settlement price, are losses of the legs only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +254,7 @@ def fold_changes(house: House, entry: Entry, changes: tuple[Change, ...]) -> Hou
         )
     if entry.legs:
         updates["held"] = _fold_positions(house.held, entry)
-    if entry.kind in SETTLEMENT_KINDS:
+    if entry.kind in SETTLEMENT_KINDS + PRICE_KINDS:
         updates["pnl"] = _fold_pnl(house.pnl, entry)
     elif entry.kind == Kind.SNAPSHOT_ACCEPTED:
         updates["pnl"] = _begin_window(house)
@@ -278,11 +280,13 @@ def _fold_positions(
 
 def _fold_pnl(pnl: "Map[AccountKey, Pnl]", entry: Entry) -> "Map[AccountKey, Pnl]":
     changed: dict[AccountKey, Pnl] = {}
+    in_window = entry.kind in SETTLEMENT_KINDS
     for leg in entry.legs:
         owner = chart.holder(leg.account.path)
-        if owner is not None:
+        if owner is not None and owner[1] == "cash":
             before = changed.get(owner[0]) or pnl.get(owner[0]) or Pnl()
-            changed[owner[0]] = Pnl(before.since_met_minor - leg.amount, before.window_minor - leg.amount)
+            window = before.window_minor - leg.amount if in_window else before.window_minor
+            changed[owner[0]] = Pnl(before.since_met_minor - leg.amount, window)
     return pnl.update(changed)
 
 

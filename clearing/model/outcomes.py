@@ -53,6 +53,7 @@ class Reason(Enum):
     MARK_STALE = "the mark is too old for this use"
     PRICE_OUTSIDE_BAND = "the price is outside the band around the mark"
     MARGIN_INSUFFICIENT = "the trade would leave a netting set below its requirement"
+    GAIN_WITHHELD = "gains are withheld while a loss is open: the trade would pay some of them away"
     CASH_INSUFFICIENT = "the trade would leave a netting set with negative cash"
     GATE_SHUT = "the outflow gate is shut"
     WITHDRAWAL_EXCEEDS = "the withdrawal would leave cash negative or less than the requirement needs"

@@ -70,6 +70,7 @@ REASON_CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.MARK_STALE: Code.FAILED_PRECONDITION,
     Reason.PRICE_OUTSIDE_BAND: Code.FAILED_PRECONDITION,
     Reason.MARGIN_INSUFFICIENT: Code.FAILED_PRECONDITION,
+    Reason.GAIN_WITHHELD: Code.FAILED_PRECONDITION,
     Reason.CASH_INSUFFICIENT: Code.FAILED_PRECONDITION,
     Reason.GATE_SHUT: Code.FAILED_PRECONDITION,
     Reason.WITHDRAWAL_EXCEEDS: Code.FAILED_PRECONDITION,
@@ -93,6 +94,7 @@ class Fault(Enum):
     NOT_YOURS = (Code.PERMISSION_DENIED, "you may name only what is yours")
     REQUEST_INVALID = (Code.INVALID_ARGUMENT, "fields of the request are wrong")
     IDEMPOTENCY_KEY_REUSED = (Code.ALREADY_EXISTS, "the request id was used before with another body")
+    STREAMS_TAKEN = (Code.RESOURCE_EXHAUSTED, "every place for an open stream is taken; try again later")
     TRADE_UNKNOWN = (Code.NOT_FOUND, "no such trade")
     NETTING_SET_UNKNOWN = (Code.NOT_FOUND, "no such netting set")
     ATTESTATION_UNKNOWN = (Code.NOT_FOUND, "no such attestation")

@@ -12,6 +12,7 @@ A method without options, an unknown reach, a stream that names an owner: all cl
 say nothing of anyone and are open to every identity of the house.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ from ledger.require import InvariantViolated
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour: TypeAlias = Callable[[Any, grpc.ServicerContext], Any]
+
+STREAMS_MAX = 8
+"""Open streams of all callers together; health and reflection stream, and must not starve the calls."""
 
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 """Standard services of grpcio: they have no options of ours."""
@@ -86,6 +90,7 @@ class Authority(grpc.ServerInterceptor):
 
     def __init__(self, house: str, methods: Mapping[str, Access], state: Callable[[], House]) -> None:
         self._house, self._methods, self._state = house, methods, state
+        self._streams = threading.BoundedSemaphore(STREAMS_MAX)
         self._log = structlog.get_logger()
 
     def intercept_service(
@@ -127,9 +132,20 @@ class Authority(grpc.ServerInterceptor):
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             with _statuses(context):
                 self._admit(request, context, path, access)
-                yield from behaviour(request, context)
+                with self._stream_place():
+                    yield from behaviour(request, context)
 
         return call
+
+    @contextmanager
+    def _stream_place(self) -> Iterator[None]:
+        """One of the places for open streams, each of which keeps a thread. Raises :class:`Refused`."""
+        if not self._streams.acquire(blocking=False):
+            raise Refused(Fault.STREAMS_TAKEN, f"{STREAMS_MAX} are open")
+        try:
+            yield
+        finally:
+            self._streams.release()
 
     def _admit(self, request: Any, context: grpc.ServicerContext, path: str, access: Access) -> None:
         """Steps 1 to 3. Raises :class:`Refused` or :class:`RequestInvalid`, and logs a denial."""

@@ -1,26 +1,44 @@
 """Answers that stand in the journal but not in the state: all attestations, the leaves of the log."""
 
+import threading
 from collections.abc import Iterator
-
-from sqlalchemy import Connection
 
 from clearing.model.house import Put, decode_changes
 from clearing.model.kinds import Kind
 from clearing.model.values import AttestationRecord
-from ledger.leaf import LEAF_BYTES, split_records
+from ledger.leaf import LEAF_BYTES, decode_body, decode_leaf, split_bodies, split_records
 from ledger.store.connect import Database
-from ledger.store.queries import read_entries, read_segments
+from ledger.store.queries import Segment, read_segments
 
 
-def attestations(connection: Connection) -> list[AttestationRecord]:
-    """Every attestation that was journaled, oldest first."""
-    return [
-        change.row
-        for entry in read_entries(connection)
-        if entry.kind == Kind.ATTESTED
-        for change in decode_changes(entry.fact)
-        if isinstance(change, Put) and isinstance(change.row, AttestationRecord)
-    ]
+class AttestationIndex:
+    """Every attestation in the journal, oldest first. Each look reads on from where the last one ended, so
+    it costs what was written since; any thread may look.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._read = 0
+        self._found: list[AttestationRecord] = []
+
+    def all(self) -> list[AttestationRecord]:
+        """All of them, oldest first."""
+        with self._lock:
+            with self._database.connect() as connection:
+                for segment in read_segments(connection, self._read):
+                    self._found += _attested(segment)
+                    self._read = segment.first_sequence + segment.count
+            return list(self._found)
+
+
+def _attested(segment: Segment) -> Iterator[AttestationRecord]:
+    records = split_records(segment.leaves, LEAF_BYTES)
+    for record, body in zip(records, split_bodies(segment.bodies), strict=True):
+        if decode_leaf(record).kind == Kind.ATTESTED:
+            for change in decode_changes(decode_body(body).fact):
+                if isinstance(change, Put) and isinstance(change.row, AttestationRecord):
+                    yield change.row
 
 
 def journal_leaves(database: Database, from_sequence: int = 0) -> Iterator[bytes]:

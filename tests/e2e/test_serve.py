@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from clearing import keys as house_keys
 from clearing.server.app import SERVICES
 from clearing.server.identity import Role, parse_spiffe
-from clearing.server.interceptors import access_of
+from clearing.server.interceptors import STREAMS_MAX, access_of
 from clearing_client.client import Client, new_id, new_trade
 from clearing_client.connect import channel
 from clearing_client.errors import ClearingError, of_call
@@ -427,6 +428,21 @@ def test_health_says_serving(served: Served) -> None:
         for service in ("", "clearinghouse.v1.TradeService"):
             answer = stub.Check(health_pb2.HealthCheckRequest(service=service))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_idle_streams_cannot_starve_the_calls(served: Served) -> None:
+    """A reflection stream keeps a thread; beyond their places streams are refused, and calls go on."""
+    asked_nothing = threading.Event()
+    with channel(served.address, served.keys / "clients" / ALPHA) as connected:
+        open_stream = connected.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        idle = [open_stream(iter(asked_nothing.wait, True)) for _ in range(70)]
+        with served.client(ANNA) as anna:
+            assert anna.house().journal_size > 0
+        wait_until(lambda: sum(stream.done() for stream in idle) >= 70 - STREAMS_MAX)
+        assert {stream.code() for stream in idle if stream.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        for stream in idle:
+            stream.cancel()
+        asked_nothing.set()
 
 
 # the process --------------------------------------------------------------------------------------------

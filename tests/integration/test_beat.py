@@ -9,12 +9,13 @@ import pytest
 
 from clearing import keys as house_keys
 from clearing.engine import Engine, HouseStopped
-from clearing.main import Documents, beat, clock_ms, journaled
+from clearing.main import Documents, beat, clock_ms
 from clearing.model.commands import FoundHouse, NewTrade, SubmitTrades
 from clearing.model.ids import AccountKey, MemberId, SetId
 from clearing.publish import Publisher
 from clearing.server.identity import parse_spiffe
 from clearing.store import migrate
+from clearing.store.queries import AttestationIndex
 from clearing_client.offline import verify_attestations
 from ledger.require import InvariantViolated
 from ledger.salt import seeded_salts
@@ -97,7 +98,7 @@ def test_each_closed_cycle_is_attested_once_and_what_is_published_verifies(
     running: Running, tmp_path: Path
 ) -> None:
     policy, signing = house_keys.read_policy(running.keys), house_keys.read_signing_keys(running.keys)
-    documents = Documents(tmp_path / "state", policy, signing, lambda: journaled(running.database))
+    documents = Documents(tmp_path / "state", policy, signing, AttestationIndex(running.database).all)
     publisher = running.publisher
     for step in range(3):
         beat(running.engine, publisher, documents)

@@ -246,15 +246,16 @@ def test_no_collateral_is_sold_at_marks_that_are_stale() -> None:
     assert kinds_of(world.prices(BTC=79_000, ETH=2_000))[-2:] == ["CALL_EXPIRED", "COLLATERAL_SOLD"]
 
 
-def test_collateral_that_finds_no_buyer_stays_and_is_called_again_at_the_next_cycle() -> None:
+def test_a_cash_call_that_no_sale_of_collateral_fills_is_a_default() -> None:
+    """The house lends nothing (rulebook §3); what finds no buyer stays posted and belongs to the estate."""
     world = two_traders()
     world.deposit(world.account("dex", "eve"), 100 * 10**18, ETH)
     world.deposit(EVE, 1_600_000)
     world.deposit(BOB, 10_000 * USD)
     assert world.trade(EVE, BOB, 1_000, 80_000).accepted
     world.prices(BTC=79_000, ETH=2_000)
-    assert kinds_of(world.wait(HOUR_MS)) == ["CALL_EXPIRED"]
-    assert call_events(world.prices(BTC=79_000, ETH=2_000)) == [("CALL_ISSUED", CASH_OF_EVE, 100 * USD)]
+    assert kinds_of(world.wait(HOUR_MS))[:2] == ["CALL_EXPIRED", "DEFAULT_DECLARED"]
+    assert world.state.balance(chart.collateral(EVE, ETH)) == 100 * 10**18
 
 
 def test_a_set_may_have_one_call_of_each_kind() -> None:

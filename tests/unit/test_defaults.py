@@ -96,18 +96,17 @@ LOSS = 16 * 300 - 2_000
 
 
 def test_a_member_that_answers_in_time_stays_a_member() -> None:
-    world = short_side_wins(house_of_three({"x": 5_000}), "x")
+    world = short_side_wins(house_of_three(), "x")
     assert [(a.member, a.amount_minor) for a in world.state.defaults[D1].answers] == [("x", LOSS)]
-    world.ok(PayDue(member=MemberId("x")))
+    world.deposit(house_account(MemberId("x")), 5_000)
     assert world.state.defaults[D1].stage is Stage.RECOVERING
     assert world.state.members[MemberId("x")].status is MemberStatus.ACTIVE
     assert world.state.cash(house_account(MemberId("x"))) == 5_000 - LOSS
     assert not gates(world.state, world.now_ms)
 
 
-def test_a_call_that_is_due_is_taken_from_the_house_account_without_asking() -> None:
+def test_what_the_house_account_holds_is_taken_at_once_without_asking() -> None:
     world = short_side_wins(house_of_three({"x": 5_000}), "x")
-    world.wait(HOUR_MS)
     assert world.state.defaults[D1].stage is Stage.RECOVERING
 
 
@@ -124,7 +123,7 @@ def test_without_a_provider_the_position_is_torn_up_against_the_other_side_at_th
 
 
 def test_a_backstop_provider_takes_what_it_can_at_one_percent_and_the_rest_is_torn_up() -> None:
-    world = house_of_three({"x": 9_000})
+    world = house_of_three()
     provider = world.account("z", "backstop")
     world.deposit(provider, 10_000)
     world.ok(RegisterProvider(account=provider, capacity_minor=4 * 700))
@@ -229,22 +228,23 @@ def withdrawal(world: World, name: str, amount: int) -> str:
 
 
 def test_a_winner_cannot_leave_with_its_gain_while_the_loss_is_open() -> None:
-    world = house_of_three({"x": 5_000})
+    world = house_of_three()
     fund(world, capital=10_000)
     short_side_wins(world, "x")
     assert withdrawal(world, "x/short", 1) == "GATE_SHUT"
-    world.ok(PayDue(member=MemberId("x")))
+    world.deposit(house_account(MemberId("x")), 5_000)
     assert withdrawal(world, "x/short", 1) == ""
 
 
 def test_the_gate_stays_shut_until_assessments_are_paid() -> None:
-    world = house_of_three({"y": 300, "z": 300})
+    world = house_of_three()
     short_side_wins(world, "x")
     world.wait(HOUR_MS)
     world.prices(OIL=700)
-    assert [g.reason for g in gates(world.state, world.now_ms)] == ["ASSESSMENT_UNPAID y z"]
-    world.ok(PayDue(member=MemberId("y")))
-    world.ok(PayDue(member=MemberId("z")))
+    reasons = [g.reason for g in gates(world.state, world.now_ms)]
+    assert reasons == ["ASSESSMENT_UNPAID d1 y", "ASSESSMENT_UNPAID d1 z"]
+    for member in ("y", "z"):
+        world.deposit(house_account(MemberId(member)), 300)
     assert not gates(world.state, world.now_ms)
     assert world.state.defaults[D1].stage is Stage.RECOVERING
 
@@ -282,7 +282,6 @@ def test_a_part_payment_leaves_the_rest_called() -> None:
     world = house_of_three({"y": 300, "z": 150})
     short_side_wins(world, "x")
     world.wait(HOUR_MS)
-    world.ok(PayDue(member=MemberId("z")))
     assert world.state.assessments["d1/z"].amount_minor == 50
 
 

@@ -508,7 +508,7 @@ def test_an_account_that_was_closed_out_is_not_linked() -> None:
     world.trade(ALICE, BOB, 1_500, 80_000)
     world.deposit(BOB, 10_000 * USD)
     world.prices(BTC=60_000, ETH=2_000)
-    world.ok(PayDue(member=DEX))
+    world.do(PayDue(member=DEX))
     assert world.reason(linking(ALICE_AGAIN, ALICE)) == Reason.ACCOUNT_CLOSED_OUT.name
 
 

@@ -417,7 +417,6 @@ def in_answering() -> World:
     """Alice lost more than she had; her member is called for the hole and has not paid yet."""
     world = with_provider(two_traders())
     world.deposit(BOB, 10_000 * USD)
-    world.deposit(DEX_HOUSE, 10_000 * USD)
     assert world.trade(ALICE, BOB, 1_500, 80_000).accepted
     world.prices(BTC=60_000, ETH=2_000)
     assert [d.stage for d in world.state.defaults.values()] == [Stage.ANSWERING]
@@ -428,7 +427,7 @@ def test_the_gate_is_shut_while_a_loss_is_allocated() -> None:
     world = in_answering()
     assert shut_by(world) == ["DEFAULT_OPEN"]
     assert world.reason(withdrawing(1, BOB)) == Reason.GATE_SHUT.name
-    world.ok(PayDue(member=DEX))
+    world.deposit(DEX_HOUSE, 10_000 * USD)
     assert shut_by(world) == []
     world.ok(withdrawing(1, BOB))
 
@@ -438,7 +437,6 @@ def test_the_gate_stays_shut_while_an_assessment_is_unpaid() -> None:
     assert shut_by(world) == ["ASSESSMENT_UNPAID"]
     assert world.reason(withdrawing(1, DESK)) == Reason.GATE_SHUT.name
     world.deposit(house_account(MemberId("desk")), 10**6 * USD)
-    world.ok(PayDue(member=MemberId("desk")))
     assert shut_by(world) == []
 
 
@@ -521,7 +519,7 @@ def closed_out_with_ether() -> World:
     world.deposit(BOB, 10_000 * USD)
     assert world.trade(carol, BOB, 1_000, 80_000).accepted
     world.prices(BTC=63_000, ETH=2_000)
-    world.ok(PayDue(member=DEX))
+    world.do(PayDue(member=DEX))
     assert world.state.accounts[carol].status is AccountStatus.CLOSED_OUT
     return world
 

@@ -13,7 +13,6 @@ from clearing.model.commands import (
     AdmitMember,
     FoundHouse,
     ListInstrument,
-    PayDue,
     RecordRecovery,
     RegisterSource,
 )
@@ -121,8 +120,6 @@ def world() -> World:
 @pytest.fixture
 def resolved(world: World) -> World:
     """Y paid its 100, X its 120; an hour later X is in default."""
-    world.ok(PayDue(member=Y))
-    world.ok(PayDue(member=X))
     world.wait(HOUR_MS)
     return world
 
@@ -134,9 +131,7 @@ def last(world: World, kind: Kind) -> list[tuple[Account, int]]:
 
 
 def test_the_deficit_of_300_is_split_by_what_the_legs_lost(world: World) -> None:
-    default = world.state.defaults[EVENT]
-    assert default.stage is Stage.ANSWERING
-    assert [(a.member, a.amount_minor) for a in default.answers] == [(X, 200), (Y, 100)]
+    assert world.state.defaults[EVENT].stage is Stage.ANSWERING
     assert last(world, Kind.LOSS_FIXED) == [
         (chart.cash(key("y/p"), USDC), 200),
         (chart.cash(key("x/p"), USDC), -500),
@@ -151,14 +146,19 @@ def test_the_winners_are_the_two_sets_that_gained_since_t0(world: World) -> None
 
 
 def test_y_pays_its_part_and_gets_a_claim(world: World) -> None:
-    world.ok(PayDue(member=Y))
     assert last(world, Kind.ANSWER_PAID) == [
         (chart.cash(house_account(Y), USDC), 100),
         (chart.loss(EVENT, Y, USDC), -100),
         (chart.claims(EVENT, USDC), 100),
         (chart.member_claim(Y, USDC), -100),
     ]
-    assert [a.member for a in world.state.defaults[EVENT].answers] == [X]
+
+
+def test_x_pays_what_it_has_and_still_owes_80(world: World) -> None:
+    default = world.state.defaults[EVENT]
+    assert [(c.payer, c.amount_minor) for c in default.claims] == [(X, 120), (Y, 100)]
+    assert [(a.member, a.amount_minor) for a in default.answers] == [(X, 80)]
+    assert world.state.members[X].status.value == "active", "it has its hour"
 
 
 def test_the_waterfall_of_80_is_one_entry(resolved: World) -> None:
@@ -194,7 +194,7 @@ def test_the_waterfall_of_80_is_one_entry(resolved: World) -> None:
 
 def test_the_draws_sum_to_the_loss_and_every_hole_is_filled(resolved: World) -> None:
     default = resolved.state.defaults[EVENT]
-    assert default.stage is Stage.ASSESSING
+    assert default.stage is Stage.RECOVERING, "what is free in a house account pays assessments at once"
     assert sum(draw.amount_minor for draw in default.draws) == 80
     assert default.uncovered_minor == 0
     for member in (X, Y):
@@ -220,8 +220,6 @@ def test_each_tier_says_what_it_had_and_passed_on(resolved: World) -> None:
 
 
 def test_a_recovery_of_100_repays_in_reverse_order(resolved: World) -> None:
-    resolved.ok(PayDue(member=Y))
-    resolved.ok(PayDue(member=Z))
     assert resolved.state.defaults[EVENT].stage is Stage.RECOVERING
     resolved.ok(RecordRecovery(default=EVENT, amount_minor=100))
     credited = [
@@ -246,8 +244,6 @@ def test_a_recovery_of_100_repays_in_reverse_order(resolved: World) -> None:
 
 
 def test_claims_shrink_with_what_was_recovered(resolved: World) -> None:
-    resolved.ok(PayDue(member=Y))
-    resolved.ok(PayDue(member=Z))
     resolved.ok(RecordRecovery(default=EVENT, amount_minor=100))
     left = {(c.tier, c.payer): c.amount_minor for c in resolved.state.defaults[EVENT].claims}
     assert left == {(0, "x"): 120 - 11, (0, "y"): 100 - 9}
@@ -255,9 +251,8 @@ def test_claims_shrink_with_what_was_recovered(resolved: World) -> None:
 
 
 def test_the_rest_of_a_large_recovery_belongs_to_the_estate(resolved: World) -> None:
-    resolved.ok(PayDue(member=Y))
-    resolved.ok(PayDue(member=Z))
     resolved.ok(RecordRecovery(default=EVENT, amount_minor=1_000))
     assert resolved.state.defaults[EVENT].stage is Stage.CLOSED
-    assert resolved.state.cash(house_account(X)) == 120 + (1_000 - 300)
+    assert resolved.state.cash(house_account(X)) == 120
+    assert resolved.state.cash(key("x/p")) == 1_000 - 300
     assert resolved.state.balance(chart.claims(EVENT, USDC)) == 0
