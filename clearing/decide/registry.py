@@ -51,6 +51,8 @@ from ledger.checkpoint import KeyRefused, require_sound_ed25519
 
 LINK_MAX = 64
 """Accounts in one link."""
+DISPLAY_NAME_MAX = 100
+"""Characters in the name by which people know a member."""
 
 
 def found_house(draft: Draft, command: FoundHouse) -> Rejected | None:
@@ -113,6 +115,8 @@ def admit_member(draft: Draft, command: AdmitMember) -> Rejected | None:
     """Admit a member and open its house account. No account may be called as a link's netting set is."""
     if not NAME_PATTERN.fullmatch(command.member) or command.member == LINK:
         return Rejected(Reason.NAME_MALFORMED, command.member)
+    if not (command.name.isprintable() and 0 < len(command.name) <= DISPLAY_NAME_MAX):
+        return Rejected(Reason.NAME_MALFORMED, f"the name of {command.member}")
     if command.member in draft.house.members:
         return Rejected(Reason.ALREADY_EXISTS, command.member)
     member = Member(id=command.member, name=command.name)

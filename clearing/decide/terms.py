@@ -10,7 +10,7 @@ from typing import Final
 
 from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.margin.table import MODELS
-from clearing.model.ids import CODE_PATTERN
+from clearing.model.ids import CODE_PATTERN, FeedId
 from clearing.model.values import BP, DAY_MS, Asset, Instrument, InstrumentKind, Offset, Parameters
 
 DECIMALS_MAX = 36
@@ -67,7 +67,7 @@ def parameters_flaw(parameters: Parameters) -> str:
     return _offsets_flaw(parameters.offsets, ranges)
 
 
-def _offsets_flaw(offsets: tuple[Offset, ...], ranges: list[str]) -> str:
+def _offsets_flaw(offsets: tuple[Offset, ...], ranges: list[FeedId]) -> str:
     """An underlying with two partners would be worth more apart than together: splitting would pay (§1)."""
     named = [u for offset in offsets for u in (offset.first, offset.second)]
     if len(set(named)) != len(named) or not set(named) <= set(ranges):

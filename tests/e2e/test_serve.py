@@ -434,7 +434,9 @@ def test_idle_streams_cannot_starve_the_calls(served: Served) -> None:
     """A reflection stream keeps a thread; beyond their places streams are refused, and calls go on."""
     asked_nothing = threading.Event()
     with channel(served.address, served.keys / "clients" / ALPHA) as connected:
-        open_stream = connected.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        open_stream: Any = connected.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+        )
         idle = [open_stream(iter(asked_nothing.wait, True)) for _ in range(70)]
         with served.client(ANNA) as anna:
             assert anna.house().journal_size > 0

@@ -56,7 +56,7 @@ def long_alice(**parameters: Any) -> World:
 
 
 def positions(world: World, key: AccountKey = ALICE) -> dict[str, int]:
-    return dict(world.state.positions(key))
+    return {str(instrument): lots for instrument, lots in world.state.positions(key).items()}
 
 
 def assignments(world: World) -> list[tuple[Leg, ...]]:
@@ -395,9 +395,10 @@ def test_a_liquidation_fails_when_capacity_has_run_out_between_two_steps() -> No
 
 def closed(world: World) -> int:
     """Let the liquidation run to its end; gives the penalty."""
+    penalty = 0
     while world.state.liquidations:
-        outcome = world.wait(STEP_MS)
-    return amount_of(outcome, "LIQUIDATION_CLOSED")
+        penalty += amount_of(world.wait(STEP_MS), "LIQUIDATION_CLOSED")
+    return penalty
 
 
 def test_the_penalty_is_half_a_percent_of_the_notional_closed() -> None:

@@ -171,7 +171,8 @@ def test_a_publication_names_each_feed_once() -> None:
 @pytest.mark.parametrize("feed", ["SOL", "btc", "", "BTC-PERP", "BTC\n"])
 def test_a_feed_by_which_nothing_is_marked_is_refused(feed: str) -> None:
     world = two_traders()
-    assert world.reason(signed(world, **{feed: 1})) == Reason.FEED_UNKNOWN.name
+    command = publication("testhouse", ALPHA, world.now_ms, 100, {FeedId(feed): 1})
+    assert world.reason(command) == Reason.FEED_UNKNOWN.name
 
 
 @pytest.mark.parametrize(

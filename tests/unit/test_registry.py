@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clearing.decide import registry
-from clearing.decide.registry import LINK_MAX
+from clearing.decide.registry import DISPLAY_NAME_MAX, LINK_MAX
 from clearing.decide.terms import DECIMALS_MAX, PARAMETER_RANGES, TICK_VALUE_MAX
 from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.model.commands import (
@@ -44,9 +44,11 @@ from clearing.model.ids import (
     InstrumentId,
     MemberId,
     ParticipantId,
+    SetId,
     SourceId,
     account_key,
     house_account,
+    single_set,
 )
 from clearing.model.outcomes import Reason
 from clearing.model.values import (
@@ -94,6 +96,7 @@ DEX, OTHER = MemberId("dex"), MemberId("other")
 ALICE_ELSEWHERE = account_key(OTHER, "alice")
 ALICE_AGAIN = account_key(DEX, "alice2")
 PARTICIPANT = ParticipantId("alice")
+ALONE = single_set(ALICE)
 NOT_NAMES = ("", "Alice", "-a", "a" * 33, "a/b", "a b", "älice", "a\n", "\ud800", "a_b", "..")
 NOT_CODES = ("", "btc", "-A", "A" * 33, "A/B", "A B", "Ä", "A\n", "\ud800", "A_B")
 
@@ -173,7 +176,7 @@ def test_every_number_among_the_parameters_has_a_range() -> None:
 def test_a_parameter_may_stand_at_the_ends_of_its_range_and_not_beyond(name: str) -> None:
     low, high = PARAMETER_RANGES[name]
     for value in (low, high):
-        assert World().ok(founding(**{name: value}))
+        World().ok(founding(**{name: value}))
     for value in (low - 1, high + 1, 10**4_000):
         assert World().reason(founding(**{name: value})) == Reason.TERM_OUT_OF_RANGE.name
 
@@ -353,7 +356,19 @@ def test_a_member_is_admitted_once_with_a_house_account_of_its_own() -> None:
     world = two_traders()
     assert world.reason(AdmitMember(member=DEX, name="Again")) == Reason.ALREADY_EXISTS.name
     own = world.state.accounts[house_account(DEX)]
-    assert (own.kind, own.participant, own.netting_set) == (AccountKind.HOUSE, DEX, "dex/house")
+    assert own.kind is AccountKind.HOUSE
+    assert (own.participant, own.netting_set) == (ParticipantId("dex"), SetId("dex/house"))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a" * (DISPLAY_NAME_MAX + 1), "two\nlines", "\ud800", "\x00"], ids=ascii
+)
+def test_the_name_by_which_people_know_a_member_can_be_shown(name: str) -> None:
+    assert empty_house().reason(AdmitMember(member=DEX, name=name)) == Reason.NAME_MALFORMED.name
+
+
+def test_a_member_may_be_known_by_any_printable_name_up_to_the_limit() -> None:
+    empty_house().ok(AdmitMember(member=DEX, name="Größte Börse, №1 " + "x" * (DISPLAY_NAME_MAX - 17)))
 
 
 def test_no_member_is_called_as_the_netting_sets_of_links_are() -> None:
@@ -369,7 +384,7 @@ def test_an_account_is_opened_once_at_a_member_that_is_there() -> None:
     assert world.reason(replace(new, member=MemberId("nobody"))) == Reason.MEMBER_UNKNOWN.name
     assert world.reason(replace(new, member=MemberId("dex/alice"))) == Reason.MEMBER_UNKNOWN.name
     account = world.state.accounts[ALICE]
-    assert (account.kind, account.netting_set) == (AccountKind.CLIENT, ALICE)
+    assert (account.kind, account.netting_set) == (AccountKind.CLIENT, ALONE)
     assert world.state.netting_sets[account.netting_set].accounts == (ALICE,)
 
 
@@ -413,15 +428,14 @@ def linking(*accounts: AccountKey, member: MemberId = DEX) -> LinkAccounts:
 def test_a_link_holds_once_every_member_concerned_has_asked_for_the_same() -> None:
     world = two_homes()
     world.ok(linking(ALICE, ALICE_ELSEWHERE))
-    assert world.state.accounts[ALICE].netting_set == ALICE
+    assert world.state.accounts[ALICE].netting_set == ALONE
     world.ok(linking(ALICE_ELSEWHERE, ALICE, member=OTHER))
-    assert world.state.accounts[ALICE].netting_set == "link/alice"
-    assert dict(world.state.netting_sets)["link/alice"] == NettingSet(
-        id=world.state.accounts[ALICE].netting_set,
-        participant=PARTICIPANT,
-        accounts=(ALICE, ALICE_ELSEWHERE),
+    linked = SetId("link/alice")
+    assert world.state.accounts[ALICE].netting_set == linked
+    assert world.state.netting_sets[linked] == NettingSet(
+        id=linked, participant=PARTICIPANT, accounts=(ALICE, ALICE_ELSEWHERE)
     )
-    assert ALICE not in world.state.netting_sets
+    assert ALONE not in world.state.netting_sets
     assert not world.state.proposals
 
 
@@ -436,7 +450,7 @@ def test_a_proposal_for_other_accounts_starts_afresh() -> None:
     world = two_homes()
     world.ok(linking(ALICE, ALICE_ELSEWHERE))
     world.ok(linking(ALICE, ALICE_AGAIN, ALICE_ELSEWHERE, member=OTHER))
-    assert world.state.accounts[ALICE].netting_set == ALICE
+    assert world.state.accounts[ALICE].netting_set == ALONE
     world.ok(linking(ALICE, ALICE_AGAIN, ALICE_ELSEWHERE))
     assert len(world.state.netting_sets[world.state.accounts[ALICE].netting_set].accounts) == 3
 
@@ -519,12 +533,12 @@ def test_no_set_changes_while_a_loss_is_being_allocated() -> None:
     world.deposit(BOB, 10_000 * USD)
     world.trade(ALICE, BOB, 1_500, 80_000)
     world.prices(BTC=60_000, ETH=2_000)
-    both = {"participant": ParticipantId("bob"), "accounts": (BOB, other_bob)}
-    assert world.reason(LinkAccounts(member=OTHER, **both)) == Reason.DEFAULT_OPEN.name
+    both = LinkAccounts(member=OTHER, participant=ParticipantId("bob"), accounts=(BOB, other_bob))
+    assert world.reason(both) == Reason.DEFAULT_OPEN.name
     world.wait(60 * MINUTE_MS)
-    assert [d.gains[0].netting_set for d in world.state.defaults.values()] == [BOB]
+    assert [d.gains[0].netting_set for d in world.state.defaults.values()] == [single_set(BOB)]
     world.prices(BTC=60_000, ETH=2_000)
-    assert world.reason(LinkAccounts(member=OTHER, **both)) == Reason.MEMBER_NOT_ACTIVE.name
+    assert world.reason(both) == Reason.MEMBER_NOT_ACTIVE.name
 
 
 # ------------------------------------------------------------------------------------- sources and providers

@@ -146,8 +146,10 @@ def submitted_with(*flaws: Flaw) -> str:
     world = busy_house()
     new = GOOD
     for side, flaw in reversed(list(zip(("buyer", "seller"), flaws, strict=False))):
-        party = {} if flaw.party is None else {side: flaw.party}
-        new = replace(new, **flaw.changes, **party)
+        changes = dict(flaw.changes)
+        if flaw.party is not None:
+            changes[side] = flaw.party
+        new = replace(new, **changes)
         world.now_ms += flaw.later_ms
         if flaw.member_fails:
             failed = replace(world.state.members[DEX], status=MemberStatus.DEFAULTED)
@@ -594,7 +596,8 @@ def test_positions_inside_a_set_may_not_grow_until_a_price_could_overflow_the_bo
     ],
 )
 def test_names_that_nobody_has_are_refused(field_name: str, value: str, reason: Reason) -> None:
-    wrong = replace(GOOD, **{field_name: value})
+    change: dict[str, Any] = {field_name: value}
+    wrong = replace(GOOD, **change)
     assert submit(two_traders(), wrong).results[0].reason == reason.name
 
 

@@ -221,15 +221,19 @@ def test_required_contributions_stand_still_while_a_loss_is_allocated() -> None:
 # --------------------------------------------------------------------------------------- two-step withdrawals
 
 
+def state_of_withdrawal(world: World) -> WithdrawalState:
+    return world.state.withdrawals["w1"].state
+
+
 def test_a_withdrawal_is_held_and_then_paid() -> None:
     world = two_traders()
     world.ok(withdrawing(300))
     held = chart.withdrawal("w1", USDC)
     assert world.entries[-1].legs == (debit(chart.cash(ALICE, USDC), 300), credit(held, 300))
-    assert world.state.withdrawals["w1"].state is WithdrawalState.HELD
+    assert state_of_withdrawal(world) is WithdrawalState.HELD
     world.ok(SettleWithdrawal(withdrawal="w1", paid=True))
     assert world.entries[-1].legs == (debit(held, 300), credit(chart.custody(USDC), 300))
-    assert world.state.withdrawals["w1"].state is WithdrawalState.PAID
+    assert state_of_withdrawal(world) is WithdrawalState.PAID
     assert world.state.cash(ALICE) == 2_000 * USD - 300
 
 
