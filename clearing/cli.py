@@ -38,7 +38,9 @@ app.add_typer(keys_app, name="keys")
 Database = Annotated[
     str | None,
     typer.Option(
-        help="Where the journal is.", metavar="sqlite:///FILE", show_default="sqlite:///clearing.db"
+        help="Where the journal is: sqlite:///FILE or postgresql://USER@HOST/DATABASE.",
+        metavar="URL",
+        show_default="sqlite:///clearing.db",
     ),
 ]
 Listen = Annotated[
@@ -98,13 +100,14 @@ def migrate(database: Database = None) -> None:
     from clearing.main import run_migrations
     from clearing.settings import SettingsRefused, read_settings
     from clearing.store.migrate import SchemaTooNew
+    from ledger.store.connect import without_password
 
     try:
         settings = read_settings(database=database)
         run_migrations(settings.database)
     except (SettingsRefused, SchemaTooNew) as error:
         _refuse(error)
-    typer.echo(f"{settings.database} has the newest schema")
+    typer.echo(f"{without_password(settings.database)} has the newest schema")
 
 
 @app.command()

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ledger.store.connect import URL_FORMS, open_store
+
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
-_NO_FILE = ("sqlite:///", "sqlite:///:memory:")
 PORT_MAX = 65_535
 
 
@@ -27,8 +28,10 @@ def _listen(text: str) -> str:
 
 
 def _database(url: str) -> str:
-    if not url.startswith("sqlite:///") or url in _NO_FILE:
-        raise ValueError("write sqlite:///FILE")
+    try:
+        open_store(url)  # connects to nothing yet
+    except ValueError:
+        raise ValueError(f"write {URL_FORMS}") from None
     return url
 
 

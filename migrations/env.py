@@ -13,7 +13,7 @@ def run(connection: Connection) -> None:
         target_metadata=metadata,
         compare_type=True,
         compare_server_default=True,
-        render_as_batch=connection.dialect.name == "sqlite",
+        render_as_batch=True,  # SQLite alters a table by making it again; PostgreSQL does not mind
     )
     context.run_migrations()
 

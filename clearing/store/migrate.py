@@ -1,7 +1,8 @@
 """Bringing a database to the newest schema, and checking that it is there.
 
-A migration runs in one transaction that no other writer can overlap: SQLite's DDL is transactional once the
-transaction is begun by hand, so a migration that fails or is killed leaves nothing behind.
+All that is missing runs in one transaction that no other migration can overlap. DDL is transactional on both
+databases, on SQLite once the transaction is begun by hand, so a migration that fails or is killed leaves
+nothing behind.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
+
+from ledger.store.connect import transaction
+from ledger.store.kinds import kind_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -42,14 +46,9 @@ def check(database: Engine) -> None:
 
 @contextmanager
 def _locked(database: Engine) -> Iterator[Connection]:
-    with database.connect() as connection:
-        connection.execute(text("BEGIN IMMEDIATE"))
-        try:
-            yield connection
-            connection.execute(text("COMMIT"))
-        except BaseException:
-            connection.execute(text("ROLLBACK"))
-            raise
+    with transaction(database) as connection:
+        kind_of(connection).lock_schema(connection)
+        yield connection
 
 
 def _config(connection: Connection) -> Config:

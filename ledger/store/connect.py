@@ -1,25 +1,28 @@
-"""Opening the store, and the lease of its one writer.
+"""Opening the store, transactions that write, and the lease of the one writer.
 
-SQLite runs with WAL and ``synchronous=FULL``: a commit that returned is on disk. The lease is an
-operating-system lock on a file beside the database, so it ends with the process and needs no
-timeout; the epoch in the database is raised at each acquisition and checked in every commit, so a
-writer that lost its lock cannot write.
+A commit that returned is on disk. The lease is a lock that ends with the process (``kinds.py``), and
+an epoch in the database, raised at each acquisition and checked in every transaction that commits:
+a writer that lost its lock cannot write, whatever it believes.
 """
 
-import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select, update
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from ledger.store.kinds import KINDS, Lock, kind_of
 from ledger.store.tables import lease
 
 Database: TypeAlias = Engine
 """A durable store, as floors above know it."""
+
+URL_FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
 class LeaseHeld(Exception):
@@ -27,7 +30,11 @@ class LeaseHeld(Exception):
 
 
 class LeaseLost(Exception):
-    """Another writer took over: this one may not commit any more."""
+    """Another writer took over, or may have: this one may not commit any more."""
+
+
+class OutcomeUnknown(Exception):
+    """The store failed at COMMIT: it may have happened."""
 
 
 def system_salts(_offset: int, size: int) -> bytes:
@@ -36,25 +43,62 @@ def system_salts(_offset: int, size: int) -> bytes:
 
 
 def open_store(url: str) -> Engine:
-    """A SQLAlchemy engine for ``url``, set up to be durable."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        raise ValueError(f"{parsed.get_backend_name()} is not supported yet: use sqlite:///FILE")
-    if parsed.database in (None, "", ":memory:"):
-        raise ValueError("a store is a file: use sqlite:///FILE")
-    engine = create_engine(
-        parsed,
-        isolation_level="AUTOCOMMIT",
-        connect_args={"timeout": 30},
-        hide_parameters=True,  # an error is told to callers and to logs, what it was about is not
-    )
-    event.listen(engine, "connect", _make_durable)
-    return engine
+    """A SQLAlchemy engine for ``url``, set up to be durable; nothing is connected yet.
+
+    Raises ``ValueError`` unless a store can be there.
+    """
+    parsed = _parse(url)
+    kind = KINDS.get(parsed.get_backend_name())
+    if kind is None:
+        raise ValueError(f"{parsed.get_backend_name()} is not supported: use {URL_FORMS}")
+    return kind.open(parsed)
 
 
-def _make_durable(connection: Any, _record: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+def without_password(url: str) -> str:
+    """``url`` as it may be shown and logged."""
+    return _parse(url).render_as_string(hide_password=True)
+
+
+def _parse(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError(f"not a database: use {URL_FORMS}") from None  # the cause would show a password
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes: committed in the end, rolled back on any error.
+
+    Raises :class:`OutcomeUnknown` if COMMIT failed, and what the store raises if anything else did.
+    """
+    with engine.connect() as connection:
+        connection.execute(text(kind_of(connection).begin))
+        try:
+            yield connection
+            _end(connection)
+        except BaseException:
+            _roll_back(connection)
+            raise
+
+
+def _end(connection: Connection) -> None:
+    try:
+        connection.execute(text("COMMIT"))
+    except SQLAlchemyError as error:
+        raise OutcomeUnknown(first_line(error)) from error
+
+
+def _roll_back(connection: Connection) -> None:
+    try:
+        connection.execute(text("ROLLBACK"))
+    except SQLAlchemyError:
+        connection.invalidate()  # the connection itself is gone, and its transaction with it
+
+
+def first_line(error: SQLAlchemyError) -> str:
+    """What went wrong; the lines after it may show the row that it went wrong with."""
+    return str(error).partition("\n")[0]
 
 
 @dataclass(slots=True)
@@ -62,36 +106,36 @@ class Lease:
     """The right to write, held until :meth:`release` or the end of the process."""
 
     epoch: int
-    _descriptor: int
+    _lock: Lock
 
     @classmethod
     def acquire(cls, engine: Engine) -> "Lease":
         """Take the lease and raise the epoch. Raises :class:`LeaseHeld` at once if another has it."""
-        path = Path(f"{Path(str(engine.url.database)).resolve()}.lease")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise LeaseHeld(f"another process writes to this database (lock on {path.name})") from error
+        lock = kind_of(engine).lock(engine)
+        if lock is None:
+            raise LeaseHeld("another process writes to this database")
         try:
             with engine.connect() as connection:
-                return cls(_raise_epoch(connection), descriptor)
+                return cls(_raise_epoch(connection), lock)
         except BaseException:
-            os.close(descriptor)
+            lock.release()
             raise
 
     def check(self, connection: Connection) -> None:
-        """Refuse the running transaction if the epoch has moved on. Raises :class:`LeaseLost`."""
-        stored = connection.execute(select(lease.c.epoch)).scalar()
+        """Refuse the running transaction unless it is the holder's. Raises :class:`LeaseLost`.
+
+        The row stays locked until the transaction ends. So nobody takes over while it commits, and whoever
+        gets here after it knows that it is over: also the same writer, when the answer to its COMMIT was lost.
+        """
+        stored = connection.execute(select(lease.c.epoch).with_for_update()).scalar()
         if stored != self.epoch:
             raise LeaseLost(f"epoch {self.epoch} was replaced by {stored}")
+        if not self._lock.is_held():
+            raise LeaseLost("the lock on the database was lost")
 
     def release(self) -> None:
         """Give the lease back; a second call does nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +147,10 @@ class Lease:
 
 
 def _raise_epoch(connection: Connection) -> int:
-    """One statement: two writers never get the same epoch, whatever became of the lock."""
+    """One statement: two writers never get the same epoch, whatever became of the lock.
+
+    It waits for the row, so a commit that is still on its way in an older epoch is over when it returns.
+    """
     raised = update(lease).values(epoch=lease.c.epoch + 1).returning(lease.c.epoch)
     epoch: int | None = connection.execute(raised).scalar()
     if epoch is None:

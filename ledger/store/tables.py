@@ -7,6 +7,8 @@ epoch of the one writer.
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, Text
 
+from ledger.store.kinds import Kind
+
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_name)s",
     "uq": "uq_%(table_name)s_%(column_0_name)s",
@@ -49,28 +51,7 @@ lease = Table(
 APPEND_ONLY = (segments.name, requests.name)
 
 
-def append_only_statements(table: str, dialect: str) -> list[str]:
+def append_only_statements(table: str, kind: Kind) -> list[str]:
     """DDL that refuses UPDATE, DELETE and (where it exists) TRUNCATE on ``table``."""
-    if dialect == "sqlite":
-        (key,) = metadata.tables[table].primary_key.columns.keys()
-        # REPLACE deletes a row without firing its trigger, unless a connection asked for recursive ones.
-        replaced = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"  # noqa: S608  # own names
-        return [
-            f"CREATE TRIGGER {table}_no_{name} BEFORE {verb} ON {table} {condition} "
-            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            for name, verb, condition in (
-                ("update", "UPDATE", ""),
-                ("delete", "DELETE", ""),
-                ("replace", "INSERT", replaced),
-            )
-        ]
-    return [
-        (
-            f"CREATE FUNCTION {table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN RAISE EXCEPTION '{table} is append-only'; END $$"
-        ),
-        (
-            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-            f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse()"
-        ),
-    ]
+    (key,) = metadata.tables[table].primary_key.columns.keys()
+    return kind.append_only(table, key)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Generic, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, text
+from sqlalchemy import Engine, insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.decision import Decision
@@ -31,7 +31,7 @@ from ledger.entry import Entry
 from ledger.leaf import ByteSource, salts_used, seal
 from ledger.merkle import Frontier
 from ledger.require import InvariantViolated, require
-from ledger.store.connect import Lease, LeaseLost
+from ledger.store.connect import Lease, LeaseLost, OutcomeUnknown, first_line, transaction
 from ledger.store.queries import (
     Answered,
     Directory,
@@ -63,10 +63,6 @@ class RequestReused(Exception):
 
 class ClockWentBack(Exception):
     """The clock shows a time before the last recorded entry. Nothing is written until it has caught up."""
-
-
-class _OutcomeUnknown(Exception):
-    """The store failed at COMMIT: it may have happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +197,7 @@ class Writer(Generic[S, C]):
             with self._engine.connect() as connection:
                 known = find_answers(connection, [w.request_id for w in waiting])
         except SQLAlchemyError as error:
-            _fail(waiting, StoreUnavailable(f"the store cannot be read: {error}"))
+            _fail(waiting, StoreUnavailable(f"the store cannot be read: {first_line(error)}"))
             return
         group = self._decide(waiting, known)
         segment = self._seal(group)
@@ -268,28 +264,28 @@ class Writer(Generic[S, C]):
         except LeaseLost as error:
             self._stopped = error
             return error
-        except _OutcomeUnknown as error:
+        except OutcomeUnknown as error:
             return None if self._on_disk(segment, group) else StoreUnavailable(f"the commit failed: {error}")
         except SQLAlchemyError as error:
-            return StoreUnavailable(f"the store refused the commit: {error}")
+            return StoreUnavailable(f"the store refused the commit: {first_line(error)}")
         return None
 
     def _transact(self, segment: Segment | None, group: _Group[S, C]) -> None:
-        with self._engine.connect() as connection:
-            connection.execute(text("BEGIN IMMEDIATE"))
-            try:
-                self._lease.check(connection)
-                if segment is not None:
-                    connection.execute(insert(segments).values(_row(segment)))
-                connection.execute(insert(requests), [_answer_row(i, group.answers[i]) for i in group.fresh])
-                _end(connection)
-            except BaseException:
-                _roll_back(connection)
-                raise
+        with transaction(self._engine) as connection:
+            self._lease.check(connection)
+            if segment is not None:
+                connection.execute(insert(segments).values(_row(segment)))
+            connection.execute(insert(requests), [_answer_row(i, group.answers[i]) for i in group.fresh])
 
     def _on_disk(self, segment: Segment | None, group: _Group[S, C]) -> bool:
-        """Whether a commit of unknown outcome happened: the last segment, or else an answer, is ours."""
-        with self._engine.connect() as connection:
+        """Whether a commit of unknown outcome happened: the last segment, or else an answer, is ours.
+
+        The check of the lease waits until that commit is over. This transaction is committed as well, since
+        what it has read is as durable as itself only then (a replica may have been awaited in vain). What is
+        raised here, a lost lease too, leaves the outcome unknown and stops the writer.
+        """
+        with transaction(self._engine) as connection:
+            self._lease.check(connection)
             if segment is not None:
                 return last_segment(connection) == segment
             return bool(find_answers(connection, list(group.fresh)))
@@ -324,20 +320,6 @@ def _row(segment: Segment) -> dict[str, object]:
 def _answer_row(request_id: str, answered: Answered) -> dict[str, object]:
     fields = ("body_hash", "first_sequence", "count", "refusals", "answer")
     return {"id": request_id} | {name: getattr(answered, name) for name in fields}
-
-
-def _end(connection: Connection) -> None:
-    try:
-        connection.execute(text("COMMIT"))
-    except SQLAlchemyError as error:
-        raise _OutcomeUnknown(str(error)) from error
-
-
-def _roll_back(connection: Connection) -> None:
-    try:
-        connection.execute(text("ROLLBACK"))
-    except SQLAlchemyError:
-        connection.invalidate()  # the connection itself is gone, and its transaction with it
 
 
 def _settle(item: "Waiting[C]", group: "_Group[S, C]", failure: Exception | None) -> None:

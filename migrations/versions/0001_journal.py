@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from ledger.store.kinds import kind_of
 from ledger.store.tables import append_only_statements
 
 revision = "0001"
@@ -44,7 +45,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_lease"),
     )
     for table in ("segments", "requests"):
-        for statement in append_only_statements(table, op.get_bind().dialect.name):
+        for statement in append_only_statements(table, kind_of(op.get_bind())):
             op.execute(statement)
 
 
