@@ -1,16 +1,14 @@
-"""Small ledgers for tests: named accounts, numbered entries, and a writer on a real SQLite file."""
+"""Small ledgers for tests: named accounts, numbered entries, and a writer on a real database."""
 
 import hashlib
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeAlias
 
-from sqlalchemy import text
+from sqlalchemy import Connection, inspect, text
 
 from ledger.account import Account, Limit, Side
 from ledger.book import Book, apply, fold, post
@@ -18,11 +16,13 @@ from ledger.decision import Decision
 from ledger.entry import Entry, Leg, transfer
 from ledger.leaf import ByteSource
 from ledger.salt import seeded_salts
-from ledger.store.connect import Database, Lease, open_store
+from ledger.store.connect import Database, Lease, open_store, transaction
+from ledger.store.kinds import kind_of
 from ledger.store.queries import Answered, read_entries
-from ledger.store.tables import APPEND_ONLY, append_only_statements, metadata
+from ledger.store.tables import APPEND_ONLY, append_only_statements, metadata, segments
 from ledger.store.verify import Differs, Verified, verify
 from ledger.store.writer import Writer
+from tests.stores import triggers_off
 
 Batch: TypeAlias = tuple[Entry, ...]
 
@@ -65,20 +65,30 @@ def book_of(*entries: Entry) -> Book:
     return book
 
 
-# --------------------------------------------------------------------------------------------- on a real file
+# --------------------------------------------------------------------------------------------- on a real database
 
 
-def open_database(path: Path) -> Database:
-    """The database at ``path``; a new file gets the tables and triggers that the migration makes."""
-    is_new = not path.exists()
-    database = open_store(f"sqlite:///{path}")
-    if is_new:
-        with database.connect() as connection:
+def open_database(url: str) -> Database:
+    """The database at ``url``; an empty one gets the tables and triggers that the migration makes."""
+    database = open_store(url)
+    if not inspect(database).has_table(segments.name):
+        with transaction(database) as connection:
             metadata.create_all(connection)
             for table in APPEND_ONLY:
-                for statement in append_only_statements(table, "sqlite"):
+                for statement in append_only_statements(table, kind_of(connection)):
                     connection.execute(text(statement))
     return database
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    """A connection to the database at ``url``, and to nothing else in the end."""
+    database = open_database(url)
+    try:
+        with database.connect() as connection:
+            yield connection
+    finally:
+        database.dispose()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +111,14 @@ class Ledger:
 
 @contextmanager
 def ledger_at(
-    path: Path,
+    url: str,
     *,
     decide: Callable[[Book, Batch, int], Decision[Book]] = apply,
     clock: Callable[[], int] = lambda: NOW_MS,
     salts: ByteSource = SALTS,
 ) -> Iterator[Ledger]:
-    """A ledger on the file at ``path``, closed in the end."""
-    database = open_database(path)
+    """A ledger on the database at ``url``, closed in the end."""
+    database = open_database(url)
     try:
         with Lease.acquire(database) as lease:
             writer: Writer[Book, Batch] = Writer(
@@ -145,36 +155,29 @@ class Gate:
         return futures
 
 
-# ---------------------------------------------------------------------------------------- reading a file back
+# ------------------------------------------------------------------------------------ reading a database back
 
 
 @contextmanager
-def behind_its_back(path: Path) -> Iterator[sqlite3.Connection]:
+def behind_its_back(url: str) -> Iterator[Connection]:
     """A connection of somebody who knows SQL but not the ledger: the triggers are off until it ends."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for name, _ in triggers:
-            connection.execute(f"DROP TRIGGER {name}")
+    with connected(url) as connection, triggers_off(connection):
         yield connection
-        for _, statement in triggers:
-            connection.execute(statement)
 
 
-def verified(path: Path) -> Verified | Differs:
-    """What verification of the file says."""
-    database = open_database(path)
-    try:
-        with database.connect() as connection:
-            return verify(connection)
-    finally:
-        database.dispose()
+def rows(url: str, table: str) -> list[tuple[Any, ...]]:
+    """All that stands in ``table``, in the order of its key."""
+    with connected(url) as connection:
+        return [tuple(row) for row in connection.execute(text(f"SELECT * FROM {table} ORDER BY 1"))]
 
 
-def journal_of(path: Path) -> list[Entry]:
-    """Every entry in the file."""
-    database = open_database(path)
-    try:
-        with database.connect() as connection:
-            return list(read_entries(connection))
-    finally:
-        database.dispose()
+def verified(url: str) -> Verified | Differs:
+    """What verification of the database says."""
+    with connected(url) as connection:
+        return verify(connection)
+
+
+def journal_of(url: str) -> list[Entry]:
+    """Every entry in the database."""
+    with connected(url) as connection:
+        return list(read_entries(connection))

@@ -1,6 +1,7 @@
 """Migrations make exactly the schema that the code says, in one transaction, and protect what is written."""
 
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic.util import CommandError
@@ -10,14 +11,28 @@ from sqlalchemy.exc import IntegrityError
 from clearing.store import migrate
 from clearing.store.migrate import SchemaTooNew
 from ledger.store.connect import Lease, open_store
+from ledger.store.kinds import KINDS
 from ledger.store.tables import APPEND_ONLY, metadata, requests
 
 ROW = {"id": "r", "body_hash": bytes(32), "first_sequence": 0, "count": 0, "refusals": 1, "answer": "{}"}
 
+SCHEMA = {
+    "sqlite": "SELECT name, coalesce(sql, '') FROM sqlite_master ORDER BY name",
+    "postgresql": """
+        SELECT relname || '.' || attname, format_type(atttypid, atttypmod) || attnotnull
+        FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid
+        WHERE relnamespace = 'public'::regnamespace
+        UNION ALL
+        SELECT tgname, pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger ORDER BY 1
+    """,
+}
+
 
 @pytest.fixture
-def database(tmp_path: Path) -> Engine:
-    return open_store(f"sqlite:///{tmp_path / 'house.db'}")
+def database(url: str) -> Iterator[Engine]:
+    opened = open_store(url)
+    yield opened
+    opened.dispose()
 
 
 def test_an_empty_database_gets_the_schema_of_the_tables(database: Engine) -> None:
@@ -48,7 +63,14 @@ def test_check_refuses_a_schema_that_is_not_that_of_the_code(database: Engine) -
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-@pytest.mark.parametrize("statement", ["UPDATE {} SET count = 5", "DELETE FROM {}"])
+@pytest.mark.parametrize(
+    ("store_kind", "statement"),
+    [
+        *((kind, verb) for kind in KINDS for verb in ("UPDATE {} SET count = 5", "DELETE FROM {}")),
+        ("postgresql", "TRUNCATE {}"),
+    ],
+    indirect=["store_kind"],
+)
 def test_what_was_written_is_neither_changed_nor_deleted(
     database: Engine, table: str, statement: str
 ) -> None:
@@ -70,7 +92,7 @@ def row_of(table: str) -> dict[str, object]:
 def test_a_migration_that_fails_leaves_nothing_behind(database: Engine) -> None:
     with database.connect() as connection:
         connection.execute(text("CREATE TABLE lease (id INTEGER)"))
-    with pytest.raises(Exception, match="lease already exists"):
+    with pytest.raises(Exception, match=r'"?lease"? already exists'):
         migrate.upgrade(database)
     assert inspect(database).get_table_names() == ["lease"]
 
@@ -93,8 +115,15 @@ def test_a_house_at_work_does_not_mind_a_second_upgrade(database: Engine) -> Non
             lease.check(connection)
 
 
+def test_two_upgrades_at_once_do_the_work_once(database: Engine) -> None:
+    with ThreadPoolExecutor(2) as both:
+        for upgraded in [both.submit(migrate.upgrade, database) for _ in range(2)]:
+            upgraded.result()
+    migrate.check(database)
+
+
 def schema(database: Engine) -> list[tuple[str, str]]:
     """Every object of the schema with its definition."""
     with database.connect() as connection:
-        rows = connection.execute(text("SELECT name, coalesce(sql, '') FROM sqlite_master ORDER BY name"))
-        return [(name, sql) for name, sql in rows]
+        rows = connection.execute(text(SCHEMA[database.dialect.name]))
+        return [(name, definition) for name, definition in rows]

@@ -1,10 +1,10 @@
-"""The single writer on a real SQLite file: groups, ids, faults of the store, and what stops it."""
+"""The single writer on a real database: groups, ids, faults of the store, and what stops it."""
 
-import fcntl
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -12,9 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from ledger.book import Book, apply
 from ledger.decision import Decision
@@ -22,9 +23,11 @@ from ledger.entry import Entry, debit
 from ledger.leaf import seal
 from ledger.merkle import tree_root
 from ledger.require import InvariantViolated
-from ledger.store.connect import Database, Lease, LeaseHeld, LeaseLost, open_store
+from ledger.store import connect
+from ledger.store.connect import Database, Lease, LeaseHeld, LeaseLost, open_store, without_password
+from ledger.store.kinds import kind_of
 from ledger.store.queries import Answered
-from ledger.store.tables import append_only_statements
+from ledger.store.tables import metadata
 from ledger.store.verify import Verified
 from ledger.store.writer import GROUP_MAX, ClockWentBack, RequestReused, StoreUnavailable
 from tests.ledgers import (
@@ -40,35 +43,30 @@ from tests.ledgers import (
     Gate,
     Ledger,
     behind_its_back,
+    connected,
     entry,
     journal_of,
     ledger_at,
     open_database,
     paid,
+    rows,
     verified,
 )
+from tests.stores import file_of
 
 ROOT = Path(__file__).parents[2]
+only_on_sqlite = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
+only_on_postgresql = pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
 FUNDING = (OPENING, paid(1, MINT, ALICE, 1_000))
 OVERDRAFT = paid(99, BOB, MINT, 10**9)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
-@pytest.fixture
-def ledger(path: Path) -> Iterator[Ledger]:
+def ledger(url: str) -> Iterator[Ledger]:
     """Alice has 1,000 USD; two entries are recorded."""
-    with ledger_at(path) as opened:
+    with ledger_at(url) as opened:
         opened.post("funding", *FUNDING)
         yield opened
-
-
-def rows(path: Path, table: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as raw:
-        return raw.execute(f"SELECT * FROM {table}").fetchall()
 
 
 def payment(number: int, amount: int = 1) -> Entry:
@@ -94,30 +92,30 @@ def test_a_view_that_a_reader_holds_does_not_move(ledger: Ledger) -> None:
     assert ledger.writer.view.size == 3
 
 
-def test_the_same_request_gets_the_first_answer_and_is_written_once(ledger: Ledger, path: Path) -> None:
+def test_the_same_request_gets_the_first_answer_and_is_written_once(ledger: Ledger, url: str) -> None:
     first = ledger.post("r1", payment(2))
     again = ledger.post("r1", payment(2))
     assert again.replayed
     assert not first.replayed
     assert (again.answer, again.first_sequence, again.count) == (first.answer, 2, 1)
-    assert [one.entry_id[-1] for one in journal_of(path)] == [0, 1, 2]
+    assert [one.entry_id[-1] for one in journal_of(url)] == [0, 1, 2]
 
 
-def test_the_same_request_gets_the_first_answer_after_a_restart(path: Path) -> None:
-    with ledger_at(path) as ledger:
+def test_the_same_request_gets_the_first_answer_after_a_restart(url: str) -> None:
+    with ledger_at(url) as ledger:
         ledger.post("funding", *FUNDING)
         ledger.post("r1", payment(2), OVERDRAFT)
-    with ledger_at(path) as ledger:
+    with ledger_at(url) as ledger:
         again = ledger.post("r1", payment(2), OVERDRAFT)
         assert (again.replayed, again.answer, again.first_sequence) == (True, "POSTED LIMIT_EXCEEDED", 2)
         with pytest.raises(RequestReused, match="r1"):
             ledger.post("r1", payment(2))
-    assert len(journal_of(path)) == 3
+    assert len(journal_of(url)) == 3
 
 
-def test_the_same_request_twice_in_one_group_is_decided_once(path: Path) -> None:
+def test_the_same_request_twice_in_one_group_is_decided_once(url: str) -> None:
     gate = Gate()
-    with ledger_at(path, decide=gate.decide) as ledger:
+    with ledger_at(url, decide=gate.decide) as ledger:
         ledger.post("funding", *FUNDING)
         futures = gate.in_one_group(ledger, ("r1", payment(2)), ("r1", payment(2)), ("r1", payment(3)))
         first, again = (future.result(PATIENCE_S) for future in futures[:2])
@@ -126,25 +124,25 @@ def test_the_same_request_twice_in_one_group_is_decided_once(path: Path) -> None
         assert (first.replayed, again.replayed) == (False, True)
         assert first.first_sequence == again.first_sequence == 2
         assert ledger.writer.view.size == 3
-    assert len(rows(path, "segments")) == 2
+    assert len(rows(url, "segments")) == 2
 
 
-def test_another_body_under_a_used_id_is_an_error_and_writes_nothing(ledger: Ledger, path: Path) -> None:
+def test_another_body_under_a_used_id_is_an_error_and_writes_nothing(ledger: Ledger, url: str) -> None:
     ledger.post("r1", payment(2))
-    before = rows(path, "segments"), rows(path, "requests")
+    before = rows(url, "segments"), rows(url, "requests")
     with pytest.raises(RequestReused):
         ledger.post("r1", payment(2, amount=2))
-    assert (rows(path, "segments"), rows(path, "requests")) == before
+    assert (rows(url, "segments"), rows(url, "requests")) == before
 
 
-def test_a_refusal_is_an_answer_and_is_kept_too(ledger: Ledger, path: Path) -> None:
+def test_a_refusal_is_an_answer_and_is_kept_too(ledger: Ledger, url: str) -> None:
     first = ledger.post("r1", OVERDRAFT)
     ledger.post("r2", paid(2, MINT, BOB, 10**9))
     again = ledger.post("r1", OVERDRAFT)
     assert (first.answer, again.answer) == ("LIMIT_EXCEEDED", "LIMIT_EXCEEDED")
     assert (first.count, first.refusals, again.replayed) == (0, 1, True)
     assert ledger.post("r3", OVERDRAFT).answer == "POSTED"
-    assert len(journal_of(path)) == 4
+    assert len(journal_of(url)) == 4
 
 
 @pytest.mark.parametrize("request_id", ["", "a b", "a\n", "é", "\ud800", "\x00", "r" * 129])
@@ -166,30 +164,30 @@ def test_a_body_hash_has_32_bytes(ledger: Ledger, body_hash: bytes) -> None:
 # ----------------------------------------------------------------------------------------------------- groups
 
 
-def test_commands_that_wait_share_one_commit(path: Path) -> None:
+def test_commands_that_wait_share_one_commit(url: str) -> None:
     gate = Gate()
-    with ledger_at(path, decide=gate.decide) as ledger:
+    with ledger_at(url, decide=gate.decide) as ledger:
         ledger.post("funding", *FUNDING)
         requests = [(f"r{n}", payment(n)) for n in range(2, 42)]
         futures = gate.in_one_group(ledger, *requests)
         answers = [future.result(PATIENCE_S) for future in futures]
     assert [answered.first_sequence for answered in answers] == list(range(2, 42))
-    assert [row[:2] for row in rows(path, "segments")] == [(0, 2), (2, 40)]
+    assert [row[:2] for row in rows(url, "segments")] == [(0, 2), (2, 40)]
 
 
-def test_a_group_has_a_limit_and_the_rest_waits_for_the_next(path: Path) -> None:
+def test_a_group_has_a_limit_and_the_rest_waits_for_the_next(url: str) -> None:
     gate = Gate()
-    with ledger_at(path, decide=gate.decide) as ledger:
+    with ledger_at(url, decide=gate.decide) as ledger:
         ledger.post("funding", *FUNDING)
         requests = [(f"r{n}", paid(n, MINT, BOB, 1)) for n in range(GROUP_MAX + 1)]
         futures = gate.in_one_group(ledger, *requests)
         assert all(future.result(PATIENCE_S).count == 1 for future in futures)
-    assert [row[1] for row in rows(path, "segments")] == [2, GROUP_MAX, 1]
+    assert [row[1] for row in rows(url, "segments")] == [2, GROUP_MAX, 1]
 
 
-def test_each_command_is_decided_on_what_the_one_before_left(path: Path) -> None:
+def test_each_command_is_decided_on_what_the_one_before_left(url: str) -> None:
     gate = Gate()
-    with ledger_at(path, decide=gate.decide) as ledger:
+    with ledger_at(url, decide=gate.decide) as ledger:
         ledger.post("funding", *FUNDING)
         futures = gate.in_one_group(
             ledger, ("r1", payment(2, 600)), ("r2", payment(3, 600)), ("r3", payment(4, 400))
@@ -198,54 +196,54 @@ def test_each_command_is_decided_on_what_the_one_before_left(path: Path) -> None
     assert answers == ["POSTED", "LIMIT_EXCEEDED", "POSTED"]
 
 
-def test_a_group_in_which_all_is_refused_writes_answers_and_no_segment(path: Path) -> None:
+def test_a_group_in_which_all_is_refused_writes_answers_and_no_segment(url: str) -> None:
     gate = Gate()
-    with ledger_at(path, decide=gate.decide) as ledger:
+    with ledger_at(url, decide=gate.decide) as ledger:
         ledger.post("funding", *FUNDING)
         futures = gate.in_one_group(ledger, ("r1", OVERDRAFT), ("r2", OVERDRAFT), ("r3",))
         assert [future.result(PATIENCE_S).refusals for future in futures] == [1, 1, 0]
-        assert len(rows(path, "segments")) == 1
-        assert len(rows(path, "requests")) == 5
+        assert len(rows(url, "segments")) == 1
+        assert len(rows(url, "requests")) == 5
         assert ledger.post("r4", payment(2)).first_sequence == 2
-    assert isinstance(verified(path), Verified)
+    assert isinstance(verified(url), Verified)
 
 
 @pytest.mark.parametrize("sizes", [(12,), (1,) * 12, (5, 1, 6), (2, 0, 10)])
-def test_grouping_and_restarts_change_neither_root_nor_bytes(path: Path, sizes: tuple[int, ...]) -> None:
+def test_grouping_and_restarts_change_neither_root_nor_bytes(url: str, sizes: tuple[int, ...]) -> None:
     numbers = iter(range(2, 14))
     for restart, size in enumerate(sizes):
         gate = Gate()
-        with ledger_at(path, decide=gate.decide) as ledger:
+        with ledger_at(url, decide=gate.decide) as ledger:
             if restart == 0:
                 ledger.post("funding", *FUNDING)
             requests = [(f"r{n}", payment(n)) for n in islice(numbers, size)]
             futures = gate.in_one_group(ledger, *requests)
             assert all(future.result(PATIENCE_S).count == 1 for future in futures)
-    found = verified(path)
+    found = verified(url)
     whole = [*FUNDING, *(payment(n) for n in range(2, 14))]
     sealed = seal(whole, first_sequence=0, first_salt=0, source=SALTS)
     assert isinstance(found, Verified)
     assert found.root == tree_root(sealed.leaf_hashes)
-    stored = rows(path, "segments")
+    stored = rows(url, "segments")
     assert b"".join(row[4] for row in stored) == sealed.leaves
     assert b"".join(row[5] for row in stored) == sealed.legs
     assert b"".join(row[6] for row in stored) == sealed.bodies
 
 
-def test_many_callers_at_once_get_each_its_own_answer(ledger: Ledger, path: Path) -> None:
+def test_many_callers_at_once_get_each_its_own_answer(ledger: Ledger, url: str) -> None:
     def call(number: int) -> list[Answered]:
         ids = [number * 100 + turn for turn in range(5)]
         return [ledger.post(f"r{n}", paid(n, MINT, BOB, n + 1)) for n in ids]
 
     with ThreadPoolExecutor(64) as callers:
         answers = dict(enumerate(callers.map(call, range(64))))
-    journal = journal_of(path)
+    journal = journal_of(url)
     for number, answered in answers.items():
         for turn, one in enumerate(answered):
             assert int.from_bytes(journal[one.first_sequence].entry_id, "big") == number * 100 + turn
     sequences = sorted(one.first_sequence for answered in answers.values() for one in answered)
     assert sequences == list(range(2, 322))
-    assert len(rows(path, "segments")) < 321, "some shared a commit"
+    assert len(rows(url, "segments")) < 321, "some shared a commit"
 
 
 # -------------------------------------------------------------------------------------- what stops the writer
@@ -267,40 +265,40 @@ def resigning(book: Book, batch: Batch, now_ms: int) -> Decision[Book]:
     return apply(book, batch, now_ms)
 
 
-def test_a_decider_that_raises_stops_the_writer_for_good(path: Path) -> None:
-    with ledger_at(path, decide=buggy) as ledger:
+def test_a_decider_that_raises_stops_the_writer_for_good(url: str) -> None:
+    with ledger_at(url, decide=buggy) as ledger:
         ledger.post("funding", *FUNDING)
-        before, view = rows(path, "requests"), ledger.writer.view
+        before, view = rows(url, "requests"), ledger.writer.view
         for request in (("r1", OVERDRAFT), ("r2", payment(2)), ("funding", *FUNDING)):
             with pytest.raises(Bug):
                 ledger.post(*request)
         assert isinstance(ledger.writer.stopped, Bug)
         assert ledger.writer.view is view
-        assert rows(path, "requests") == before
-    with ledger_at(path) as ledger:
+        assert rows(url, "requests") == before
+    with ledger_at(url) as ledger:
         assert ledger.post("r2", payment(2)).first_sequence == 2
 
 
-def test_a_decider_that_wants_to_end_the_process_leaves_nobody_waiting(path: Path) -> None:
-    with ledger_at(path, decide=resigning) as ledger:
+def test_a_decider_that_wants_to_end_the_process_leaves_nobody_waiting(url: str) -> None:
+    with ledger_at(url, decide=resigning) as ledger:
         for request in (("r1", OVERDRAFT), ("r2", OPENING)):
             with pytest.raises(InvariantViolated, match="SystemExit"):
                 ledger.post(*request)
-    assert rows(path, "requests") == []
+    assert rows(url, "requests") == []
 
 
-def test_nothing_of_a_group_is_written_when_one_of_its_deciders_raises(path: Path) -> None:
+def test_nothing_of_a_group_is_written_when_one_of_its_deciders_raises(url: str) -> None:
     gate = Gate()
 
     def decide(book: Book, batch: Batch, now_ms: int) -> Decision[Book]:
         return gate.decide(book, batch, now_ms) if not batch else buggy(book, batch, now_ms)
 
-    with ledger_at(path, decide=decide) as ledger:
+    with ledger_at(url, decide=decide) as ledger:
         ledger.post("funding", *FUNDING)
         for future in gate.in_one_group(ledger, ("r1", payment(2)), ("r2", OVERDRAFT), ("r3", payment(3))):
             with pytest.raises(Bug):
                 future.result(PATIENCE_S)
-    assert len(journal_of(path)) == 2
+    assert len(journal_of(url)) == 2
 
 
 def unscrupulous(entries: Batch) -> Callable[[Book, Batch, int], Decision[Book]]:
@@ -320,30 +318,30 @@ def unscrupulous(entries: Batch) -> Callable[[Book, Batch, int], Decision[Book]]
         entry(1, fact={"amount": 5}),
     ],
 )
-def test_an_entry_that_could_not_be_replayed_is_not_written(path: Path, broken: Entry) -> None:
-    with ledger_at(path, decide=unscrupulous((broken,))) as ledger:
+def test_an_entry_that_could_not_be_replayed_is_not_written(url: str, broken: Entry) -> None:
+    with ledger_at(url, decide=unscrupulous((broken,))) as ledger:
         with pytest.raises((InvariantViolated, ValueError)):
             ledger.post("r1")
         assert ledger.writer.stopped is not None
-    assert (rows(path, "segments"), rows(path, "requests")) == ([], [])
+    assert (rows(url, "segments"), rows(url, "requests")) == ([], [])
 
 
-def test_a_clock_that_went_back_stops_writing_until_it_has_caught_up(path: Path) -> None:
+def test_a_clock_that_went_back_stops_writing_until_it_has_caught_up(url: str) -> None:
     clock = iter([NOW_MS, NOW_MS - 1, NOW_MS - 1, NOW_MS, NOW_MS + 5])
-    with ledger_at(path, clock=lambda: next(clock)) as ledger:
+    with ledger_at(url, clock=lambda: next(clock)) as ledger:
         ledger.post("funding", *FUNDING)
         for _ in range(2):
             with pytest.raises(ClockWentBack, match=str(NOW_MS)):
                 ledger.post("r1", payment(2))
         assert ledger.post("r1", payment(2)).first_sequence == 2
         assert ledger.post("r2", payment(3)).first_sequence == 3
-    assert [one.effective_ms - NOW_MS for one in journal_of(path)] == [0, 0, 0, 5]
+    assert [one.effective_ms - NOW_MS for one in journal_of(url)] == [0, 0, 0, 5]
 
 
-def test_the_clock_is_held_against_the_journal_after_a_restart(path: Path) -> None:
-    with ledger_at(path) as ledger:
+def test_the_clock_is_held_against_the_journal_after_a_restart(url: str) -> None:
+    with ledger_at(url) as ledger:
         ledger.post("funding", *FUNDING)
-    with ledger_at(path, clock=lambda: NOW_MS - 1) as ledger:
+    with ledger_at(url, clock=lambda: NOW_MS - 1) as ledger:
         assert ledger.writer.view.time_ms == NOW_MS
         with pytest.raises(ClockWentBack):
             ledger.post("r1", payment(2))
@@ -353,9 +351,9 @@ def test_the_clock_is_held_against_the_journal_after_a_restart(path: Path) -> No
 # ------------------------------------------------------------------------------------------- closing, waiting
 
 
-def test_closing_finishes_what_waits(path: Path) -> None:
+def test_closing_finishes_what_waits(url: str) -> None:
     gate = Gate()
-    with ledger_at(path, decide=gate.decide) as ledger:
+    with ledger_at(url, decide=gate.decide) as ledger:
         ledger.post("funding", *FUNDING)
         ledger.submit("gate")
         assert gate.reached.wait(PATIENCE_S)
@@ -368,17 +366,17 @@ def test_closing_finishes_what_waits(path: Path) -> None:
         assert [future.result(0).first_sequence for future in futures] == [2, 3, 4]
 
 
-def test_a_command_after_the_end_is_told_so_at_once(ledger: Ledger, path: Path) -> None:
+def test_a_command_after_the_end_is_told_so_at_once(ledger: Ledger, url: str) -> None:
     ledger.writer.close()
     ledger.writer.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         ledger.submit("r1", payment(2)).result(0)
-    assert len(rows(path, "requests")) == 1
+    assert len(rows(url, "requests")) == 1
 
 
-def test_no_caller_is_left_waiting_when_the_writer_closes_among_them(path: Path) -> None:
+def test_no_caller_is_left_waiting_when_the_writer_closes_among_them(url: str) -> None:
     for _ in range(5):
-        with ledger_at(path) as ledger:
+        with ledger_at(url) as ledger:
             start = threading.Barrier(9)
 
             def call(number: int, ledger: Ledger = ledger, start: threading.Barrier = start) -> list[Any]:
@@ -395,10 +393,10 @@ def test_no_caller_is_left_waiting_when_the_writer_closes_among_them(path: Path)
                     )
 
 
-def test_a_command_that_its_caller_cancelled_is_not_decided_and_stops_nobody(path: Path) -> None:
+def test_a_command_that_its_caller_cancelled_is_not_decided_and_stops_nobody(url: str) -> None:
     gate = Gate()
     clock = iter([NOW_MS, NOW_MS, NOW_MS, NOW_MS])
-    with ledger_at(path, decide=gate.decide, clock=lambda: next(clock)) as ledger:
+    with ledger_at(url, decide=gate.decide, clock=lambda: next(clock)) as ledger:
         ledger.post("funding", *FUNDING)
         ledger.submit("gate")
         assert gate.reached.wait(PATIENCE_S)
@@ -412,94 +410,112 @@ def test_a_command_that_its_caller_cancelled_is_not_decided_and_stops_nobody(pat
         assert ledger.writer.stopped is None
 
 
-def test_a_group_of_cancelled_commands_writes_nothing(path: Path) -> None:
+def test_a_group_of_cancelled_commands_writes_nothing(url: str) -> None:
     gate = Gate()
-    with ledger_at(path, decide=gate.decide) as ledger:
+    with ledger_at(url, decide=gate.decide) as ledger:
         ledger.submit("gate")
         assert gate.reached.wait(PATIENCE_S)
         assert all(ledger.submit(f"r{n}", OPENING).cancel() for n in range(3))
         gate.opened.set()
         assert ledger.post("r9", OPENING).first_sequence == 0
-    assert len(journal_of(path)) == 1
+    assert len(journal_of(url)) == 1
 
 
 # -------------------------------------------------------------------------------------------------- the lease
 
 
-def test_a_second_engine_in_the_process_is_refused(ledger: Ledger, path: Path) -> None:
-    with pytest.raises(LeaseHeld), ledger_at(path):
+def test_a_second_engine_in_the_process_is_refused(ledger: Ledger, url: str) -> None:
+    with pytest.raises(LeaseHeld), ledger_at(url):
         pass
     assert ledger.post("r1", payment(2)).count == 1
 
 
-def test_a_second_process_is_refused_by_whatever_name_it_calls_the_file(ledger: Ledger, path: Path) -> None:
-    alias = path.with_name("alias.db")
-    alias.symlink_to(path)
+def asked_by_another_process(url: str) -> str:
     program = (
         "import sys\n"
         "from ledger.store.connect import Lease, LeaseHeld, open_store\n"
-        "try:\n    Lease.acquire(open_store(f'sqlite:///{sys.argv[1]}'))\n"
+        "try:\n    Lease.acquire(open_store(sys.argv[1]))\n"
         "except LeaseHeld as held:\n    print('held:', held)\n"
     )
-    for name in (path, alias, path.parent / "." / path.name):
-        command = [sys.executable, "-c", program, str(name)]
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-        assert run.stdout.startswith("held: another process"), run
+    command = [sys.executable, "-c", program, url]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_a_second_process_is_refused_at_once(ledger: Ledger, url: str) -> None:
+    assert asked_by_another_process(url).startswith("held: another process")
     assert ledger.post("r1", payment(2)).count == 1
 
 
-def test_each_writer_has_an_epoch_of_its_own(path: Path) -> None:
+@only_on_sqlite
+def test_a_second_process_is_refused_by_whatever_name_it_calls_the_file(ledger: Ledger, url: str) -> None:
+    path = file_of(url)
+    alias = path.with_name("alias.db")
+    alias.symlink_to(path)
+    for name in (alias, path.parent / "." / path.name):
+        assert asked_by_another_process(f"sqlite:///{name}").startswith("held: another process")
+    alias.unlink()
+
+
+def test_each_writer_has_an_epoch_of_its_own(url: str) -> None:
     epochs = []
     for number in range(3):
-        with ledger_at(path) as ledger:
+        with ledger_at(url) as ledger:
             epochs.append(ledger.lease.epoch)
             ledger.post(f"r{number}", *(FUNDING if number == 0 else (payment(number),)))
     assert epochs == [1, 2, 3]
-    assert [row[3] for row in rows(path, "segments")] == [1, 2, 3]
+    assert [row[3] for row in rows(url, "segments")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("change", ["UPDATE lease SET epoch = epoch + 1", "DELETE FROM lease"])
-def test_a_writer_whose_lease_was_taken_commits_nothing_more(ledger: Ledger, path: Path, change: str) -> None:
-    before, view = (rows(path, "segments"), rows(path, "requests")), ledger.writer.view
-    with behind_its_back(path) as raw:
-        raw.execute(change)
+def test_a_writer_whose_lease_was_taken_commits_nothing_more(ledger: Ledger, url: str, change: str) -> None:
+    before, view = (rows(url, "segments"), rows(url, "requests")), ledger.writer.view
+    with behind_its_back(url) as connection:
+        connection.execute(text(change))
     for request in (("r1", payment(2)), ("r2", OVERDRAFT), ("r3", payment(3))):
         with pytest.raises(LeaseLost):
             ledger.post(*request)
     assert isinstance(ledger.writer.stopped, LeaseLost)
-    assert (rows(path, "segments"), rows(path, "requests")) == before
+    assert (rows(url, "segments"), rows(url, "requests")) == before
     assert ledger.writer.view is view
 
 
-def test_a_deleted_lock_file_lets_a_second_writer_in_and_the_first_one_out(
-    ledger: Ledger, path: Path
-) -> None:
-    Path(f"{path}.lease").unlink()
-    with ledger_at(path) as second:
+@only_on_sqlite
+def test_a_deleted_lock_file_lets_a_second_writer_in_and_the_first_one_out(ledger: Ledger, url: str) -> None:
+    Path(f"{file_of(url)}.lease").unlink()
+    with ledger_at(url) as second:
         assert second.post("r1", payment(2)).first_sequence == 2
         with pytest.raises(LeaseLost):
             ledger.post("r2", payment(3))
         assert second.post("r2", payment(3)).first_sequence == 3
-    assert isinstance(verified(path), Verified)
+    assert isinstance(verified(url), Verified)
 
 
-def test_a_lease_that_could_not_be_entered_in_the_database_is_not_kept(path: Path) -> None:
-    database = open_store(f"sqlite:///{path}")
+def test_a_lease_that_could_not_be_entered_in_the_database_is_not_kept(url: str) -> None:
+    database = open_store(url)
     try:
-        with pytest.raises(OperationalError, match="no such table"):
+        with pytest.raises(DBAPIError, match="lease"):
             Lease.acquire(database)
     finally:
         database.dispose()
-    path.unlink()
-    with ledger_at(path) as ledger:
+    with ledger_at(url) as ledger:
         assert ledger.post("r1", OPENING).count == 1
 
 
+class NoLock:
+    """A lock that lets everybody in."""
+
+    def is_held(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
 def test_two_writers_never_get_the_same_epoch_even_without_the_lock(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
-    database = open_database(path)
+    database = open_database(url)
+    monkeypatch.setattr(type(kind_of(database)), "lock", lambda *_: NoLock())
 
     def acquire(_: int) -> int:
         with Lease.acquire(database) as lease:
@@ -512,59 +528,108 @@ def test_two_writers_never_get_the_same_epoch_even_without_the_lock(
     assert sorted(epochs) == list(range(2, 102))
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///", "postgresql://host/db"])
-def test_only_a_file_can_be_a_store(url: str) -> None:
-    with pytest.raises(ValueError, match="sqlite:///FILE"):
-        open_store(url)
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("sqlite://", "sqlite:///FILE"),
+        ("sqlite:///", "sqlite:///FILE"),
+        ("sqlite:///:memory:", "sqlite:///FILE"),
+        ("sqlite://host/file", "sqlite:///FILE"),
+        ("sqlite+pysqlcipher:///file", "sqlite:///FILE"),
+        ("postgresql://", "postgresql://USER@HOST/DATABASE"),
+        ("postgresql://host/", "postgresql://USER@HOST/DATABASE"),
+        ("postgresql+psycopg2://host/db", "postgresql://USER@HOST/DATABASE"),
+        ("mysql://host/db", "sqlite:///FILE or postgresql://USER@HOST/DATABASE"),
+        ("postgresql://user:secret@host:port/db", "sqlite:///FILE or postgresql://USER@HOST/DATABASE"),
+        ("journal.db", "sqlite:///FILE or postgresql://USER@HOST/DATABASE"),
+    ],
+)
+def test_a_store_is_a_file_or_a_database_of_a_server(address: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told) as refused:
+        open_store(address)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg"])
+def test_a_password_is_not_shown(driver: str) -> None:
+    address = f"{driver}://user:secret@host/db"
+    assert "secret" not in repr(open_store(address))
+    assert without_password(address) == f"{driver}://user:***@host/db"
 
 
 # ---------------------------------------------------------------------------------------- faults of the store
 
 
 @contextmanager
-def pragma(database: Database, on: str, off: str) -> Iterator[None]:
+def session(database: Database, on: str, off: str) -> Iterator[None]:
     """Every connection that is taken from the pool gets ``on``, and later ``off``."""
     now = [on]
 
     def checkout(connection: Any, *_: object) -> None:
-        connection.execute(f"PRAGMA {now[0]}")
+        connection.execute(now[0])
 
     event.listen(database, "checkout", checkout)
     yield
     now[0] = off
 
 
+BROKEN = {
+    "sqlite": ("CREATE TRIGGER broken BEFORE INSERT ON {} BEGIN SELECT RAISE(ABORT, 'broken'); END",),
+    "postgresql": (
+        """CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN RAISE EXCEPTION 'broken' USING DETAIL = NEW::text; END $$""",
+        "CREATE TRIGGER broken BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION broken()",
+    ),
+}
+MENDED = {"sqlite": "DROP TRIGGER broken", "postgresql": "DROP TRIGGER broken ON {}"}
+
+
 @contextmanager
 def failing_trigger(ledger: Ledger, table: str) -> Iterator[None]:
+    kind = ledger.database.dialect.name
     with ledger.database.connect() as connection:
-        connection.execute(
-            text(f"CREATE TRIGGER broken BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END")
-        )
+        for statement in BROKEN[kind]:
+            connection.execute(text(statement.format(table)))
         yield
-        connection.execute(text("DROP TRIGGER broken"))
-
-
-@contextmanager
-def read_only(ledger: Ledger) -> Iterator[None]:
-    with pragma(ledger.database, "query_only = ON", "query_only = OFF"):
-        yield
+        connection.execute(text(MENDED[kind].format(table)))
 
 
 @contextmanager
 def full_disk(ledger: Ledger) -> Iterator[None]:
-    with pragma(ledger.database, "max_page_count = 1", "max_page_count = 1000000"):
+    with session(ledger.database, "PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000"):
         yield
+
+
+READ_ONLY = {
+    "sqlite": ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+    "postgresql": ("SET default_transaction_read_only = on", "SET default_transaction_read_only = off"),
+}
+
+
+@contextmanager
+def read_only(ledger: Ledger) -> Iterator[None]:
+    with session(ledger.database, *READ_ONLY[ledger.database.dialect.name]):
+        yield
+
+
+IMPATIENT = {"sqlite": "PRAGMA busy_timeout = 20", "postgresql": "SET lock_timeout = 20"}
+LOCKED = {
+    "sqlite": ("BEGIN IMMEDIATE",),
+    "postgresql": ("BEGIN", "LOCK TABLE lease IN ACCESS EXCLUSIVE MODE"),
+}
 
 
 @contextmanager
 def locked(ledger: Ledger) -> Iterator[None]:
+    kind = ledger.database.dialect.name
     with (
-        pragma(ledger.database, "busy_timeout = 20", "busy_timeout = 20"),
-        closing(sqlite3.connect(ledger.database.url.database or "", isolation_level=None)) as other,
+        session(ledger.database, IMPATIENT[kind], IMPATIENT[kind]),
+        ledger.database.connect() as other,
     ):
-        other.execute("BEGIN IMMEDIATE")
+        for statement in LOCKED[kind]:
+            other.execute(text(statement))
         yield
-        other.execute("ROLLBACK")
+        other.execute(text("ROLLBACK"))
 
 
 @contextmanager
@@ -575,32 +640,67 @@ def unreadable(ledger: Ledger) -> Iterator[None]:
         connection.execute(text("ALTER TABLE lost RENAME TO requests"))
 
 
+@contextmanager
+def cut_off(ledger: Ledger) -> Iterator[None]:
+    """Whoever begins to write loses the connection; the one that holds the lock does nothing and keeps it."""
+
+    def cut(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if is_down and statement == kind_of(connection).begin:
+            terminate(connection)
+
+    is_down = True
+    event.listen(ledger.database, "before_cursor_execute", cut)
+    yield
+    is_down = False
+
+
+def session_of(connection: Connection) -> Any:
+    """What psycopg calls a connection."""
+    return connection.connection.dbapi_connection
+
+
+def terminate(connection: Connection) -> None:
+    """Let the server end the session behind ``connection``, and wait until it has."""
+    pid = session_of(connection).info.backend_pid
+    with psycopg.connect(connection.engine.url.set(drivername="postgresql").render_as_string(False)) as other:
+        ended = other.execute("SELECT pg_terminate_backend(%s, %s)", (pid, PATIENCE_S * 1_000)).fetchone()
+    assert ended == (True,)
+
+
 FAULTS: dict[str, Callable[[Ledger], Any]] = {
     "segments refused": lambda ledger: failing_trigger(ledger, "segments"),
     "answers refused": lambda ledger: failing_trigger(ledger, "requests"),
     "read only": read_only,
-    "disk full": full_disk,
     "locked": locked,
     "unreadable": unreadable,
 }
+FAULTS_OF = {"sqlite": {**FAULTS, "disk full": full_disk}, "postgresql": {**FAULTS, "cut off": cut_off}}
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(
+    ("store_kind", "fault"),
+    [
+        pytest.param(kind, fault, id=f"{kind}-{name}")
+        for kind, faults in FAULTS_OF.items()
+        for name, fault in faults.items()
+    ],
+    indirect=["store_kind"],
+)
 def test_a_fault_of_the_store_changes_nothing_and_passes(
-    ledger: Ledger, path: Path, fault: Callable[[Ledger], Any]
+    ledger: Ledger, url: str, fault: Callable[[Ledger], Any]
 ) -> None:
-    view, before = ledger.writer.view, rows(path, "segments")
+    view, before = ledger.writer.view, rows(url, "segments")
     large = tuple(paid(number, ALICE, BOB, 1, fact="x" * 100_000) for number in range(2, 6))
     with fault(ledger):
         for _ in range(2):
             with pytest.raises(StoreUnavailable):
                 ledger.post("r1", *large)
         assert ledger.writer.view is view
-        assert rows(path, "segments") == before
+        assert rows(url, "segments") == before
     answered = ledger.post("r1", *large)
     assert (answered.first_sequence, answered.count, answered.replayed) == (2, 4, False)
     assert ledger.writer.stopped is None
-    found = verified(path)
+    found = verified(url)
     assert isinstance(found, Verified)
     assert (found.size, found.root) == (6, ledger.writer.view.frontier.root())
 
@@ -611,9 +711,9 @@ def test_a_refused_command_is_not_told_as_decided_when_the_store_failed(ledger: 
     assert not ledger.post("r1", OVERDRAFT).replayed
 
 
-def test_an_old_answer_is_given_even_when_the_rest_of_its_group_fails(path: Path) -> None:
+def test_an_old_answer_is_given_even_when_the_rest_of_its_group_fails(url: str) -> None:
     gate = Gate()
-    with ledger_at(path, decide=gate.decide) as ledger:
+    with ledger_at(url, decide=gate.decide) as ledger:
         ledger.post("funding", *FUNDING)
         with failing_trigger(ledger, "segments"):
             old, new, other = gate.in_one_group(
@@ -672,40 +772,40 @@ class Wire:
     ids=["posted", "both", "refused"],
 )
 def test_a_commit_that_happened_is_answered_though_its_answer_was_lost(
-    ledger: Ledger, path: Path, request_: tuple[str, *tuple[Entry, ...]]
+    ledger: Ledger, url: str, request_: tuple[str, *tuple[Entry, ...]]
 ) -> None:
     wire = Wire(ledger.database, "COMMIT", heard=True)
     answered = ledger.post(*request_)
     assert wire.has_broken
-    assert answered.answer == apply(ledger_book(path, 2), request_[1:], NOW_MS).answer
-    assert ledger.writer.view.size == 2 + answered.count == len(journal_of(path))
+    assert answered.answer == apply(ledger_book(url, 2), request_[1:], NOW_MS).answer
+    assert ledger.writer.view.size == 2 + answered.count == len(journal_of(url))
     assert ledger.post("r2", payment(3)).first_sequence == ledger.writer.view.size - 1
     assert ledger.post(*request_).replayed
-    assert isinstance(verified(path), Verified)
+    assert isinstance(verified(url), Verified)
 
 
-def ledger_book(path: Path, size: int) -> Book:
+def ledger_book(url: str, size: int) -> Book:
     book = Book()
-    for one in journal_of(path)[:size]:
+    for one in journal_of(url)[:size]:
         book = apply(book, (one,), one.effective_ms).state
     return book
 
 
 @pytest.mark.parametrize("one", [payment(2), OVERDRAFT], ids=["posted", "refused"])
 def test_a_commit_that_did_not_happen_is_told_so_and_can_be_sent_again(
-    ledger: Ledger, path: Path, one: Entry
+    ledger: Ledger, url: str, one: Entry
 ) -> None:
     Wire(ledger.database, "COMMIT", heard=False)
     with pytest.raises(StoreUnavailable):
         ledger.post("r1", one)
-    assert len(journal_of(path)) == ledger.writer.view.size == 2
+    assert len(journal_of(url)) == ledger.writer.view.size == 2
     again = ledger.post("r1", one)
     assert (again.first_sequence, again.replayed) == (2, False)
 
 
 @pytest.mark.parametrize("heard", [True, False])
 def test_a_store_that_is_lost_before_the_commit_may_come_back(ledger: Ledger, heard: bool) -> None:
-    wire = Wire(ledger.database, "BEGIN IMMEDIATE", heard=heard, for_good=True)
+    wire = Wire(ledger.database, kind_of(ledger.database).begin, heard=heard, for_good=True)
     for _ in range(3):
         with pytest.raises(StoreUnavailable):
             ledger.post("r1", payment(2))
@@ -714,22 +814,120 @@ def test_a_store_that_is_lost_before_the_commit_may_come_back(ledger: Ledger, he
 
 
 @pytest.mark.parametrize("heard", [True, False])
-def test_a_commit_of_which_nothing_can_be_learned_stops_the_writer(path: Path, heard: bool) -> None:
-    with ledger_at(path) as ledger:
+def test_a_commit_of_which_nothing_can_be_learned_stops_the_writer(url: str, heard: bool) -> None:
+    with ledger_at(url) as ledger:
         ledger.post("funding", *FUNDING)
         Wire(ledger.database, "COMMIT", heard=heard, for_good=True)
         for request_id in ("r1", "r2"):
             with pytest.raises(OperationalError):
                 ledger.post(request_id, payment(2))
         assert isinstance(ledger.writer.stopped, OperationalError)
-    with ledger_at(path) as ledger:
+    with ledger_at(url) as ledger:
         again = ledger.post("r1", payment(2))
         assert (again.first_sequence, again.replayed) == (2, heard)
+
+
+# ----------------------------------------------------------------------- a connection that is really cut off
+
+
+@only_on_postgresql
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_connection_cut_at_commit_is_settled_by_what_is_on_disk(
+    ledger: Ledger, url: str, heard: bool
+) -> None:
+    cuts: list[str] = []
+
+    def cut(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement == "COMMIT" and not cuts:
+            cuts.append(statement)
+            if heard:
+                session_of(connection).execute("COMMIT")
+            terminate(connection)
+
+    event.listen(ledger.database, "before_cursor_execute", cut)
+    if heard:
+        assert ledger.post("r1", payment(2)).first_sequence == 2
+    else:
+        with pytest.raises(StoreUnavailable, match="the commit failed"):
+            ledger.post("r1", payment(2))
+    assert cuts
+    assert ledger.writer.view.size == len(journal_of(url)) == 2 + heard
+    again = ledger.post("r1", payment(2))
+    assert (again.first_sequence, again.replayed) == (2, heard)
+    assert isinstance(verified(url), Verified)
+
+
+@only_on_postgresql
+def test_a_commit_still_on_its_way_is_waited_for(
+    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wire breaks, and the server only gets to the COMMIT when the writer is asking what became of it."""
+    on_its_way: list[Connection] = []
+    roll_back = connect._roll_back
+
+    def keep(connection: Connection) -> None:
+        on_its_way.append(connection)
+        connection.detach()  # nobody rolls it back, and it does not return to the pool
+
+    def someone_waits() -> bool:
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        with connected(url) as other:
+            return bool(other.execute(text(waiting)).scalar_one())
+
+    def arrive() -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (on_its_way and someone_waits()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raw.execute("COMMIT")
+
+    raw: Any = None
+
+    def hold(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal raw
+        if statement == "COMMIT" and raw is None:
+            raw = session_of(connection)
+            raise OperationalError(statement, None, ConnectionError("the wire broke"))
+
+    monkeypatch.setattr(connect, "_roll_back", lambda c: keep(c) if not on_its_way else roll_back(c))
+    monkeypatch.setattr(Connection, "close", lambda c, close=Connection.close: c in on_its_way or close(c))
+    event.listen(ledger.database, "before_cursor_execute", hold)
+    future = ledger.submit("r1", payment(2))
+    arrive()
+    assert future.result(PATIENCE_S).first_sequence == 2
+    assert ledger.writer.view.size == len(journal_of(url)) == 3
+    raw.close()
+
+
+@only_on_postgresql
+def test_a_writer_that_lost_its_lock_commits_nothing_more(ledger: Ledger, url: str) -> None:
+    terminate(ledger.lease._lock.connection)  # type: ignore[attr-defined]
+    for request_id in ("r1", "r2"):
+        with pytest.raises(LeaseLost, match="lock"):
+            ledger.post(request_id, payment(2))
+    assert isinstance(ledger.writer.stopped, LeaseLost)
+    assert ledger.writer.view.size == len(journal_of(url)) == 2
+    with ledger_at(url) as second:
+        assert second.post("r1", payment(2)).first_sequence == 2
+
+
+@only_on_postgresql
+def test_nobody_takes_over_between_the_check_and_the_commit(ledger: Ledger, url: str) -> None:
+    taken = "UPDATE lease SET epoch = epoch + 1"
+    with connect.transaction(ledger.database) as committing, connected(url) as thief:
+        ledger.lease.check(committing)
+        thief.execute(text("SET lock_timeout = 20"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            thief.execute(text(taken))
+    with connected(url) as thief:
+        thief.execute(text(taken))
+    with pytest.raises(LeaseLost, match="epoch 1 was replaced by 2"):
+        ledger.post("r1", payment(2))
 
 
 # ------------------------------------------------------------------------------------------------ append-only
 
 
+@only_on_sqlite
 @pytest.mark.parametrize("table", ["segments", "requests"])
 @pytest.mark.parametrize(
     "statement",
@@ -743,37 +941,73 @@ def test_a_commit_of_which_nothing_can_be_learned_stops_the_writer(path: Path, h
     ],
 )
 def test_what_was_written_cannot_be_changed_with_sql(
-    ledger: Ledger, path: Path, table: str, statement: str
+    ledger: Ledger, url: str, table: str, statement: str
 ) -> None:
-    before = rows(path, table)
-    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+    before = rows(url, table)
+    with closing(sqlite3.connect(file_of(url), isolation_level=None)) as raw:
         with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
             raw.execute(statement.format(table=table))
         raw.execute("PRAGMA recursive_triggers = ON")
         with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
             raw.execute(statement.format(table=table))
-    assert rows(path, table) == before
+    assert rows(url, table) == before
     assert ledger.post("r1", payment(2)).count == 1
 
 
-def test_the_statements_that_protect_a_table_exist_for_both_databases() -> None:
-    assert all("segments" in one for one in append_only_statements("segments", "sqlite"))
-    assert "TRUNCATE" in "".join(append_only_statements("segments", "postgresql"))
+@only_on_postgresql
+@pytest.mark.parametrize("table", ["segments", "requests"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE {table} SET count = 0",
+        "UPDATE {table} SET count = 0 WHERE false",
+        "DELETE FROM {table}",
+        "TRUNCATE {table}",
+        "TRUNCATE {table} CASCADE",
+        "INSERT INTO {table} SELECT * FROM {table} ON CONFLICT ({key}) DO UPDATE SET count = 0",
+        "MERGE INTO {table} USING lease ON true WHEN MATCHED THEN DELETE",
+        "SET session_replication_role = replica; DELETE FROM {table}",
+    ],
+)
+def test_what_was_written_cannot_be_changed_on_a_server(
+    ledger: Ledger, url: str, table: str, statement: str
+) -> None:
+    before, (key,) = rows(url, table), metadata.tables[table].primary_key.columns.keys()
+    with connected(url) as connection, pytest.raises(IntegrityError, match=f"{table} is append-only"):
+        connection.execute(text(statement.format(table=table, key=key)))
+    assert rows(url, table) == before
+    assert ledger.post("r1", payment(2)).count == 1
 
 
+@only_on_sqlite
 def test_a_commit_that_returned_is_on_disk(ledger: Ledger) -> None:
     with ledger.database.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2, "FULL"
 
 
-def test_replay_leads_to_the_state_that_was_published(path: Path) -> None:
-    with ledger_at(path) as ledger:
+@only_on_postgresql
+def test_a_commit_that_a_server_returned_is_on_disk_whatever_its_settings_are(url: str) -> None:
+    with connected(url) as connection:
+        connection.execute(
+            text(f'ALTER DATABASE "{connection.engine.url.database}" SET synchronous_commit = off')
+        )
+    asked = f"{url}{'&' if '?' in url else '?'}options=-c%20synchronous_commit%3Doff%20-c%20work_mem%3D1234"
+    for address in (url, asked):
+        with connected(address) as connection:
+            assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
+            assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "0"
+    with connected(asked) as connection:
+        assert connection.execute(text("SHOW work_mem")).scalar_one() == "1234kB"
+
+
+def test_replay_leads_to_the_state_that_was_published(url: str) -> None:
+    with ledger_at(url) as ledger:
         ledger.post("funding", *FUNDING)
         for number in range(2, 20):
             ledger.post(f"r{number}", payment(number, number * 20), payment(number + 100))
         before = ledger.writer.view
-    with ledger_at(path) as ledger:
+    with ledger_at(url) as ledger:
         after = ledger.writer.view
         assert (after.state, after.frontier, after.salts) == (before.state, before.frontier, before.salts)
         assert (after.size, after.time_ms) == (before.size, before.time_ms)
