@@ -82,12 +82,15 @@ def serve(database: Database = None, listen: Listen = None, keys: Keys = None, s
     from clearing.server.app import CannotListen
     from clearing.settings import SettingsRefused, read_settings
     from clearing.store.migrate import SchemaTooNew
-    from ledger.store.connect import LeaseHeld
+    from ledger.store.connect import LeaseHeld, StoreUnreachable
 
     try:
         settings = read_settings(database=database, listen=listen, keys=keys, state=state)
         root.serve(settings, typer.echo)
-    except (SettingsRefused, KeysRefused, CannotListen, LeaseHeld, SchemaTooNew, root.WrongHouse) as error:
+    except (
+        *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew),
+        root.WrongHouse,
+    ) as error:
         _refuse(error)
 
 
@@ -100,12 +103,12 @@ def migrate(database: Database = None) -> None:
     from clearing.main import run_migrations
     from clearing.settings import SettingsRefused, read_settings
     from clearing.store.migrate import SchemaTooNew
-    from ledger.store.connect import without_password
+    from ledger.store.connect import StoreUnreachable, without_password
 
     try:
         settings = read_settings(database=database)
         run_migrations(settings.database)
-    except (SettingsRefused, SchemaTooNew) as error:
+    except (SettingsRefused, StoreUnreachable, SchemaTooNew) as error:
         _refuse(error)
     typer.echo(f"{without_password(settings.database)} has the newest schema")
 

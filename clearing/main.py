@@ -34,7 +34,7 @@ from clearing.server import app
 from clearing.settings import Settings
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex
-from ledger.store.connect import Database, open_store, system_salts
+from ledger.store.connect import Database, open_store, require_reachable, system_salts
 from ledger.store.writer import ClockWentBack, StoreUnavailable
 
 BEAT_S = 1.0
@@ -50,7 +50,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     _log_as_json()
     stopping = _stop_on_signals()
     tls, signing = keys.read_server_keys(settings.keys), keys.read_signing_keys(settings.keys)
-    database = open_store(settings.database)
+    database = _open(settings.database)
     migrate.upgrade(database)
     with closing(Engine(database, clock=clock_ms, salts=system_salts)) as engine:
         _require_house(engine, tls.house)
@@ -74,7 +74,13 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
 
 def run_migrations(url: str) -> None:
     """Bring the database at ``url`` to the newest schema."""
-    migrate.upgrade(open_store(url))
+    migrate.upgrade(_open(url))
+
+
+def _open(url: str) -> Database:
+    database = open_store(url)
+    require_reachable(database)
+    return database
 
 
 def clock_ms() -> int:

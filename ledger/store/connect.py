@@ -14,7 +14,7 @@ from typing import Self, TypeAlias
 
 from sqlalchemy import Connection, Engine, insert, select, text, update
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from ledger.store.kinds import KINDS, Lock, kind_of
 from ledger.store.tables import lease
@@ -31,6 +31,10 @@ class LeaseHeld(Exception):
 
 class LeaseLost(Exception):
     """Another writer took over, or may have: this one may not commit any more."""
+
+
+class StoreUnreachable(Exception):
+    """Nobody answers at the URL, or not to this user."""
 
 
 class OutcomeUnknown(Exception):
@@ -52,6 +56,14 @@ def open_store(url: str) -> Engine:
     if kind is None:
         raise ValueError(f"{parsed.get_backend_name()} is not supported: use {URL_FORMS}")
     return kind.open(parsed)
+
+
+def require_reachable(engine: Engine) -> None:
+    """Return if the store answers. Raises :class:`StoreUnreachable`."""
+    try:
+        engine.connect().close()
+    except OperationalError as error:
+        raise StoreUnreachable(f"the database cannot be opened: {first_line(error)}") from None
 
 
 def without_password(url: str) -> str:

@@ -491,6 +491,18 @@ def test_keys_of_another_house_do_not_serve_this_one(tmp_path: Path) -> None:
         ("--listen=192.0.2.1:0", "cannot listen on 192.0.2.1:0"),
         ("--database=mysql://x", "database: write sqlite:///FILE"),
         ("--database=sqlite:///:memory:", "database: write sqlite:///FILE"),
+        (
+            "--database=postgresql://u:p@h/",
+            "database: write sqlite:///FILE or postgresql://USER@HOST/DATABASE",
+        ),
+        (
+            "--database=postgresql://u@127.0.0.1:1/db",
+            "the database cannot be opened: (psycopg.OperationalError)",
+        ),
+        (
+            "--database=sqlite:////nowhere/house.db",
+            "the database cannot be opened: (sqlite3.OperationalError)",
+        ),
         ("--keys=nowhere", "nowhere/server.crt cannot be read"),
     ],
 )

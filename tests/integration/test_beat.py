@@ -48,10 +48,10 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+def running(tmp_path: Path, url: str) -> Iterator[Running]:
     keys = tmp_path / "keys"
     house_keys.init(keys, HOUSE, [parse_spiffe(f"spiffe://{HOUSE}/{who}") for who in CLIENTS])
-    database = open_store(f"sqlite:///{tmp_path / 'house.db'}")
+    database = open_store(url)
     migrate.upgrade(database)
     with closing(Engine(database, clock=clock_ms, salts=seeded_salts(b"beat"))) as engine:
         for number, command in enumerate(founding(keys)):
