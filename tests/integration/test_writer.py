@@ -861,41 +861,36 @@ def test_a_connection_cut_at_commit_is_settled_by_what_is_on_disk(
 def test_a_commit_still_on_its_way_is_waited_for(
     ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The wire breaks, and the server only gets to the COMMIT when the writer is asking what became of it."""
-    on_its_way: list[Connection] = []
-    roll_back = connect._roll_back
+    """The wire breaks, and the COMMIT gets to the server only when the writer asks what became of it."""
+    late: list[Connection] = []
 
-    def keep(connection: Connection) -> None:
-        on_its_way.append(connection)
-        connection.detach()  # nobody rolls it back, and it does not return to the pool
-
-    def someone_waits() -> bool:
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        with connected(url) as other:
-            return bool(other.execute(text(waiting)).scalar_one())
-
-    def arrive() -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not (on_its_way and someone_waits()) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        raw.execute("COMMIT")
-
-    raw: Any = None
-
-    def hold(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        nonlocal raw
-        if statement == "COMMIT" and raw is None:
-            raw = session_of(connection)
+    def delay(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement == "COMMIT" and not late:
+            connection.detach()
+            late.append(connection)
             raise OperationalError(statement, None, ConnectionError("the wire broke"))
 
-    monkeypatch.setattr(connect, "_roll_back", lambda c: keep(c) if not on_its_way else roll_back(c))
-    monkeypatch.setattr(Connection, "close", lambda c, close=Connection.close: c in on_its_way or close(c))
-    event.listen(ledger.database, "before_cursor_execute", hold)
+    # What the writer does to its end of a broken wire does not get to the server either.
+    roll_back, close = connect._roll_back, Connection.close
+    monkeypatch.setattr(connect, "_roll_back", lambda c: None if c in late else roll_back(c))
+    monkeypatch.setattr(Connection, "close", lambda c: None if c in late else close(c))
+    event.listen(ledger.database, "before_cursor_execute", delay)
     future = ledger.submit("r1", payment(2))
-    arrive()
+    require_that_someone_waits_for_a_lock(url)
+    assert not future.done()
+    session_of(late[0]).execute("COMMIT")
     assert future.result(PATIENCE_S).first_sequence == 2
     assert ledger.writer.view.size == len(journal_of(url)) == 3
-    raw.close()
+    close(late[0])
+
+
+def require_that_someone_waits_for_a_lock(url: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    with connected(url) as connection:
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        while not connection.execute(waiting).scalar_one():
+            assert time.monotonic() < deadline, "nobody waits for a lock"
+            time.sleep(0.01)
 
 
 @only_on_postgresql
