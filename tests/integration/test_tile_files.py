@@ -44,6 +44,10 @@ SIZE = 700
 GROUP = 50
 
 
+def url_of(file: Path) -> str:
+    return f"sqlite:///{file}"
+
+
 class Killed(BaseException):
     """The process is gone: nothing catches this."""
 
@@ -56,7 +60,7 @@ def sign(size: int, root: bytes) -> bytes:
 def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """700 entries in segments of 50."""
     path = tmp_path_factory.mktemp("journal") / "ledger.db"
-    with ledger_at(path) as ledger:
+    with ledger_at(url_of(path)) as ledger:
         for first in range(0, SIZE, GROUP):
             payments = [paid(number, MINT, ALICE, number) for number in range(max(1, first), first + GROUP)]
             ledger.post(f"payments/{first}", *([] if first else [OPENING]), *payments)
@@ -65,7 +69,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def leaves(journal: Path) -> list[bytes]:
-    database = open_database(journal)
+    database = open_database(url_of(journal))
     with database.connect() as connection:
         found = [leaf for one in read_segments(connection) for leaf in split_records(one.leaves, LEAF_BYTES)]
     database.dispose()
@@ -84,7 +88,7 @@ class House:
     def publish(
         self, size: int, *, root: bytes | None = None, sign: Callable[[int, bytes], bytes] = sign
     ) -> bytes:
-        database = open_database(self.journal)
+        database = open_database(url_of(self.journal))
         try:
             with database.connect() as connection:
                 root = root_at(connection, size) if root is None else root
@@ -171,7 +175,7 @@ def test_publishing_again_changes_nothing(house: House) -> None:
 
 def test_leaves_come_from_any_sequence_on(journal: Path, leaves: list[bytes]) -> None:
     assert SIZE / GROUP < SEGMENTS_READ
-    database = open_database(journal)
+    database = open_database(url_of(journal))
     with database.connect() as connection:
         for start in (0, 1, 49, 50, 51, 333, 699, 700, 1_000):
             assert list(leaves_from(connection, start)) == leaves[start:]
@@ -184,7 +188,7 @@ def test_leaves_come_from_any_sequence_on(journal: Path, leaves: list[bytes]) ->
 
 def test_leaves_come_from_more_segments_than_are_read_at_a_time(tmp_path: Path) -> None:
     count = 2 * SEGMENTS_READ + 3
-    with ledger_at(tmp_path / "ledger.db") as ledger:
+    with ledger_at(url_of(tmp_path / "ledger.db")) as ledger:
         ledger.post("opening", OPENING)
         for number in range(1, count):
             ledger.post(f"payment/{number}", paid(number, MINT, ALICE, 1))
@@ -282,15 +286,15 @@ def test_a_restored_backup_that_goes_on_is_refused(house: House, journal: Path) 
     house.publish(SIZE)
     restored = House(house.folder / "restored.db", house.folder)
     shutil.copy(journal, restored.journal)
-    with behind_its_back(restored.journal) as connection:
-        connection.execute("DELETE FROM requests")
-        connection.execute("DELETE FROM segments WHERE first_sequence >= 600")
-    database = open_database(restored.journal)
+    with behind_its_back(url_of(restored.journal)) as connection:
+        connection.exec_driver_sql("DELETE FROM requests")
+        connection.exec_driver_sql("DELETE FROM segments WHERE first_sequence >= 600")
+    database = open_database(url_of(restored.journal))
     with database.connect() as store, pytest.raises(AnchorRefused) as refused:
         Anchor(house.anchor_path).check(600, lambda size: root_at(store, size))
     assert refused.value.reason is AnchorReason.JOURNAL_SHORTER
     database.dispose()
-    with ledger_at(restored.journal) as ledger:
+    with ledger_at(url_of(restored.journal)) as ledger:
         ledger.post("more", *[paid(number, MINT, ALICE, 7) for number in range(10_000, 10_000 + 150)])
         with ledger.database.connect() as store, pytest.raises(AnchorRefused) as refused:
             Anchor(house.anchor_path).check(750, lambda size: root_at(store, size))
