@@ -143,7 +143,7 @@ def demo(
         console = Console(width=140)
     try:
         verified = run_demo(seed, out, console, as_json=output == "json")
-    except (AnotherRun, LeaseHeld) as error:
+    except (AnotherRun, LeaseHeld, OSError) as error:
         _refuse(error)
     if not verified:
         raise typer.Exit(REFUSED)

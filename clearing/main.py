@@ -21,7 +21,7 @@ from types import FrameType
 import structlog
 
 from clearing import keys
-from clearing.attest.envelope import open_envelope
+from clearing.attest.envelope import EnvelopeRefused, open_envelope
 from clearing.attest.policy import Policy, format_policy
 from clearing.attest.signer import SigningKeys, sign_checkpoint
 from clearing.attest.statement import attested_checkpoint, parse
@@ -54,6 +54,8 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     migrate.upgrade(database)
     with closing(Engine(database, clock=clock_ms, salts=system_salts)) as engine:
         _require_house(engine, tls.house)
+        if settings.state is not None:
+            _require_own_signatures(engine, keys.read_policy(settings.keys))
         publisher = Publisher(engine, database, signing)
         sources = app.Sources(
             engine=engine,
@@ -157,6 +159,20 @@ def _replace(path: Path, data: bytes) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_bytes(data)
     fresh.replace(path)
+
+
+def _require_own_signatures(engine: Engine, policy: Policy) -> None:
+    """A verifier that believes in these keys must be able to read the attestations that it is given."""
+    newest = engine.view.state.attestation
+    if newest is None:
+        return
+    try:
+        open_envelope(newest.envelope.encode(), policy.trust)
+    except EnvelopeRefused as refused:
+        raise WrongHouse(
+            f"attestation {newest.sequence} was signed with other keys than these ({refused}): "
+            "publish without --state, or with the keys that signed it"
+        ) from refused
 
 
 def _require_house(engine: Engine, house: str) -> None:

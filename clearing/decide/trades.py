@@ -25,7 +25,7 @@ from clearing.model.house import House, Put
 from clearing.model.ids import TRADE_ID_PATTERN, MemberId, SetId, TradeKey, member_of
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected, Result, Status, accepted, refused
-from clearing.model.values import BP, AccountStatus, MemberStatus, Trade
+from clearing.model.values import BP, MINUTE_MS, AccountStatus, MemberStatus, Trade
 from ledger.entry import Leg, transfer
 
 
@@ -175,7 +175,8 @@ def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Reje
     if set_id in house.liquidations:
         return Rejected(Reason.REDUCE_ONLY, f"{set_id} is in liquidation")
     if mark_is_stale(house, now_ms):
-        return Rejected(Reason.MARK_STALE, "no cycle since the marks' validity")
+        minutes = house.parameters.mark_validity_ms // MINUTE_MS
+        return Rejected(Reason.MARK_STALE, f"marks hold {minutes} minutes; only reducing trades are taken")
     return None
 
 

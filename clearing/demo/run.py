@@ -170,7 +170,7 @@ def _tell(console: Console, finished: Finished, folder: Path, *, kept: bool) -> 
     show.funds_story(console, tally, bars())
     for refused in tally.refused:
         console.print(f"While the loss was open a client asked for its gains. Refused – {refused}")
-    show.defaults(console, finished.house)
+    show.defaults(console, finished.house, tally)
     balanced = show.trial_balance(console, finished.house)
     console.print(f"\n[bold]Journal[/bold]: {finished.size:,} entries, root {finished.root.hex()}")
     console.print(f"  re-derived from the stored bytes: {_journal_verdict(finished)}")

@@ -67,7 +67,9 @@ def opening(console: Console, seed: int, books: Books) -> None:
         f"Prices: real hourly closes, from 3 signing sources; a close is known one hour after its label.\n"
         f"Margin: model '{PARAMETERS.margin_model}', scan ranges {ranges} (99th percentile of daily moves in "
         f"the year before), requirement = {percent(PARAMETERS.requirement_bp, BP)} of maintenance.\n"
-        f"Books are drawn from seed {seed}; every other parameter is the rulebook's default.\n"
+        f"Books are drawn from seed {seed}; every other parameter is the rulebook's default. The books are chosen "
+        f"to show every tier:\nthree funds that nobody expected will sell {FUND_LEVERAGE_ON_POOL} times the pool "
+        f"at the low.\n"
     )
 
 
@@ -88,7 +90,7 @@ def netting(console: Console, attested: tuple[Netting, ...]) -> None:
     alone, together = totals(attested)
     first = next(n for n in attested if n.standalone_minor)
     console.print(
-        f"[bold]Netting[/bold]: on the first books the accounts alone would need "
+        f"[bold]Netting[/bold]: at the first cycle with positions the accounts alone would need "
         f"{usd(first.standalone_minor)}; as netting sets they need {usd(first.portfolio_minor)}: benefit "
         f"{percent(first.standalone_minor - first.portfolio_minor, first.standalone_minor)}. "
         f"Over all cycles {percent(alone - together, alone)}.\n"
@@ -157,14 +159,23 @@ def verification(console: Console, checks: tuple[Check, ...]) -> None:
             console.print(f"  [bold red]FAILED[/bold red] {check.name}: {check.detail}", soft_wrap=True)
 
 
-def defaults(console: Console, house: House) -> None:
-    """Each event: the sets, the answers, and the waterfall as a table."""
+def defaults(console: Console, house: House, tally: Tally) -> None:
+    """Each event: the sets, how they were closed, the answers, and the waterfall as a table."""
+    events = [event for hour in tally.by_hour.values() for event in hour]
     for default in ordered(house.defaults):
         sets = ", ".join(f"{one.netting_set} ({usd(one.equity_minor)})" for one in default.sets)
         console.print(f"\n[bold]Default {default.id}[/bold]: {sets or 'an unpaid assessment'}")
         answered = [claim for claim in default.claims if claim.tier == 0]
         if not default.losses and not answered:
-            console.print("  closed out without a loss: selling the collateral paid everything that was owed")
+            console.print(
+                "  closed out without a loss: equity counts ether after a haircut, and its sale paid all that was owed"
+            )
+        for event in events:
+            if event.kind == Kind.POSITIONS_TORN_UP.name and event.subject.startswith(f"{default.id} "):
+                console.print(
+                    f"  {event.amount_minor:,} lots of {event.subject.split(' ')[1]} found no provider with room: "
+                    f"torn up against the other side at the settlement price"
+                )
         for claim in answered:
             console.print(f"  {claim.payer} answered for its legs and paid {usd(claim.amount_minor)}")
         if default.tiers:
@@ -199,7 +210,7 @@ def _why(tier: TierResult) -> str:
     if tier.passed_on_minor == 0:
         return "the loss is paid"
     if tier.available_minor == 0:
-        return "empty" + (": had paid as answer" if tier.tier == 1 else "")
+        return "empty" + (": its house account was spent above" if tier.tier == 1 else "")
     return "exhausted"
 
 
