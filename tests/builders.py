@@ -1,7 +1,7 @@
-"""Small houses for tests, and the laws that are checked after every command.
+"""Small houses for tests, and the laws that are checked after every entry of every command.
 
 ``House`` here is called a ``World``: it decides commands with the pure deciders, keeps the clock in
-its hand, and after each command checks what must always hold: replaying the recorded bytes gives the
+its hand, and after each entry checks what must always hold: replaying the recorded bytes gives the
 same state, every unit balances, positions sum to zero, the house is flat.
 """
 
@@ -148,10 +148,10 @@ class World:
         replayed = self.state
         for entry in decision.entries:
             replayed = fold(replayed, as_recorded(entry))
+            check_laws(replayed)
         assert_same(replayed, decision.state)
         self.state = decision.state
         self.entries += decision.entries
-        check_laws(self.state)
         return from_text(Outcome, decision.answer)
 
     def ok(self, command: Command) -> Outcome:
