@@ -21,25 +21,26 @@ def call_key(kind: CallKind, set_id: SetId) -> str:
 
 def review(draft: Draft, measured: Assessment) -> None:
     """Issue, change or meet the calls of a set as its measure demands."""
-    if measured.health is not Health.LIQUIDATION:
-        margin = max(0, measured.requirement_minor - measured.equity_minor)
-        _follow(draft, measured.netting_set, CallKind.MARGIN, margin)
-    _follow(draft, measured.netting_set, CallKind.CASH, max(0, -measured.cash_minor))
+    for kind, short_minor in _short(measured).items():
+        if kind is CallKind.CASH or measured.health is not Health.LIQUIDATION:
+            _follow(draft, measured.netting_set, kind, short_minor)
 
 
 def cure(draft: Draft, set_id: SetId) -> None:
     """After money came in or risk went down: meet or lower the open calls of a set; none is issued."""
-    keys = [call_key(kind, set_id) for kind in CallKind]
-    if not any(key in draft.house.calls for key in keys):
-        return
-    measured = assess(draft.house, set_id)
-    short = {
+    open_kinds = [kind for kind in CallKind if call_key(kind, set_id) in draft.house.calls]
+    if open_kinds:
+        short = _short(assess(draft.house, set_id))
+        for kind in open_kinds:
+            _follow(draft, set_id, kind, short[kind])
+
+
+def _short(measured: Assessment) -> dict[CallKind, int]:
+    """What a set lacks, by the kind of call that asks for it."""
+    return {
         CallKind.MARGIN: max(0, measured.requirement_minor - measured.equity_minor),
         CallKind.CASH: max(0, -measured.cash_minor),
     }
-    for kind in CallKind:
-        if call_key(kind, set_id) in draft.house.calls:
-            _follow(draft, set_id, kind, short[kind])
 
 
 def _follow(draft: Draft, set_id: SetId, kind: CallKind, short_minor: int) -> None:
