@@ -67,9 +67,9 @@ def opening(console: Console, seed: int, books: Books) -> None:
         f"Prices: real hourly closes, from 3 signing sources; a close is known one hour after its label.\n"
         f"Margin: model '{PARAMETERS.margin_model}', scan ranges {ranges} (99th percentile of daily moves in "
         f"the year before), requirement = {percent(PARAMETERS.requirement_bp, BP)} of maintenance.\n"
-        f"Books are drawn from seed {seed}; every other parameter is the rulebook's default. The books are chosen "
-        f"to show every tier:\nthree funds that nobody expected will sell {FUND_LEVERAGE_ON_POOL} times the pool "
-        f"at the low.\n"
+        f"Books are drawn from seed {seed}; every parameter is the rulebook's default, or the house's where the\n"
+        f"rulebook has none (docs/adr/0004). The books are chosen to show every tier: three funds that nobody\n"
+        f"expected will sell {FUND_LEVERAGE_ON_POOL} times the pool at the low.\n"
     )
 
 
