@@ -168,8 +168,10 @@ def defaults(console: Console, house: House, tally: Tally) -> None:
         answered = [claim for claim in default.claims if claim.tier == 0]
         if not default.losses and not answered:
             console.print(
-                "  closed out without a loss: equity counts ether after a haircut, and its sale paid all that was owed"
+                "  closed out without a loss: after its positions and collateral were sold nobody owed anything"
             )
+            if any(one.equity_minor < 0 for one in default.sets):
+                console.print("  (its equity was negative because collateral counts after a haircut)")
         for event in events:
             if event.kind == Kind.POSITIONS_TORN_UP.name and event.subject.startswith(f"{default.id} "):
                 console.print(
@@ -215,12 +217,13 @@ def _why(tier: TierResult) -> str:
 
 
 def _socialised(console: Console, default: Default) -> None:
-    haircut = sum(draw.amount_minor for draw in default.draws if draw.tier == 8)
+    haircuts = [draw.amount_minor for draw in default.draws if draw.tier == 8]
+    haircut = sum(haircuts)
     gains = sum(gain.gain_minor for gain in default.gains)
     if haircut:
         console.print(
-            f"  Socialised: {len(default.gains)} winning sets gave up {usd(haircut)} of the {usd(gains)} "
-            f"that they gained in the window: h = {percent(haircut, gains)}. Losers paid nothing."
+            f"  Socialised: {len(haircuts)} accounts of the {len(default.gains)} winning sets gave up {usd(haircut)} "
+            f"of the {usd(gains)} that the sets gained in the window: h = {percent(haircut, gains)}."
         )
     if default.stage is Stage.RECOVERING:
         owed = sum(claim.amount_minor for claim in default.claims)
