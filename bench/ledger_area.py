@@ -1,6 +1,6 @@
 """The ledger alone, through its writer: bulk, concurrent callers, reopening, verification, size."""
 
-import hashlib
+import os
 import random
 import tempfile
 import time
@@ -15,18 +15,16 @@ from bench.naive import NaiveLedger, Transfer
 from bench.rows import Baseline, Row, rate, row, seconds
 from clearing.store.migrate import upgrade
 from ledger.account import Account
-from ledger.book import Book, apply, fold
+from ledger.batch import Batch
 from ledger.entry import Entry, transfer
-from ledger.store.connect import Database, Lease, open_store, system_salts
+from ledger.store.connect import Database, open_store, system_salts
+from ledger.store.ledger import Ledger
 from ledger.store.queries import Answered
 from ledger.store.verify import Verified, verify
-from ledger.store.writer import Writer
 
 ACCOUNTS = tuple(Account(f"bench/{n}", "USD") for n in range(10_000))
 KIND = 1
 CALLERS = 64
-
-LedgerWriter = Writer[Book, tuple[Entry, ...]]
 
 
 def rows(seed: int) -> Iterator[Row]:
@@ -52,13 +50,9 @@ def _house() -> Iterator[tuple[Database, Path]]:
 
 
 @contextmanager
-def _writer(database: Database) -> Iterator[LedgerWriter]:
-    with Lease.acquire(database) as lease:
-        writer: LedgerWriter = Writer(
-            database, lease, apply=apply, fold=fold, empty=Book(), clock=_clock_ms, salts=system_salts
-        )
-        yield writer
-        writer.close()
+def _writer(database: Database) -> Iterator[Ledger]:
+    with Ledger(database, clock=_clock_ms, salts=system_salts, secret=os.urandom(16)) as ledger:
+        yield ledger
 
 
 def _clock_ms() -> int:
@@ -68,15 +62,11 @@ def _clock_ms() -> int:
 _numbers = count()
 
 
-def _submit(writer: LedgerWriter, batch: tuple[Entry, ...]) -> "Future[Answered]":
-    """What a server does with a batch: an id, the hash of its body, and the command."""
-    hasher = hashlib.sha256()
-    for entry in batch:
-        hasher.update(entry.entry_id)
-    return writer.submit(f"bench-{next(_numbers)}", hasher.digest(), batch)
+def _submit(writer: Ledger, batch: tuple[Entry, ...]) -> "Future[Answered]":
+    return writer.submit(Batch(items=batch, request_id=f"bench-{next(_numbers)}"))
 
 
-def _open_accounts(writer: LedgerWriter) -> None:
+def _open_accounts(writer: Ledger) -> None:
     opening = Entry(entry_id=bytes(16), kind=KIND, effective_ms=0, opens=ACCOUNTS)
     _submit(writer, (opening,)).result()
 
@@ -138,7 +128,7 @@ def _callers(dice: random.Random) -> Row:
         )
 
 
-def _in_flight(writer: LedgerWriter, dice: random.Random, callers: int, entries: int) -> float:
+def _in_flight(writer: Ledger, dice: random.Random, callers: int, entries: int) -> float:
     """``callers`` requests wait at any time, as that many callers would have it."""
     prepared = _batch(dice, entries)
 

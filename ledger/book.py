@@ -1,54 +1,111 @@
-"""The book: accounts and their balances, as one immutable value.
+"""The book: accounts, their balances and what is held, as one immutable value.
 
 Posting gives a new book and leaves the old one as it was, so a decision can be tried, previewed or
 dropped, and a reader never sees half of a commit. Rules kept here, after those of ``entry``:
 
 6. an opened account did not exist
 7. every leg's account exists and is the account that was opened
-8. no balance leaves ±(2^127 − 1)
-9. no balance breaks its account's limit, judged once after all legs
+8. what is held moves by steps alone: a HOLD puts it into the account ``holds`` of its unit, a POST pays it
+   out of there (what is not paid goes back), a RELEASE or EXPIRE gives it back, each once; an entry is
+   reversed once
+9. no balance leaves ±(2^127 − 1)
+10. no balance breaks its account's limit, judged once after all legs
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from immutables import Map
 
-from ledger.account import Account, AccountId
+from ledger.account import Account, AccountId, Limit, Side
 from ledger.amount import in_range
-from ledger.decision import Decision
-from ledger.entry import Entry, Refusal, check_entry
-from ledger.require import InvariantViolated
+from ledger.entry import Entry, Leg, Refusal, Step, Verb, check_entry, credit, debit
+from ledger.vector import EMPTY, Vector
+
+HOLDS_PATH = "holds"
+LIMITS = tuple(Limit)
+RESERVED = len(LIMITS)
+"""In place of a limit in ``Book.limits``: what is held, which moves by steps alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What an open hold keeps: ``amount`` smallest units of ``source``, meant for ``target``.
+
+    ``expires_ms`` is the UTC time from which it is given back by itself, 0 for never.
+    """
+
+    source: Account
+    target: Account
+    amount: int
+    expires_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Accounts by id, and debits − credits of each (smallest units of its own unit)."""
+    """Accounts numbered in the order of their opening, and debits − credits of each (smallest units).
 
-    accounts: Map[AccountId, Account] = Map()
-    balances: Map[AccountId, int] = Map()
+    ``size`` counts the entries that led here. ``limits`` and ``units`` repeat, as numbers, what the
+    accounts say, so that a column of entries can be judged at once. Before ``due_ms`` no hold expires; it is
+    a hint, and so is not compared.
+    """
+
+    size: int = 0
+    numbers: Map[AccountId, int] = Map()
+    accounts: Vector = EMPTY
+    balances: Vector = EMPTY
+    limits: Vector = EMPTY
+    units: Vector = EMPTY
+    unit_numbers: Map[str, int] = Map()
+    holds: Map[bytes, Hold] = Map()
+    reversals: Map[bytes, bytes] = Map()
+    due_ms: int | None = field(default=None, compare=False)
 
     def balance(self, account: Account) -> int:
         """Current balance, positive on the account's normal side; zero if it was never opened."""
-        return account.on_normal_side(self.balances.get(account.id, 0))
+        return account.on_normal_side(self.debit_balance(account.id))
+
+    def debit_balance(self, account: AccountId) -> int:
+        """Debits − credits of the account with this id; zero if it was never opened."""
+        number = self.numbers.get(account)
+        return 0 if number is None else int(self.balances[number])
 
     def knows(self, account: Account) -> bool:
         """Whether the account was opened."""
-        return account.id in self.accounts
+        return account.id in self.numbers
+
+    def find(self, account: AccountId) -> Account | None:
+        """The account with this id, or None if it was never opened."""
+        number = self.numbers.get(account)
+        return None if number is None else self.account(number)
+
+    def known(self, account: AccountId) -> Account:
+        """The account with this id. Raises ``KeyError`` if it was never opened."""
+        return self.account(self.numbers[account])
+
+    def account(self, number: int) -> Account:
+        """The account that was opened as ``number``."""
+        account: Account = self.accounts[number]
+        return account
 
     def listed(self) -> Iterator[tuple[Account, int]]:
         """Every account with its balance on its normal side, by path and unit."""
-        for account in sorted(self.accounts.values(), key=lambda a: (a.path, a.unit)):
-            yield account, self.balance(account)
+        both = zip(self.accounts, self.balances, strict=True)
+        for account, balance in sorted(both, key=lambda pair: (pair[0].path, pair[0].unit)):
+            yield account, account.on_normal_side(balance)
 
     def trial_balance(self) -> dict[str, tuple[int, int]]:
         """Per unit: the sum of debit balances and the sum of credit balances, both positive."""
-        totals: dict[str, tuple[int, int]] = {}
-        for account in sorted(self.accounts.values(), key=lambda a: a.unit):
-            balance = self.balances.get(account.id, 0)
-            debits, credits = totals.get(account.unit, (0, 0))
+        totals = dict.fromkeys(sorted(self.unit_numbers), (0, 0))
+        for account, balance in zip(self.accounts, self.balances, strict=True):
+            debits, credits = totals[account.unit]
             totals[account.unit] = (debits + max(balance, 0), credits + max(-balance, 0))
         return totals
+
+
+def holds_account(unit: str) -> Account:
+    """Where held amounts of ``unit`` stand; what it owes is never less than nothing."""
+    return Account(HOLDS_PATH, unit, Side.CREDIT, Limit.DEBITS_MUST_NOT_EXCEED_CREDITS)
 
 
 def post(book: Book, entry: Entry) -> Book | Refusal:
@@ -56,69 +113,132 @@ def post(book: Book, entry: Entry) -> Book | Refusal:
     refusal = check_entry(entry)
     if refusal is not None:
         return refusal
-    accounts = _open(book.accounts, entry.opens)
-    if isinstance(accounts, Refusal):
-        return accounts
-    return _move(Book(accounts, book.balances), entry)
+    opened = open_accounts(book, entry.opens)
+    if isinstance(opened, Refusal):
+        return opened
+    touched = _sum_legs(opened, entry.legs)
+    if isinstance(touched, Refusal):
+        return touched
+    stepped = _step(opened, entry)
+    if isinstance(stepped, Refusal):
+        return stepped
+    refusal = _check_balances(opened, touched)
+    return refusal or replace(stepped, size=book.size + 1, balances=stepped.balances.set_items(touched))
 
 
-def _open(
-    accounts: Map[AccountId, Account], opened: tuple[Account, ...]
-) -> Map[AccountId, Account] | Refusal:
-    for account in opened:
-        if account.id in accounts:
-            return Refusal.ACCOUNT_EXISTS
-        accounts = accounts.set(account.id, account)
-    return accounts
-
-
-def _move(book: Book, entry: Entry) -> Book | Refusal:
-    touched: dict[AccountId, int] = {}
-    for leg in entry.legs:
-        known = book.accounts.get(leg.account.id)
-        if known is None:
-            return Refusal.ACCOUNT_UNKNOWN
-        if known != leg.account:
-            return Refusal.ACCOUNT_DIFFERS
-        before = touched.get(known.id)
-        if before is None:
-            before = book.balances.get(known.id, 0)
-        touched[known.id] = before + leg.amount
-    if not all(in_range(balance) for balance in touched.values()):
-        return Refusal.BALANCE_OUT_OF_RANGE
-    if not all(book.accounts[account].limit.allows(balance) for account, balance in touched.items()):
-        return Refusal.LIMIT_EXCEEDED
-    return replace(book, balances=book.balances.update(touched))
-
-
-def fold(book: Book, entry: Entry) -> Book:
-    """Replay one recorded entry. What was recorded had been accepted, so a refusal is a broken journal."""
-    after = post(book, entry)
-    if isinstance(after, Refusal):
-        raise InvariantViolated(f"recorded entry {entry.entry_id.hex()} posts again: {after.value}")
-    return after
-
-
-def apply(book: Book, entries: tuple[Entry, ...], now_ms: int) -> Decision[Book]:
-    """Post a batch, one result per entry in the order given: ``POSTED`` or the refusal.
-
-    This is all that the ledger alone hands to its writer. ``now_ms`` is the effective time of the
-    entries, whatever the caller wrote there.
-    """
-    results: list[str] = []
-    posted: list[Entry] = []
-    for entry in entries:
-        dated = replace(entry, effective_ms=now_ms)
-        after = post(book, dated)
-        if isinstance(after, Refusal):
-            results.append(after.value)
-        else:
-            book = after
-            posted.append(dated)
-            results.append("POSTED")
-    return Decision(
-        state=book,
-        entries=tuple(posted),
-        answer=" ".join(results),
-        refusals=len(entries) - len(posted),
+def open_accounts(book: Book, opened: Sequence[Account]) -> Book | Refusal:
+    """The book with ``opened`` in it."""
+    if not opened:
+        return book
+    if len({account.id for account in opened}) < len(opened) or any(map(book.knows, opened)):
+        return Refusal.ACCOUNT_EXISTS
+    units = book.unit_numbers
+    for unit in dict.fromkeys(account.unit for account in opened):
+        units = units if unit in units else units.set(unit, len(units))
+    first = len(book.accounts)
+    return replace(
+        book,
+        numbers=book.numbers.update({account.id: first + n for n, account in enumerate(opened)}),
+        accounts=book.accounts.append(opened),
+        balances=book.balances.append([0] * len(opened)),
+        limits=book.limits.append([_limit_number(account) for account in opened]),
+        units=book.units.append([units[account.unit] for account in opened]),
+        unit_numbers=units,
     )
+
+
+def _limit_number(account: Account) -> int:
+    return RESERVED if account.path == HOLDS_PATH else LIMITS.index(account.limit)
+
+
+def _sum_legs(book: Book, legs: Sequence[Leg]) -> dict[int, int] | Refusal:
+    """What the balances, by number of account, are after ``legs``."""
+    touched: dict[int, int] = {}
+    for leg in legs:
+        number = book.numbers.get(leg.account.id)
+        if number is None:
+            return Refusal.ACCOUNT_UNKNOWN
+        if book.accounts[number] != leg.account:
+            return Refusal.ACCOUNT_DIFFERS
+        before = touched.get(number)
+        touched[number] = (book.balances[number] if before is None else before) + leg.amount
+    return touched
+
+
+def _check_balances(book: Book, touched: dict[int, int]) -> Refusal | None:
+    if not all(map(in_range, touched.values())):
+        return Refusal.BALANCE_OUT_OF_RANGE
+    if not all(book.account(number).limit.allows(balance) for number, balance in touched.items()):
+        return Refusal.LIMIT_EXCEEDED
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------ steps
+
+
+def _step(book: Book, entry: Entry) -> Book | Refusal:
+    """What the entry's step makes of holds and reversals; the balances are another matter."""
+    if entry.step is None:
+        reserved = any(leg.account.path == HOLDS_PATH for leg in entry.legs)
+        return Refusal.ACCOUNT_RESERVED if reserved else book
+    if entry.step.verb is Verb.HOLD:
+        return _hold(book, entry, entry.step)
+    if entry.step.verb is Verb.REVERSE:
+        return _reverse(book, entry, entry.step)
+    return _end_hold(book, entry, entry.step)
+
+
+def hold_legs(source: Account, amount: int) -> tuple[Leg, ...]:
+    """The legs of a HOLD: ``amount`` of ``source`` is set aside."""
+    return (debit(source, amount), credit(holds_account(source.unit), amount))
+
+
+def end_hold_legs(hold: Hold, paid: int) -> tuple[Leg, ...]:
+    """The legs that end a hold: ``paid`` goes to its target and the rest back to its source."""
+    targets = ((hold.target, paid), (hold.source, hold.amount - paid))
+    held = debit(holds_account(hold.source.unit), hold.amount)
+    return (held, *(credit(account, amount) for account, amount in targets if amount))
+
+
+def _hold(book: Book, entry: Entry, step: Step) -> Book | Refusal:
+    if not entry.legs:
+        return Refusal.ENTRY_MALFORMED
+    source, amount = entry.legs[0].account, entry.legs[0].amount
+    target = book.find(AccountId(step.names))
+    if target is None:
+        return Refusal.ACCOUNT_UNKNOWN
+    if HOLDS_PATH in (source.path, target.path):
+        return Refusal.ACCOUNT_RESERVED
+    is_hold = amount > 0 and target.unit == source.unit and entry.legs == hold_legs(source, amount)
+    if not is_hold or entry.entry_id in book.holds:
+        return Refusal.ENTRY_MALFORMED
+    hold = Hold(source, target, amount, step.expires_ms)
+    return replace(book, holds=book.holds.set(entry.entry_id, hold), due_ms=_sooner(book.due_ms, hold))
+
+
+def _sooner(due_ms: int | None, hold: Hold) -> int | None:
+    if not hold.expires_ms:
+        return due_ms
+    return hold.expires_ms if due_ms is None else min(due_ms, hold.expires_ms)
+
+
+def _end_hold(book: Book, entry: Entry, step: Step) -> Book | Refusal:
+    hold = book.holds.get(step.names)
+    if hold is None:
+        return Refusal.HOLD_NOT_OPEN
+    if not entry.legs:
+        return Refusal.ENTRY_MALFORMED
+    paid = -entry.legs[1].amount if step.verb is Verb.POST else 0
+    if paid > hold.amount:
+        return Refusal.HOLD_EXCEEDED
+    if entry.legs != end_hold_legs(hold, paid):
+        return Refusal.ENTRY_MALFORMED
+    return replace(book, holds=book.holds.delete(step.names))
+
+
+def _reverse(book: Book, entry: Entry, step: Step) -> Book | Refusal:
+    if step.names in book.reversals:
+        return Refusal.ALREADY_REVERSED
+    if not entry.legs or any(leg.account.path == HOLDS_PATH for leg in entry.legs):
+        return Refusal.NOT_REVERSIBLE
+    return replace(book, reversals=book.reversals.set(step.names, entry.entry_id))

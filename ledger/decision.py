@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ledger.entry import Entry
+from ledger.transfers import Record
 
 S = TypeVar("S")
 
@@ -12,10 +12,11 @@ S = TypeVar("S")
 class Decision(Generic[S]):
     """The state after a command, the entries that lead there, and the text that answers the caller.
 
-    ``entries`` may be empty (all was refused): then nothing is written but the answer.
+    ``entries`` may hold whole columns of them. It may be empty (all was refused): then nothing is written but
+    the answer.
     """
 
     state: S
-    entries: tuple[Entry, ...]
+    entries: tuple[Record, ...]
     answer: str
     refusals: int = 0

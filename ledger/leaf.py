@@ -16,9 +16,10 @@
     "CCB1" | salt 16 | UTF-8 JSON
 
 The JSON has sorted keys, no spaces, ASCII only, and no numbers: ``actor``, ``fact``, ``opens`` (a
-list of [path, unit, side, limit]), ``references``, ``request``. Every number inside a fact is a
-decimal string, and a fact is nested at most ``FACT_DEPTH_MAX`` deep. There is one encoding of each
-body; other bytes are no body, so no two readers can take the same bytes for different things.
+list of [path, unit, side, limit]), ``references``, ``request``, and, only in an entry that has one,
+``step`` ([verb, 16 bytes in hex, time of expiry in ms]). Every number is a decimal string, and a fact is
+nested at most ``FACT_DEPTH_MAX`` deep. There is one encoding of each body; other bytes are no body, so no
+two readers can take the same bytes for different things.
 
 A segment keeps three columns: leaves one after the other, legs one after the other, and bodies
 each behind its length (u32). What was hashed is what is stored; nothing is serialised twice.
@@ -35,7 +36,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ledger.account import Account, AccountId, Limit, Side
-from ledger.entry import Entry, Json, Leg, check_entry
+from ledger.entry import TIME_MAX_MS, Entry, Json, Leg, Step, Verb, check_entry
 from ledger.merkle import leaf_hash, tree_root
 from ledger.require import InvariantViolated, require
 
@@ -88,37 +89,19 @@ class Sealed:
     leaf_hashes: tuple[bytes, ...]
 
 
-def salts_used(entries: Sequence[Entry]) -> int:
-    """How many salts the entries take: one a leg and one a body."""
-    return sum(len(entry.legs) + 1 for entry in entries)
+def seal_entry(entry: Entry, sequence: int, salts: bytes) -> Sealed:
+    """Encode and hash ``entry``; ``salts`` are one a leg and one for the body.
 
-
-def seal(entries: Sequence[Entry], *, first_sequence: int, first_salt: int, source: ByteSource) -> Sealed:
-    """Encode and hash ``entries``; the source is read once for the whole group.
-
-    Raises ``InvariantViolated`` for an entry that breaks its own rules and for a source that runs short.
+    Raises ``InvariantViolated`` for an entry that breaks its own rules and for salts that run short.
     """
-    size = salts_used(entries) * SALT_BYTES
-    stream = source(first_salt * SALT_BYTES, size)
-    require(len(stream) == size, "every leg and every body has its salt")
-    leaves: list[bytes] = []
-    legs: list[bytes] = []
-    bodies: list[bytes] = []
-    at = 0
-    for sequence, entry in enumerate(entries, first_sequence):
-        if (refusal := check_entry(entry)) is not None:
-            raise InvariantViolated(f"entry {entry.entry_id.hex()} comes to be recorded: {refusal.value}")
-        records = [
-            encode_leg(stream[at + i * SALT_BYTES : at + (i + 1) * SALT_BYTES], leg)
-            for i, leg in enumerate(entry.legs)
-        ]
-        at += (len(records) + 1) * SALT_BYTES
-        body = encode_body(stream[at - SALT_BYTES : at], entry)
-        leaves.append(_encode_leaf(entry, sequence, records, body))
-        legs += records
-        bodies.append(LENGTH.pack(len(body)) + body)
-    hashes = tuple(leaf_hash(leaf) for leaf in leaves)
-    return Sealed(b"".join(leaves), b"".join(legs), b"".join(bodies), hashes)
+    if (refusal := check_entry(entry)) is not None:
+        raise InvariantViolated(f"entry {entry.entry_id.hex()} comes to be recorded: {refusal.value}")
+    require(len(salts) == SALT_BYTES * (len(entry.legs) + 1), "every leg and every body has its salt")
+    *leg_salts, body_salt = split_records(salts, SALT_BYTES)
+    legs = [encode_leg(salt, leg) for salt, leg in zip(leg_salts, entry.legs, strict=True)]
+    body = encode_body(body_salt, entry)
+    leaf = _encode_leaf(entry, sequence, legs, body)
+    return Sealed(leaf, b"".join(legs), LENGTH.pack(len(body)) + body, (leaf_hash(leaf),))
 
 
 def encode_leg(salt: bytes, leg: Leg) -> bytes:
@@ -128,6 +111,14 @@ def encode_leg(salt: bytes, leg: Leg) -> bytes:
 
 def encode_body(salt: bytes, entry: "Entry | Body") -> bytes:
     """The private metadata of ``entry``. Raises :class:`RecordMalformed` if its fact would not come back."""
+    return BODY_MAGIC + salt + body_text(entry)
+
+
+def body_text(entry: "Entry | Body") -> bytes:
+    """The JSON of the body: what is the same in every entry that says the same.
+
+    Raises :class:`RecordMalformed` if the fact would not come back.
+    """
     if not _is_fact(entry.fact, FACT_DEPTH_MAX):
         raise RecordMalformed("a fact holds texts, truth values, lists and objects, not nested too deeply")
     private: dict[str, Json] = {
@@ -137,7 +128,10 @@ def encode_body(salt: bytes, entry: "Entry | Body") -> bytes:
         "references": list(entry.references),
         "request": entry.request_id,
     }
-    return BODY_MAGIC + salt + json.dumps(private, sort_keys=True, separators=(",", ":")).encode("ascii")
+    if entry.step is not None:
+        step = entry.step
+        private["step"] = [step.verb.value, step.names.hex(), str(step.expires_ms)]
+    return json.dumps(private, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def _encode_leaf(entry: Entry, sequence: int, legs: Sequence[bytes], body: bytes) -> bytes:
@@ -212,6 +206,7 @@ class Body:
     opens: tuple[Account, ...]
     references: tuple[str, ...]
     request_id: str
+    step: Step | None = None
 
 
 def decode_body(body: bytes) -> Body:
@@ -232,12 +227,20 @@ def decode_body(body: bytes) -> Body:
             opens=tuple(Account(p, u, Side(s), Limit(m)) for p, u, s, m in private["opens"]),
             references=tuple(map(_text, private["references"])),
             request_id=_text(private["request"]),
+            step=_step(*private["step"]) if "step" in private else None,
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordMalformed(f"not a body of version 1: {error}") from error
     if encode_body(body[len(BODY_MAGIC) : head], decoded) != body:
         raise RecordMalformed("not the one encoding of the body that it spells")
     return decoded
+
+
+def _step(verb: str, names: str, expires_ms: str) -> Step:
+    expires = int(expires_ms)
+    if not 0 <= expires <= TIME_MAX_MS:
+        raise ValueError(f"{expires_ms} is no time")
+    return Step(Verb(verb), bytes.fromhex(names), expires)
 
 
 def _no_number(text: str) -> Json:

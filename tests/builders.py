@@ -55,6 +55,7 @@ from clearing.model.outcomes import Outcome
 from clearing.model.values import Asset, Instrument, InstrumentKind, Offset, Parameters, ScanRange
 from ledger.entry import Entry
 from ledger.leaf import decode_body, encode_body
+from ledger.transfers import entries_of
 
 USDC = AssetId("USDC")
 ETH = AssetId("ETH")
@@ -146,12 +147,13 @@ class World:
         request = Request(request_id=f"r{self.requests}", actor=actor, command=command)
         decision = decide(self.state, request, self.now_ms)
         replayed = self.state
-        for entry in decision.entries:
+        entries = [one for record in decision.entries for one in entries_of(record, self.state.book.known)]
+        for entry in entries:
             replayed = fold(replayed, as_recorded(entry))
             check_laws(replayed)
         assert_same(replayed, decision.state)
         self.state = decision.state
-        self.entries += decision.entries
+        self.entries += entries
         return from_text(Outcome, decision.answer)
 
     def ok(self, command: Command) -> Outcome:

@@ -5,15 +5,16 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, inspect, text
 
 from ledger.account import Account, Limit, Side
-from ledger.book import Book, apply, fold, post
+from ledger.book import Book, post
+from ledger.columns import fold
 from ledger.decision import Decision
-from ledger.entry import Entry, Leg, transfer
+from ledger.entry import Entry, Leg, Refusal, transfer
 from ledger.leaf import ByteSource
 from ledger.salt import seeded_salts
 from ledger.store.connect import Database, Lease, open_store, transaction
@@ -52,7 +53,39 @@ def paid(number: int, source: Account, target: Account, amount: int, **fields: A
     return entry(number, *transfer(source, target, amount), **fields)
 
 
+OF_ONE_ENTRY = (
+    Refusal.ENTRY_MALFORMED,
+    Refusal.ENTRY_EMPTY,
+    Refusal.ENTRY_ONE_LEGGED,
+    Refusal.ENTRY_TOO_LONG,
+    Refusal.AMOUNT_ZERO,
+    Refusal.AMOUNT_OUT_OF_RANGE,
+    Refusal.ENTRY_UNBALANCED,
+    Refusal.ACCOUNT_EXISTS,
+    Refusal.ACCOUNT_UNKNOWN,
+    Refusal.ACCOUNT_DIFFERS,
+    Refusal.BALANCE_OUT_OF_RANGE,
+    Refusal.LIMIT_EXCEEDED,
+)
+"""What can be wrong with an entry that takes no step; the others are of batches, holds and reversals."""
+
 OPENING = entry(0, opens=ACCOUNTS)
+
+
+def apply(book: Book, entries: Batch, now_ms: int) -> Decision[Book]:
+    """The decider of these tests: posts entries as they are, at the time it is told."""
+    words, posted = [], []
+    for one in entries:
+        dated = replace(one, effective_ms=now_ms)
+        after = post(book, dated)
+        if isinstance(after, Refusal):
+            words.append(after.value)
+        else:
+            book = after
+            posted.append(dated)
+            words.append("POSTED")
+    refusals = len(entries) - len(posted)
+    return Decision(state=book, entries=tuple(posted), answer=" ".join(words), refusals=refusals)
 
 
 def book_of(*entries: Entry) -> Book:

@@ -54,9 +54,10 @@ from clearing.model.values import (
 )
 from ledger.account import Account
 from ledger.book import Book
-from ledger.book import fold as fold_book
+from ledger.columns import fold as fold_book
 from ledger.entry import Entry, Json
 from ledger.require import InvariantViolated
+from ledger.transfers import Record, entries_of
 
 V = TypeVar("V")
 
@@ -234,9 +235,11 @@ def _decode_change(change: Json) -> Change:
     raise InvariantViolated(f"a change is [table, key, row], not {change}")
 
 
-def fold(house: House, entry: Entry) -> House:
-    """Replay one recorded entry."""
-    return fold_changes(house, entry, decode_changes(entry.fact))
+def fold(house: House, record: Record) -> House:
+    """Replay what was recorded."""
+    for entry in entries_of(record, house.book.known):
+        house = fold_changes(house, entry, decode_changes(entry.fact))
+    return house
 
 
 def fold_changes(house: House, entry: Entry, changes: tuple[Change, ...]) -> House:

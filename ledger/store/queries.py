@@ -6,9 +6,10 @@ journal, so a reader needs nothing but the segments.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TypeAlias
 
 from sqlalchemy import Connection, LargeBinary, cast, func, select
 
@@ -26,14 +27,20 @@ from ledger.leaf import (
     split_bodies,
     split_records,
 )
-from ledger.merkle import leaf_hash, tree_root
+from ledger.merkle import leaf_hash, leaf_hashes, tree_root
+from ledger.seal import Piece, pieces_of
 from ledger.store.tables import requests, segments
+from ledger.transfers import Record, Transfers, count, entries_of, keys_of
 
 # SQLite lets an edited blob become text, which its driver cannot always decode.
 _SEGMENT = [
     cast(column, column.type).label(column.name) if isinstance(column.type, LargeBinary) else column
     for column in segments.columns
 ]
+
+
+Find: TypeAlias = Callable[[AccountId], Account | None]
+"""Gives an account by its id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,7 @@ class Segment:
 
     def leaf_hashes(self) -> list[bytes]:
         """RFC 6962 hashes of the leaves."""
-        return [leaf_hash(leaf) for leaf in split_records(self.leaves, LEAF_BYTES)]
+        return leaf_hashes(self.leaves, LEAF_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,29 +114,55 @@ def find_answers(connection: Connection, request_ids: list[str]) -> dict[str, An
 
 
 class Directory:
-    """Accounts by id, as far as the journal has been read."""
+    """Accounts by id, as far as the journal has been read.
 
-    def __init__(self) -> None:
+    Whoever reads from the middle of it gives the accounts that were opened before, as ``find``.
+    """
+
+    def __init__(self, find: "Find | None" = None) -> None:
         self._accounts: dict[AccountId, Account] = {}
+        self._find = find or self._accounts.get
 
     def decode(self, segment: Segment) -> Iterator[Entry]:
         """The entries of ``segment``; segments come in order.
 
         Raises :class:`RecordMalformed` in place of the first entry that is not what was hashed.
         """
+        for record in self.records(segment):
+            yield from entries_of(record, self.known)
+
+    def records(self, segment: Segment) -> Iterator[Record]:
+        """The same, with columns of transfers in one piece."""
         held = -(-len(segment.leaves) // LEAF_BYTES)
         if held != segment.count or not held:
             raise RecordMalformed(f"the segment counts {segment.count} entries and holds {held}")
-        leaves, legs = BytesIO(segment.leaves), BytesIO(segment.legs)
-        bodies = split_bodies(segment.bodies)
-        for sequence in range(segment.first_sequence, segment.first_sequence + held):
-            leaf = decode_leaf(leaves.read(LEAF_BYTES))
+        for piece in pieces_of(segment.leaves, segment.legs, segment.bodies, segment.first_sequence):
+            if piece.columns is not None and self._knows(piece.columns):
+                yield piece.columns
+            else:
+                yield from self._one_by_one(segment, piece)
+
+    def _one_by_one(self, segment: Segment, piece: Piece) -> Iterator[Entry]:
+        legs, bodies = BytesIO(piece.legs), split_bodies(piece.bodies)
+        for row in range(piece.start, piece.end):
+            leaf = decode_leaf(segment.leaves[row * LEAF_BYTES : (row + 1) * LEAF_BYTES])
             records = split_records(legs.read(leaf.leg_count * LEG_BYTES), LEG_BYTES)
             body = next(bodies, b"")
-            _require_vouched_for(leaf, sequence, records, body)
+            _require_vouched_for(leaf, segment.first_sequence + row, records, body)
             yield self._entry(leaf, records, decode_body(body))
         if legs.read(1) or next(bodies, None) is not None:
             raise RecordMalformed("the segment holds legs or bodies that belong to none of its entries")
+
+    def _knows(self, rows: Transfers) -> bool:
+        accounts = {*keys_of(rows.debits), *keys_of(rows.credits)}
+        return all(self._find(AccountId(account)) is not None for account in accounts)
+
+    def known(self, account_id: AccountId) -> Account:
+        """The account with this id. Raises :class:`RecordMalformed` if it was never opened."""
+        account = self._accounts.get(account_id) or self._find(account_id)
+        if account is None:
+            raise RecordMalformed(f"a leg names account {account_id.hex()}, which no entry opened")
+        return account
 
     def _entry(self, leaf: Leaf, legs: list[bytes], body: Body) -> Entry:
         self._accounts.update((account.id, account) for account in body.opens)
@@ -139,6 +172,7 @@ class Directory:
             effective_ms=leaf.effective_ms,
             legs=tuple(map(self._leg, legs)),
             opens=body.opens,
+            step=body.step,
             request_id=body.request_id,
             actor=body.actor,
             references=body.references,
@@ -147,10 +181,7 @@ class Directory:
 
     def _leg(self, record: bytes) -> Leg:
         leg = decode_leg(record)
-        account = self._accounts.get(leg.account_id)
-        if account is None:
-            raise RecordMalformed(f"a leg names account {leg.account_id.hex()}, which no entry opened")
-        return Leg(account, leg.amount)
+        return Leg(self.known(leg.account_id), leg.amount)
 
 
 def _require_vouched_for(leaf: Leaf, sequence: int, legs: list[bytes], body: bytes) -> None:
@@ -162,6 +193,44 @@ def _require_vouched_for(leaf: Leaf, sequence: int, legs: list[bytes], body: byt
         raise RecordMalformed(f"the leaf counts {leaf.leg_count} legs and has {len(legs)}")
     if hashlib.sha256(body).digest() != leaf.body_hash:
         raise RecordMalformed("the body does not hash to the body hash of the leaf")
+
+
+def read_at(connection: Connection, sequences: Iterable[int], find: "Find") -> dict[int, Entry]:
+    """The entries at ``sequences`` as far as they exist; ``find`` knows the accounts of the whole journal.
+
+    Raises :class:`RecordMalformed` if a segment that has one of them is not what was hashed.
+    """
+    wanted, found = sorted(sequences), dict[int, Entry]()
+    while wanted:
+        segment = _segment_with(connection, wanted[0])
+        if segment is None:
+            break
+        end = segment.first_sequence + segment.count
+        inside = {sequence for sequence in wanted if sequence < end}
+        found |= _pick(segment, inside, find)
+        wanted = [sequence for sequence in wanted if sequence >= end]
+    return found
+
+
+def _segment_with(connection: Connection, sequence: int) -> Segment | None:
+    query = select(*_SEGMENT).where(segments.c.first_sequence <= sequence)
+    row = connection.execute(query.order_by(segments.c.first_sequence.desc()).limit(1)).mappings().first()
+    return None if row is None or sequence >= row["first_sequence"] + row["count"] else Segment(**row)
+
+
+def _pick(segment: Segment, sequences: set[int], find: "Find") -> dict[int, Entry]:
+    directory, found, start = Directory(find), dict[int, Entry](), segment.first_sequence
+    for record in directory.records(segment):
+        end = start + count((record,))
+        for sequence in sequences.intersection(range(start, end)):
+            row = (
+                record
+                if isinstance(record, Entry)
+                else record.take(slice(sequence - start, sequence - start + 1))
+            )
+            (found[sequence],) = entries_of(row, directory.known)
+        start = end
+    return found
 
 
 def read_entries(connection: Connection) -> Iterator[Entry]:

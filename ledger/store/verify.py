@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from ledger.book import Book, post
-from ledger.entry import Refusal
-from ledger.leaf import RecordMalformed, salts_used
+from ledger.book import Book
+from ledger.columns import Refused, post_record
+from ledger.leaf import RecordMalformed
 from ledger.merkle import Frontier
+from ledger.seal import salts_used
 from ledger.store.queries import Directory, Segment, answered_size, read_segments
+from ledger.transfers import count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +70,11 @@ def _follow(segment: Segment, reached: Reached, directory: Directory) -> Reached
         return Differs(start, f"the next segment claims to start at {segment.first_sequence}")
     book, salts = reached.book, reached.salts
     try:
-        for entry in directory.decode(segment):
-            after = post(book, entry)
-            if isinstance(after, Refusal):
-                return Differs(sequence, f"the entry does not post: {after.value}")
-            book, salts, sequence = after, salts + salts_used((entry,)), sequence + 1
+        for record in directory.records(segment):
+            after = post_record(book, record)
+            if isinstance(after, Refused):
+                return Differs(sequence + after.offset, f"the entry does not post: {after.refusal.value}")
+            book, salts, sequence = after, salts + salts_used((record,)), sequence + count((record,))
     except RecordMalformed as error:
         return Differs(sequence, str(error))
     frontier = reached.frontier.extend(segment.leaf_hashes())

@@ -27,10 +27,10 @@ from sqlalchemy import Engine, insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.decision import Decision
-from ledger.entry import Entry
-from ledger.leaf import ByteSource, salts_used, seal
+from ledger.leaf import ByteSource
 from ledger.merkle import Frontier
 from ledger.require import InvariantViolated, require
+from ledger.seal import salts_used, seal
 from ledger.store.connect import Lease, LeaseLost, OutcomeUnknown, first_line, transaction
 from ledger.store.queries import (
     Answered,
@@ -42,15 +42,19 @@ from ledger.store.queries import (
     read_segments,
 )
 from ledger.store.tables import requests, segments
+from ledger.transfers import Record, count
 
 GROUP_MAX = 1_000
+"""Commands in one commit."""
+GROUP_ENTRIES = 8_192
+"""A group that has so many entries takes no further command: callers of small ones wait for each other."""
 REQUEST_ID_PATTERN = re.compile(r"[!-~]{1,128}", re.ASCII)
 BODY_HASH_BYTES = 32
 
 S = TypeVar("S")
 C = TypeVar("C")
 Apply: TypeAlias = "Callable[[S, C, int], Decision[S]]"
-Fold: TypeAlias = "Callable[[S, Entry], S]"
+Fold: TypeAlias = "Callable[[S, Record], S]"
 
 
 class StoreUnavailable(Exception):
@@ -95,7 +99,8 @@ class _Group(Generic[S, C]):
     """What one commit will make true."""
 
     view: Published[S]
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Record] = field(default_factory=list)
+    count: int = 0
     answers: dict[str, Answered] = field(default_factory=dict)
     fresh: dict[str, Waiting[C]] = field(default_factory=dict)
 
@@ -193,44 +198,58 @@ class Writer(Generic[S, C]):
         return [waiting for waiting in group if waiting.future.set_running_or_notify_cancel()]
 
     def _write(self, waiting: list[Waiting[C]]) -> None:
-        try:
-            with self._engine.connect() as connection:
-                known = find_answers(connection, [w.request_id for w in waiting])
-        except SQLAlchemyError as error:
-            _fail(waiting, StoreUnavailable(f"the store cannot be read: {first_line(error)}"))
-            return
-        group = self._decide(waiting, known)
-        segment = self._seal(group)
-        failure = self._commit(segment, group)
-        if failure is None:
-            self._view = group.view
-        for item in waiting:
-            _settle(item, group, failure)
+        """Decide and commit all of ``waiting``, in as many groups as their entries need."""
+        while waiting:
+            if self._stopped is not None:
+                _fail(waiting, self._stopped)
+                return
+            try:
+                with self._engine.connect() as connection:
+                    known = find_answers(connection, [w.request_id for w in waiting])
+                group, taken = self._decide(waiting, known)
+            except SQLAlchemyError as error:
+                _fail(waiting, StoreUnavailable(f"the store cannot be read: {first_line(error)}"))
+                return
+            segment = self._seal(group)
+            failure = self._commit(segment, group)
+            if failure is None:
+                self._view = group.view
+            for item in waiting[:taken]:
+                _settle(item, group, failure)
+            waiting = waiting[taken:]
 
-    def _decide(self, waiting: list[Waiting[C]], known: dict[str, Answered]) -> _Group[S, C]:
+    def _decide(self, waiting: list[Waiting[C]], known: dict[str, Answered]) -> tuple[_Group[S, C], int]:
+        """A group, and how many of ``waiting`` are in it."""
         group: _Group[S, C] = _Group(self._view, answers=dict(known))
-        for item in waiting:
-            if item.request_id in group.answers:
-                continue
-            now_ms = self._clock()
-            if now_ms < group.view.time_ms:
-                item.future.set_exception(ClockWentBack(f"clock {now_ms} is before {group.view.time_ms}"))
-                continue
-            decision = self._apply(group.view.state, item.command, now_ms)
-            dated = all(entry.effective_ms == now_ms for entry in decision.entries)
-            require(dated, "an entry has the time at which it was decided")
-            group.answers[item.request_id] = Answered(
-                body_hash=item.body_hash,
-                first_sequence=self._view.size + len(group.entries),
-                count=len(decision.entries),
-                refusals=decision.refusals,
-                answer=decision.answer,
-                replayed=False,
-            )
-            group.fresh[item.request_id] = item
-            group.entries += decision.entries
-            group.view = replace(group.view, state=decision.state, time_ms=now_ms)
-        return group
+        taken = 0
+        while taken < len(waiting) and group.count < GROUP_ENTRIES:
+            item = waiting[taken]
+            if item.request_id not in group.answers:
+                self._decide_one(item, group)
+            taken += 1
+        return group, taken
+
+    def _decide_one(self, item: Waiting[C], group: _Group[S, C]) -> None:
+        now_ms = self._clock()
+        if now_ms < group.view.time_ms:
+            item.future.set_exception(ClockWentBack(f"clock {now_ms} is before {group.view.time_ms}"))
+            return
+        decision = self._apply(group.view.state, item.command, now_ms)
+        dated = all(record.effective_ms == now_ms for record in decision.entries)
+        require(dated, "an entry has the time at which it was decided")
+        entries = count(decision.entries)
+        group.answers[item.request_id] = Answered(
+            body_hash=item.body_hash,
+            first_sequence=self._view.size + group.count,
+            count=entries,
+            refusals=decision.refusals,
+            answer=decision.answer,
+            replayed=False,
+        )
+        group.fresh[item.request_id] = item
+        group.entries += decision.entries
+        group.count += entries
+        group.view = replace(group.view, state=decision.state, time_ms=now_ms)
 
     def _seal(self, group: _Group[S, C]) -> Segment | None:
         if not group.entries:
@@ -244,7 +263,7 @@ class Writer(Generic[S, C]):
         group.view = replace(group.view, frontier=frontier, salts=salts)
         return Segment(
             first_sequence=self._view.size,
-            count=len(group.entries),
+            count=group.count,
             first_salt=first_salt,
             epoch=self._lease.epoch,
             leaves=sealed.leaves,
@@ -297,7 +316,7 @@ class Writer(Generic[S, C]):
             for segment in read_segments(connection):
                 place = (segment.first_sequence, segment.first_salt)
                 require(place == (frontier.size, salts), "segments follow each other without a gap")
-                entries = list(directory.decode(segment))
+                entries = list(directory.records(segment))
                 state = _fold_all(self._fold, state, entries)
                 frontier = frontier.extend(segment.leaf_hashes())
                 require(frontier.root() == segment.root, f"the root at {frontier.size} is the one stored")
@@ -307,7 +326,7 @@ class Writer(Generic[S, C]):
         return Published(state, frontier, salts, time_ms)
 
 
-def _fold_all(fold: "Fold[S]", state: S, entries: Iterable[Entry]) -> S:
+def _fold_all(fold: "Fold[S]", state: S, entries: Iterable[Record]) -> S:
     for entry in entries:
         state = fold(state, entry)
     return state

@@ -20,6 +20,7 @@ from ledger.entry import Entry, credit, debit
 from ledger.leaf import LEAF_BYTES, LEG_BYTES, RecordMalformed, split_bodies
 from ledger.merkle import EMPTY_ROOT, Frontier
 from ledger.require import InvariantViolated
+from ledger.seal import salts_used, seal
 from ledger.store.kinds import KINDS
 from ledger.store.queries import read_entries
 from ledger.store.tables import segments
@@ -119,7 +120,7 @@ def test_an_empty_journal_is_verified(stores: Stores) -> None:
     found = verified(url)
     stores.drop(url)
     assert isinstance(found, Verified)
-    assert (found.size, found.root, dict(found.book.balances)) == (0, EMPTY_ROOT, {})
+    assert (found.size, found.root, list(found.book.balances)) == (0, EMPTY_ROOT, [])
 
 
 # ------------------------------------------------------------------------------------------ every single byte
@@ -361,7 +362,7 @@ def forge(url: str, *groups: Sequence[Entry], until: int = len(FIRST)) -> None:
     frontier, salts = Frontier(), 0
     with behind_its_back(url) as connection:
         for group in groups[:until]:
-            sealed = leaf.seal(group, first_sequence=frontier.size, first_salt=salts, source=SALTS)
+            sealed = seal(group, first_sequence=frontier.size, first_salt=salts, source=SALTS)
             after = frontier.extend(sealed.leaf_hashes)
             connection.execute(
                 update(segments)
@@ -376,7 +377,7 @@ def forge(url: str, *groups: Sequence[Entry], until: int = len(FIRST)) -> None:
                 )
             )
             frontier = after
-            salts += leaf.salts_used(group)
+            salts += salts_used(group)
 
 
 def test_forging_what_was_there_changes_nothing(url: str) -> None:

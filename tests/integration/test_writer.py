@@ -17,12 +17,12 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from ledger.book import Book, apply
+from ledger.book import Book
 from ledger.decision import Decision
 from ledger.entry import Entry, debit
-from ledger.leaf import seal
 from ledger.merkle import tree_root
 from ledger.require import InvariantViolated
+from ledger.seal import seal
 from ledger.store import connect
 from ledger.store.connect import Database, Lease, LeaseHeld, LeaseLost, open_store, without_password
 from ledger.store.kinds import kind_of
@@ -42,6 +42,7 @@ from tests.ledgers import (
     Batch,
     Gate,
     Ledger,
+    apply,
     behind_its_back,
     connected,
     entry,
@@ -1006,4 +1007,4 @@ def test_replay_leads_to_the_state_that_was_published(url: str) -> None:
         after = ledger.writer.view
         assert (after.state, after.frontier, after.salts) == (before.state, before.frontier, before.salts)
         assert (after.size, after.time_ms) == (before.size, before.time_ms)
-    assert set(before.state.accounts.values()) == set(ACCOUNTS)
+    assert set(before.state.accounts) == set(ACCOUNTS)

@@ -6,10 +6,25 @@ import pytest
 
 from ledger.account import Account, Side
 from ledger.amount import AMOUNT_MAX
-from ledger.book import Book, apply, fold, post
+from ledger.book import Book, post
+from ledger.columns import fold
 from ledger.entry import LEGS_MAX, Entry, Refusal, credit, debit
 from ledger.require import InvariantViolated
-from tests.ledgers import ALICE, BOB, BTC_ALICE, BTC_MINT, MINT, NOW_MS, OPENING, TILL, book_of, entry, paid
+from tests.ledgers import (
+    ALICE,
+    BOB,
+    BTC_ALICE,
+    BTC_MINT,
+    MINT,
+    NOW_MS,
+    OF_ONE_ENTRY,
+    OPENING,
+    TILL,
+    apply,
+    book_of,
+    entry,
+    paid,
+)
 
 STRANGER = Account("stranger", "USD")
 ALICE_UNLIMITED = Account(ALICE.path, ALICE.unit)
@@ -50,7 +65,7 @@ def test_the_first_broken_rule_is_the_answer(refusal: Refusal, broken: Entry) ->
 
 
 def test_no_reason_is_untested_and_the_ladder_follows_the_public_order() -> None:
-    assert [refusal for refusal, _ in LADDER] == list(Refusal)
+    assert [refusal for refusal, _ in LADDER] == [one for one in Refusal if one in OF_ONE_ENTRY]
 
 
 def test_the_order_of_legs_does_not_change_the_answer_between_range_and_limit() -> None:
@@ -165,7 +180,7 @@ def test_a_batch_gives_one_result_per_entry_and_goes_on_after_a_refusal() -> Non
     decision = apply(RICH, batch, NOW_MS)
     assert decision.answer == "POSTED LIMIT_EXCEEDED POSTED POSTED"
     assert decision.refusals == 1
-    assert [one.entry_id[-1] for one in decision.entries] == [9, 11, 12]
+    assert [one.entry_id[-1] for one in decision.entries if isinstance(one, Entry)] == [9, 11, 12]
     assert (decision.state.balance(ALICE), decision.state.balance(BOB)) == (0, 100)
 
 

@@ -19,14 +19,13 @@ from ledger.leaf import (
     decode_leaf,
     decode_leg,
     encode_body,
-    salts_used,
-    seal,
     split_bodies,
     split_records,
 )
 from ledger.merkle import EMPTY_ROOT
 from ledger.require import InvariantViolated
 from ledger.salt import seeded_salts
+from ledger.seal import salts_used, seal
 from tests.ledgers import ALICE, BOB, KIND, MINT, NOW_MS, OPENING, SALTS, entry, paid
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "journal-entry.hex"

@@ -27,7 +27,7 @@ from ledger.checkpoint import (
     verifier_key,
 )
 from ledger.entry import Entry, credit, debit
-from ledger.leaf import LEAF_BYTES, LEG_BYTES, RecordMalformed, seal, split_records
+from ledger.leaf import LEAF_BYTES, LEG_BYTES, RecordMalformed, split_records
 from ledger.merkle import EMPTY_ROOT, ProofReason, ProofRefused, leaf_hash, tree_root
 from ledger.receipt import (
     LEGS_SHOWN_MAX,
@@ -49,6 +49,7 @@ from ledger.receipt import (
     verify_entry,
     verify_legs,
 )
+from ledger.seal import seal
 from ledger.tiles import TiledTree
 from tests.ledgers import ALICE, BOB, MINT, OPENING, SALTS, TILL, entry, paid
 
