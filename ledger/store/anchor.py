@@ -25,6 +25,8 @@ from ledger.checkpoint import MAX_TREE_SIZE, NoteRefused, parse_checkpoint_body
 from ledger.merkle import EMPTY_ROOT, HASH_BYTES
 from ledger.require import require
 
+RESTORE = "Nothing was written. Restore the newest copy: docs/runbook.md, Back up and restore"
+
 
 class AnchorReason(Enum):
     """Why the house must not go on; the values are stable."""
@@ -32,6 +34,7 @@ class AnchorReason(Enum):
     UNREADABLE = "anchor_unreadable"
     JOURNAL_SHORTER = "journal_shorter_than_anchor"
     JOURNAL_DIFFERS = "journal_differs_from_anchor"
+    BEHIND = "anchor_behind_what_was_signed"
     BACKWARDS = "anchor_backwards"
     OTHER_ROOT = "anchor_other_root"
 
@@ -70,11 +73,28 @@ class Anchor:
         if size < self._size:
             raise AnchorRefused(
                 AnchorReason.JOURNAL_SHORTER,
-                f"the journal has {size} entries and {self._size} were signed: is it an old backup?",
+                f"the journal has {size} entries, but {self._size} were signed (anchor {self._path}): it is an "
+                f"old copy, and going on with it would show the world a second history. {RESTORE}",
             )
         if root_at(self._size) != self._root:
             raise AnchorRefused(
-                AnchorReason.JOURNAL_DIFFERS, f"the first {self._size} entries are not those that were signed"
+                AnchorReason.JOURNAL_DIFFERS,
+                f"the first {self._size} entries of the journal are not those that were signed (anchor "
+                f"{self._path}): it is an old copy that went another way, or another journal. {RESTORE}",
+            )
+
+    def require_covers(self, size: int) -> None:
+        """Return if the anchor knows of ``size`` entries, which the journal itself says were signed.
+
+        Raises :class:`AnchorRefused` (``BEHIND``): the file was lost, is an old one, or is not this journal's.
+        """
+        if self._size < size:
+            found = f"knows of {self._size} signed entries" if self._size else "is not there"
+            raise AnchorRefused(
+                AnchorReason.BEHIND,
+                f"{size} entries were signed, as the journal says, but the anchor {self._path} {found}: without "
+                "it an old copy of the journal could not be told from the newest. Nothing was written. Make the "
+                "anchor of the last published checkpoint: docs/runbook.md, Back up and restore",
             )
 
     def require_forward(self, size: int, root: bytes) -> None:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -64,6 +65,24 @@ def require_reachable(engine: Engine) -> None:
         engine.connect().close()
     except OperationalError as error:
         raise StoreUnreachable(f"the database cannot be opened: {first_line(error)}") from None
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection to read with. Raises :class:`StoreUnreachable` for whatever the store fails with."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise StoreUnreachable(f"the store cannot be read: {first_line(error)}") from error
+
+
+def beside(url: str, suffix: str) -> Path | None:
+    """The file of a SQLite store with ``suffix`` behind its name; None for a store that is no file."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    return Path(f"{Path(str(parsed.database)).resolve()}{suffix}")
 
 
 def without_password(url: str) -> str:
