@@ -239,6 +239,11 @@ def parse_entry(data: bytes) -> EntryReceipt:
     return EntryReceipt(index=index, path=_path(lines[1:]), note=note, extra=extra)
 
 
+def is_leg_receipt(data: bytes) -> bool:
+    """Whether ``data`` begins as a leg receipt does; nothing else is looked at."""
+    return data.startswith(f"{LEGS_LINE}\n".encode())
+
+
 def format_legs(receipt: LegReceipt) -> bytes:
     """The one spelling of ``receipt``."""
     head = [LEGS_LINE]

@@ -15,6 +15,10 @@ then. The order of the checks is public:
 
 The first attestation given is where trust starts: unless it is number 1, what came before it is not judged,
 and the report says so.
+
+Leaves come from anywhere, as from the tiles that the log publishes (:func:`tiled_leaves`). They also show that
+any checkpoint kept from before, or found in a receipt, is of the same history (:func:`verify_log`). A receipt
+(:func:`verify_receipt`) needs nothing but the policy.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,8 +37,22 @@ from clearing.attest.statement import (
     parse,
     payload_digest,
 )
+from ledger.account import AccountId
 from ledger.checkpoint import Checkpoint, NoteRefused, open_note
+from ledger.leaf import RecordMalformed, decode_leg
 from ledger.merkle import Frontier, ProofRefused, leaf_hash, verify_consistency
+from ledger.receipt import (
+    EntryReceipt,
+    LegReceipt,
+    ReceiptRefused,
+    VerifiedEntry,
+    is_leg_receipt,
+    parse_entry,
+    parse_legs,
+    verify_entry,
+    verify_legs,
+)
+from ledger.tiles import TiledTree, TileReader, TileRefused
 
 ALLOWED_SKEW_MS = 60_000
 LEAVES_AT_ONCE = 8_192
@@ -54,9 +72,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All checks in the order they were made."""
+    """All checks in the order they were made, and the trees that were found signed on the way."""
 
     checks: tuple[Check, ...]
+    trees: tuple[Checkpoint, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -80,7 +99,10 @@ class _Failed(ValueError):
     """A check that did not hold; the message is its detail."""
 
 
-_REFUSALS = (_Failed, EnvelopeRefused, NoteRefused, ProofRefused, StatementRefused)
+_REFUSALS = (
+    *(_Failed, EnvelopeRefused, NoteRefused, ProofRefused, StatementRefused),
+    *(ReceiptRefused, RecordMalformed, TileRefused),
+)
 
 
 def verify_attestations(
@@ -91,17 +113,19 @@ def verify_attestations(
     *,
     extension: Sequence[bytes] | None = None,
     leaves: Iterable[bytes] | None = None,
+    trees: Sequence[Checkpoint] = (),
 ) -> Report:
     """Check attestation ``envelopes``, oldest first, and the log's ``checkpoint_note`` against ``policy``.
 
     ``now_ms`` (ms UTC) asks whether the last one is in force, with a minute of skew; ``None`` does not ask.
     ``extension`` is the consistency path (RFC 6962 §2.1.2) from the last attested tree to a larger
-    checkpoint; ``leaves``, all leaves of the journal in order, prove the same and more. Raises nothing:
-    every refusal is a failed check.
+    checkpoint; ``leaves``, all leaves of the journal in order, prove the same and more, also for other
+    ``trees`` that were found signed. Raises nothing: every refusal is a failed check.
     """
     checkpoint, opened = _open("checkpoint", _open_checkpoint, policy, checkpoint_note)
     attested, checks = _open_attestations(policy, envelopes)
     checks.insert(0, opened)
+    signed = [*(entry.tree for entry in attested), *([] if checkpoint is None else [checkpoint])]
     if not attested or len(attested) < len(envelopes):
         checks.append(Check(name="attestations", passed=False, detail=_unopened(attested, envelopes)))
     elif checkpoint is not None:
@@ -110,8 +134,52 @@ def verify_attestations(
         if now_ms is not None:
             checks.append(_check("freshness", _in_force, last.statement, now_ms))
         if leaves is not None:
-            checks += verify_journal(leaves, [*(entry.tree for entry in attested), checkpoint]).checks
-    return Report(checks=tuple(checks))
+            checks += verify_journal(leaves, [*signed, *trees]).checks
+    return Report(checks=tuple(checks), trees=tuple(signed))
+
+
+def verify_log(
+    policy: Policy, checkpoint_note: bytes, leaves: Iterable[bytes], trees: Sequence[Checkpoint]
+) -> Report:
+    """Check the log's ``checkpoint_note`` against ``policy``, and that its ``leaves``, all of them in order,
+    hash to it and to all ``trees``, which were found signed elsewhere. Raises nothing.
+    """
+    checkpoint, opened = _open("checkpoint", _open_checkpoint, policy, checkpoint_note)
+    if checkpoint is None:
+        return Report(checks=(opened,))
+    journal = verify_journal(leaves, [checkpoint, *trees])
+    return Report(checks=(opened, *journal.checks), trees=(checkpoint,))
+
+
+def verify_checkpoint(policy: Policy, name: str, note: bytes) -> Report:
+    """Check who signed the checkpoint ``note``, which the report calls ``name``. Raises nothing."""
+    checkpoint, opened = _open(name, _open_checkpoint, policy, note)
+    return Report(checks=(opened,), trees=() if checkpoint is None else (checkpoint,))
+
+
+def tiled_leaves(policy: Policy, checkpoint_note: bytes, read: TileReader) -> Iterator[bytes]:
+    """All leaves of the tree of ``checkpoint_note`` from its tiles, each hashed up to the root before it comes.
+
+    Raises ``NoteRefused``, ``TileRefused``.
+    """
+    checkpoint = open_note(checkpoint_note, policy.log_keys).checkpoint
+    yield from TiledTree(checkpoint.size, checkpoint.root, read).leaves()
+
+
+def verify_receipt(policy: Policy, data: bytes, account: AccountId | None) -> Report:
+    """Check the entry or leg receipt in ``data`` against ``policy``; legs must be of ``account`` if it is given.
+
+    Raises nothing.
+    """
+    receipt, form = _open("receipt", _open_receipt, data)
+    if receipt is None:
+        return Report(checks=(form,))
+    of_entry = receipt.entry if isinstance(receipt, LegReceipt) else receipt
+    entry, proven = _open("receipt entry", _open_entry, policy, of_entry)
+    checks = [form, proven]
+    if entry is not None and (account is not None or isinstance(receipt, LegReceipt)):
+        checks.append(_check("receipt legs", _shows_legs, policy, receipt, account))
+    return Report(checks=tuple(checks), trees=() if entry is None else (entry.checkpoint,))
 
 
 def verify_journal(leaves: Iterable[bytes], trees: Sequence[Checkpoint]) -> Report:
@@ -120,10 +188,13 @@ def verify_journal(leaves: Iterable[bytes], trees: Sequence[Checkpoint]) -> Repo
     Leaves behind the largest tree fail a check, because nothing signed covers them. Reads ``leaves`` once, in
     batches, and never beyond one leaf after the largest tree. Raises nothing.
     """
-    checks = []
+    checks: list[Check] = []
     source, frontier = iter(leaves), Frontier()
     for tree in sorted(trees, key=lambda tree: tree.size):
-        frontier = _grow(frontier, source, tree.size)
+        grown, read = _open(f"journal at {tree.size}", _grow, frontier, source, tree.size)
+        if grown is None:
+            return Report(checks=(*checks, read))
+        frontier = grown
         checks.append(_check(f"journal at {tree.size}", _same_tree, frontier, tree))
     checks.append(_check("journal end", _at_end, source, frontier.size))
     return Report(checks=tuple(checks))
@@ -271,11 +342,11 @@ def _in_force(statement: Statement, now_ms: int) -> str:
     return f"valid until {until}"
 
 
-def _grow(frontier: Frontier, source: Iterator[bytes], size: int) -> Frontier:
+def _grow(frontier: Frontier, source: Iterator[bytes], size: int) -> tuple[Frontier, str]:
     """``frontier`` with leaves from ``source`` up to ``size``, or as many as there are."""
     while batch := [leaf_hash(leaf) for leaf in islice(source, min(LEAVES_AT_ONCE, size - frontier.size))]:
         frontier = frontier.extend(batch)
-    return frontier
+    return frontier, f"{frontier.size} leaves were read"
 
 
 def _same_tree(frontier: Frontier, tree: Checkpoint) -> str:
@@ -287,3 +358,32 @@ def _same_tree(frontier: Frontier, tree: Checkpoint) -> str:
 def _at_end(source: Iterator[bytes], size: int) -> str:
     _require(next(source, None) is None, f"nothing signed covers the leaves behind the first {size}")
     return f"all {size} leaves are covered"
+
+
+# --- receipts --------------------------------------------------------------------------------------------
+
+
+def _open_receipt(data: bytes) -> tuple[EntryReceipt | LegReceipt, str]:
+    if is_leg_receipt(data):
+        legs = parse_legs(data)
+        return legs, f"{len(legs.legs)} legs of entry {legs.entry.index}"
+    entry = parse_entry(data)
+    return entry, f"entry {entry.index}"
+
+
+def _open_entry(policy: Policy, receipt: EntryReceipt) -> tuple[VerifiedEntry, str]:
+    entry = verify_entry(receipt, origin=policy.origin, log_keys=policy.log_keys)
+    leaf, signers = entry.leaf, ", ".join(key.name for key in entry.signers)
+    return entry, (
+        f"{leaf.entry_id.hex()} of kind {leaf.kind} at {format_time(leaf.effective_ms)} with {leaf.leg_count} "
+        f"legs stands among {entry.checkpoint.size} leaves of {entry.checkpoint.origin}, signed by {signers}"
+    )
+
+
+def _shows_legs(policy: Policy, receipt: EntryReceipt | LegReceipt, account: AccountId | None) -> str:
+    if isinstance(receipt, EntryReceipt):
+        raise _Failed("the receipt is of an entry and shows no legs")
+    owner = account or decode_leg(receipt.legs[0].record).account_id
+    proven = verify_legs(receipt, account=owner, origin=policy.origin, log_keys=policy.log_keys)
+    side = "debited" if proven.amount > 0 else "credited"
+    return f"account {owner.hex()} is {side} {abs(proven.amount)} smallest units in {len(proven.legs)} legs"

@@ -503,6 +503,13 @@ def test_the_offline_verifier_loads_no_third_party_but_cryptography() -> None:
         "clearing_client",
         "clearing_client.offline",
         "ledger",
+        "ledger.account",
+        "ledger.amount",
         "ledger.checkpoint",
+        "ledger.entry",
+        "ledger.leaf",
         "ledger.merkle",
+        "ledger.receipt",
+        "ledger.require",
+        "ledger.tiles",
     }
