@@ -22,7 +22,8 @@ app = typer.Typer(
 
     [bold]clearing serve --database sqlite:///my-house.db --keys keys --listen 127.0.0.1:7443[/bold]
 
-    What no option says is read from CLEARING_DATABASE, CLEARING_LISTEN, CLEARING_KEYS and CLEARING_STATE.
+    What no option says is read from CLEARING_DATABASE, CLEARING_LISTEN, CLEARING_KEYS, CLEARING_STATE,
+    CLEARING_ANCHOR and CLEARING_TILES_DIR.
     """,
 )
 keys_app = typer.Typer(
@@ -61,6 +62,22 @@ State = Annotated[
         help="Write policy, checkpoint and attestations here, for `clearctl verify`.", metavar="DIR"
     ),
 ]
+Anchor = Annotated[
+    Path | None,
+    typer.Option(
+        help="Remembers what was signed, so that no old backup is served; keep it away from the database.",
+        metavar="FILE",
+        show_default="beside a SQLite file; with PostgreSQL it must be given",
+    ),
+]
+TilesDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the public log here, as C2SP tiles that anyone may copy.",
+        metavar="DIR",
+        show_default="beside a SQLite file; with PostgreSQL it must be given",
+    ),
+]
 KeyDirectory = Annotated[Path, typer.Option("--dir", help="The key directory.", metavar="DIR")]
 
 
@@ -70,26 +87,38 @@ def main() -> None:
 
 
 @app.command()
-def serve(database: Database = None, listen: Listen = None, keys: Keys = None, state: State = None) -> None:
+def serve(
+    database: Database = None,
+    listen: Listen = None,
+    keys: Keys = None,
+    state: State = None,
+    anchor: Anchor = None,
+    tiles_dir: TilesDir = None,
+) -> None:
     """Serve the house over gRPC with mutual TLS, until SIGTERM or Ctrl-C.
 
-    Runs migrations first, and prints one line when it serves. Logs are JSON on stderr.
+    Runs migrations first, and prints one line when it serves. Logs are JSON on stderr. A journal that is
+    older than what was signed is refused.
 
     Example: clearing serve --database sqlite:///house.db --keys keys --listen 127.0.0.1:7443
     """
     from clearing import main as root
     from clearing.keys import KeysRefused
+    from clearing.publish import ForeignLog
     from clearing.server.app import CannotListen
     from clearing.settings import SettingsRefused, read_settings
     from clearing.store.migrate import SchemaTooNew
+    from ledger.store.anchor import AnchorRefused
     from ledger.store.connect import LeaseHeld, StoreUnreachable
+    from ledger.store.tile_files import PublishRefused
+    from ledger.tiles import TileRefused
 
+    given = {"database": database, "listen": listen, "keys": keys, "state": state}
     try:
-        settings = read_settings(database=database, listen=listen, keys=keys, state=state)
-        root.serve(settings, typer.echo)
+        root.serve(read_settings(**given, anchor=anchor, tiles_dir=tiles_dir), typer.echo)
     except (
         *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew),
-        root.WrongHouse,
+        *(root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, TileRefused),
     ) as error:
         _refuse(error)
 
@@ -134,7 +163,11 @@ def demo(
     from rich.console import Console
 
     from clearing.demo.run import AnotherRun, run_demo
-    from ledger.store.connect import LeaseHeld
+    from clearing.publish import ForeignLog
+    from ledger.store.anchor import AnchorRefused
+    from ledger.store.connect import LeaseHeld, StoreUnreachable
+    from ledger.store.tile_files import PublishRefused
+    from ledger.tiles import TileRefused
 
     if output not in ("text", "json"):
         raise typer.BadParameter("text or json", param_hint="--output")
@@ -143,7 +176,10 @@ def demo(
         console = Console(width=140)
     try:
         verified = run_demo(seed, out, console, as_json=output == "json")
-    except (AnotherRun, LeaseHeld, OSError) as error:
+    except (
+        *(AnotherRun, LeaseHeld, StoreUnreachable, OSError),
+        *(AnchorRefused, ForeignLog, PublishRefused, TileRefused),
+    ) as error:
         _refuse(error)
     if not verified:
         raise typer.Exit(REFUSED)

@@ -1,10 +1,13 @@
 """The composition root: everything a served house is made of, put together, and taken apart in order.
 
-1. Migrations run, then the store's lease is taken and the journal replayed: one process serves one house.
+1. The anchor is asked whether this journal is the one that was signed: a restored old backup ends here, and
+   nothing was written to it. Migrations run, then the store's lease is taken and the journal replayed: one
+   process serves one house. The public log catches up with the journal.
 2. The server takes calls; one printed line says where.
-3. Once a second: what has become due by the clock is run, a closed cycle is attested, and the documents for
-   verifiers are written.
-4. SIGTERM or SIGINT: health says NOT_SERVING, running calls finish, the writer drains, the lease goes back.
+3. Once a second: what has become due by the clock is run, a closed cycle is attested, the log shows what was
+   committed, and the documents for verifiers are written.
+4. SIGTERM or SIGINT: health says NOT_SERVING, running calls finish, the log shows the last of them, the writer
+   drains, the lease goes back.
 
 A house that stopped because of a bug is taken down: serving on would show a state that nobody vouches for.
 """
@@ -31,10 +34,11 @@ from clearing.model.commands import Tick
 from clearing.model.values import AttestationRecord
 from clearing.publish import Publisher
 from clearing.server import app
-from clearing.settings import Settings
+from clearing.settings import Settings, places_of
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex
-from ledger.store.connect import Database, open_store, require_reachable, system_salts
+from ledger.store.connect import Database, StoreUnreachable, open_store, require_reachable, system_salts
+from ledger.store.public_log import PublicLog, require_goes_on
 from ledger.store.writer import ClockWentBack, StoreUnavailable
 
 BEAT_S = 1.0
@@ -49,14 +53,19 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve the house of ``settings`` until a signal or a bug stops it; ``announce`` gets the one line."""
     _log_as_json()
     stopping = _stop_on_signals()
+    places = places_of(settings)
     tls, signing = keys.read_server_keys(settings.keys), keys.read_signing_keys(settings.keys)
     database = _open(settings.database)
+    require_goes_on(database, places.anchor)
     migrate.upgrade(database)
-    with closing(Engine(database, clock=clock_ms, salts=system_salts)) as engine:
+    with (
+        closing(Engine(database, clock=clock_ms, salts=system_salts)) as engine,
+        closing(PublicLog(database, places.tiles, places.anchor)) as log,
+    ):
         _require_house(engine, tls.house)
         if settings.state is not None:
             _require_own_signatures(engine, keys.read_policy(settings.keys))
-        publisher = Publisher(engine, database, signing)
+        publisher = Publisher(engine, signing, log)
         sources = app.Sources(
             engine=engine,
             clock=clock_ms,
@@ -72,6 +81,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             _run(stopping, engine, publisher, documents)
         finally:
             server.stop(DRAIN_S)
+        publisher.show()  # not after a bug: what stopped the house is looked at before more is signed
 
 
 def run_migrations(url: str) -> None:
@@ -99,12 +109,12 @@ def _run(
     while not stopping.wait(BEAT_S):
         try:
             beat(engine, publisher, documents)
-        except (StoreUnavailable, ClockWentBack) as error:
+        except (StoreUnavailable, StoreUnreachable, ClockWentBack) as error:
             structlog.get_logger().warning("beat skipped", error=str(error))
 
 
 def beat(engine: Engine, publisher: Publisher, documents: "Documents | None") -> None:
-    """Run what has become due by the clock, attest a closed cycle, and write the documents.
+    """Run what has become due by the clock, attest a closed cycle, show the log, and write the documents.
 
     Raises ``HouseStopped`` once the house has stopped.
     """
@@ -113,21 +123,32 @@ def beat(engine: Engine, publisher: Publisher, documents: "Documents | None") ->
     now_ms = clock_ms()
     if next(due(engine.view.state, now_ms), None) is not None:
         engine.execute(Tick(), request_id=f"tick/{now_ms}", actor="house/clock")
-    if publisher.publish_if_due() is not None and documents is not None:
-        documents.write()
+    publisher.publish_if_due()
+    publisher.show()
+    if documents is not None:
+        documents.write_new(engine.view.state.attestation)
 
 
 class Documents:
-    """What a verifier takes away: the policy, every attestation, and the checkpoint of the newest one."""
+    """What a verifier takes away: the policy, every attestation, and the checkpoint of the newest one.
+
+    Without ``signing`` no checkpoint is written: the directory is that of the tiles and shows a newer one.
+    """
 
     def __init__(
         self,
         directory: Path,
         policy: Policy,
-        signing: SigningKeys,
+        signing: SigningKeys | None,
         records: Callable[[], Sequence[AttestationRecord]],
     ) -> None:
         self._directory, self._policy, self._signing, self._records = directory, policy, signing, records
+        self._written = 0
+
+    def write_new(self, newest: AttestationRecord | None) -> None:
+        """Write what is not there yet, if ``newest`` is not."""
+        if newest is not None and newest.sequence > self._written:
+            self.write()
 
     def write(self) -> None:
         """Write what is not there yet. Each file appears whole; an attestation is never written twice."""
@@ -138,21 +159,23 @@ class Documents:
             path = self._directory / "attestations" / f"{record.sequence:06}.json"
             if not path.exists():
                 _replace(path, record.envelope.encode())
-        if records:
-            _replace(self._directory / "checkpoint", self._checkpoint(records[-1]))
+        if records and self._signing is not None:
+            _replace(self._directory / "checkpoint", self._checkpoint(records[-1], self._signing))
+        self._written = len(records)
 
-    def _checkpoint(self, record: AttestationRecord) -> bytes:
-        """The note over the tree that ``record`` speaks of."""
+    def _checkpoint(self, record: AttestationRecord, signing: SigningKeys) -> bytes:
+        """The note over the tree that ``record`` speaks of; the anchor had it before it was attested."""
         opened = open_envelope(record.envelope.encode(), self._policy.trust)
         tree = attested_checkpoint(parse(opened.payload))
-        return sign_checkpoint(self._signing, tree.size, tree.root)
+        return sign_checkpoint(signing, tree.size, tree.root)
 
 
 def _documents(settings: Settings, database: Database, signing: SigningKeys) -> Documents | None:
     if settings.state is None:
         return None
+    shared = settings.state.resolve() == places_of(settings).tiles.resolve()
     policy = keys.read_policy(settings.keys)
-    return Documents(settings.state, policy, signing, AttestationIndex(database).all)
+    return Documents(settings.state, policy, None if shared else signing, AttestationIndex(database).all)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -1,24 +1,45 @@
-"""Publication after each cycle: sign, journal, and only then show (attestation.md §3, §5).
+"""Publication: sign, journal, and only then show (attestation.md §3, §5).
 
-An attestation is a leaf of the journal before anyone sees it, so two different ones for the same
-sequence cannot both be shown.
+Rules kept here:
+
+1. Nothing is signed that a crash may lose: an attestation speaks of a tree whose leaves are committed, whose
+   tiles are on disk, and which the anchor has.
+2. An attestation is a leaf of the journal before anyone sees it, so two different ones for the same sequence
+   cannot both be shown.
+3. A log that was signed with other keys is not written on.
+
+Proofs are made of the tiles, so what is kept in memory does not grow with the journal. One thread publishes.
 """
+
+from functools import partial
 
 from clearing.attest.signer import SigningKeys, sign_attestation, sign_checkpoint
 from clearing.engine import Engine
+from clearing.model.house import House
 from clearing.model.outcomes import Outcome
-from clearing.store.queries import journal_leaves
-from ledger.merkle import leaf_hash
+from ledger.checkpoint import NoteRefused, open_note, verifier_key
 from ledger.require import require
-from ledger.store.connect import Database
+from ledger.store.public_log import PublicLog
+from ledger.store.writer import Published
+
+
+class ForeignLog(Exception):
+    """The folder for tiles shows a log that these keys have not signed."""
 
 
 class Publisher:
-    """Signs for one house. Keeps the leaf hashes of the journal, which proofs are made of."""
+    """Signs for one house and shows its log, from construction on.
 
-    def __init__(self, engine: Engine, database: Database, keys: SigningKeys) -> None:
-        self._engine, self._database, self._keys = engine, database, keys
-        self._hashes: list[bytes] = []
+    Raises :class:`ForeignLog`, ``AnchorRefused`` if the anchor is not the one that was kept for this journal,
+    and all that :meth:`show` raises.
+    """
+
+    def __init__(self, engine: Engine, keys: SigningKeys, log: PublicLog) -> None:
+        self._engine, self._keys, self._log = engine, keys, log
+        attested = engine.view.state.attestation
+        log.anchor.require_covers(0 if attested is None else attested.tree_size)
+        _require_own(log.checkpoint(), keys)
+        self._size, self._note = self._show(engine.view)
 
     def publish_if_due(self) -> Outcome | None:
         """Attest the newest cycle if it is closed and not attested yet; the outcome of journaling it."""
@@ -28,18 +49,43 @@ class Publisher:
             return None
         if house.attestation is not None and house.attestation.cycle == house.cycle.number:
             return None
-        self._read_on(view.size)
-        command = sign_attestation(house, self._hashes[: view.size], self._keys)
+        self._size, self._note = self._show(view)
+        tree = self._log.tree()
+        require((tree.size, tree.root) == (view.size, view.frontier.root()), "what is attested is shown")
+        command = sign_attestation(house, tree, self._keys)
         return self._engine.execute(
             command, request_id=f"attestation/{command.sequence}", actor=f"house/{house.founded.house}"
         )
 
-    def checkpoint(self) -> bytes:
-        """The signed checkpoint of everything that is committed now."""
-        view = self._engine.view
-        return sign_checkpoint(self._keys, view.size, view.frontier.root())
+    def show(self) -> None:
+        """Sign and show what is committed now, if it is more than what is shown.
 
-    def _read_on(self, size: int) -> None:
-        """Read the leaves that were committed since the last time; they are at least ``size`` then."""
-        self._hashes += [leaf_hash(leaf) for leaf in journal_leaves(self._database, len(self._hashes))]
-        require(len(self._hashes) >= size, "a published state is on disk")
+        Raises ``StoreUnreachable`` if it may be tried again; ``AnchorRefused``, ``PublishRefused``,
+        ``TileRefused`` and ``NoteRefused`` if what is on disk is not what was signed.
+        """
+        view = self._engine.view
+        if view.size > self._size:
+            self._size, self._note = self._show(view)
+
+    def checkpoint(self) -> bytes:
+        """The newest signed checkpoint; any thread may ask."""
+        return self._note
+
+    def _show(self, view: Published[House]) -> tuple[int, bytes]:
+        sign = partial(sign_checkpoint, self._keys)
+        return view.size, self._log.show(view.size, view.frontier.root(), sign)
+
+
+def _require_own(note: bytes | None, keys: SigningKeys) -> None:
+    if note is None:
+        return
+    try:
+        shown = open_note(note, [verifier_key(keys.origin, keys.log_key)]).checkpoint
+    except NoteRefused as refused:
+        raise ForeignLog(
+            f"the checkpoint in the folder for tiles is not signed with these keys: {refused}"
+        ) from None
+    if shown.origin != keys.origin:
+        raise ForeignLog(
+            f"the folder for tiles shows the log {shown.origin}, these keys are of {keys.origin}"
+        )

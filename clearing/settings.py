@@ -2,16 +2,18 @@
 
 import ipaddress
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ledger.store.connect import URL_FORMS, open_store
+from ledger.store.connect import URL_FORMS, beside, open_store
 
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
 PORT_MAX = 65_535
+ANCHOR_SUFFIX, TILES_SUFFIX = ".anchor", ".tiles"
 
 
 class SettingsRefused(ValueError):
@@ -45,6 +47,32 @@ class Settings(BaseSettings):
     keys: Path = Path("keys")
     state: Path | None = None
     """Where the public documents for verifiers are written, if anywhere."""
+    anchor: Path | None = None
+    """The file that remembers what was signed; a SQLite store has one beside it."""
+    tiles_dir: Path | None = None
+    """Where the public log is written as tiles; a SQLite store has a folder beside it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the public log of a served house stands."""
+
+    anchor: Path
+    tiles: Path
+
+
+def places_of(settings: Settings) -> Places:
+    """Where anchor and tiles are. Raises :class:`SettingsRefused`, naming what has to be said."""
+    anchor = settings.anchor or beside(settings.database, ANCHOR_SUFFIX)
+    tiles = settings.tiles_dir or beside(settings.database, TILES_SUFFIX)
+    if anchor is None or tiles is None:
+        found = {
+            "anchor: say --anchor FILE, where restoring the database does not reach": anchor,
+            "tiles_dir: say --tiles-dir DIR, for the public log": tiles,
+        }
+        missing = "; ".join(sentence for sentence, path in found.items() if path is None)
+        raise SettingsRefused(f"{missing} (only a SQLite file has a place beside it)")
+    return Places(anchor=anchor, tiles=tiles)
 
 
 def read_settings(**given: Any) -> Settings:

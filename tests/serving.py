@@ -40,11 +40,13 @@ from clearing.model.commands import (
 from clearing.model.ids import AccountKey, MemberId, ParticipantId, SourceId
 from clearing.publish import Publisher
 from clearing.server.identity import parse_spiffe
+from clearing.settings import ANCHOR_SUFFIX, TILES_SUFFIX
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex
 from clearing_client.client import Client
 from ledger.salt import seeded_salts
 from ledger.store.connect import open_store
+from ledger.store.public_log import PublicLog
 from tests.builders import BTC, ETH, ETH_FEED, ETHER, INSTRUMENTS, PARAMETERS, SETTLEMENT, USD, USDC
 
 HOUSE = "testhouse"
@@ -135,12 +137,21 @@ def denials(served: Served) -> list[dict[str, str]]:
     return [found for found in map(json.loads, lines) if found["event"] == "denied"]
 
 
-def seed(directory: Path, keys: Path) -> None:
-    """Found the house in ``directory`` and bring it through its first cycle, which it attests."""
-    database = open_store(f"sqlite:///{directory / 'house.db'}")
+def seed(directory: Path, keys: Path, url: str | None = None) -> None:
+    """Found the house in ``directory`` and bring it through its first cycle, which it attests.
+
+    The journal is at ``url``, its anchor and its tiles are in ``directory``: where ``clearing serve`` has them if
+    nobody says where a SQLite journal and they are.
+    """
+    file = directory / "house.db"
+    database = open_store(url or f"sqlite:///{file}")
     migrate.upgrade(database)
     salts = seeded_salts(b"served")
-    with closing(Engine(database, clock=clock_ms, salts=salts)) as engine:
+    anchor, tiles = Path(f"{file}{ANCHOR_SUFFIX}"), Path(f"{file}{TILES_SUFFIX}")
+    with (
+        closing(Engine(database, clock=clock_ms, salts=salts)) as engine,
+        closing(PublicLog(database, tiles, anchor)) as log,
+    ):
         for number, command in enumerate(founding(keys)):
             outcome = engine.execute(command, request_id=f"seed/{number}", actor="test")
             assert outcome.accepted, outcome
@@ -150,7 +161,7 @@ def seed(directory: Path, keys: Path) -> None:
             )
             assert outcome.accepted, outcome
         signing = house_keys.read_signing_keys(keys)
-        assert Publisher(engine, database, signing).publish_if_due() is not None
+        assert Publisher(engine, signing, log).publish_if_due() is not None
         policy = house_keys.read_policy(keys)
         Documents(directory / "public", policy, signing, AttestationIndex(database).all).write()
     database.dispose()

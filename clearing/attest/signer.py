@@ -4,7 +4,6 @@ Keys come as arguments. Ed25519 signatures are deterministic, so a run that is r
 keys signs the same bytes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clearing.attest.envelope import PAYLOAD_TYPE, Signer, sign
@@ -13,7 +12,7 @@ from clearing.attest.statement import Journal, build, payload_digest
 from clearing.model.commands import RecordAttestation
 from clearing.model.house import House
 from ledger.checkpoint import Checkpoint, NotePrivateKey, checkpoint_body, sign_note
-from ledger.merkle import consistency_path, tree_root
+from ledger.tiles import TiledTree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +30,8 @@ def sign_checkpoint(keys: SigningKeys, size: int, root: bytes) -> bytes:
     return sign_note(body, keys.origin, keys.log_key)
 
 
-def sign_attestation(house: House, leaf_hashes: Sequence[bytes], keys: SigningKeys) -> RecordAttestation:
-    """Sign what ``house`` states about its newest cycle, over the journal of ``leaf_hashes`` that led to it.
+def sign_attestation(house: House, tree: TiledTree, keys: SigningKeys) -> RecordAttestation:
+    """Sign what ``house`` states about its newest cycle, over the ``tree`` of the journal that led to it.
 
     The result is the command that journals the envelope.
     """
@@ -40,10 +39,10 @@ def sign_attestation(house: House, leaf_hashes: Sequence[bytes], keys: SigningKe
     before = 0 if last is None else last.tree_size
     journal = Journal(
         origin=keys.origin,
-        tree_size=len(leaf_hashes),
-        root_hash=tree_root(leaf_hashes),
+        tree_size=tree.size,
+        root_hash=tree.root,
         previous_tree_size=before,
-        consistency=() if before in (0, len(leaf_hashes)) else consistency_path(leaf_hashes, before),
+        consistency=() if before in (0, tree.size) else tree.consistency_path(before),
     )
     statement = statement_of(house, house.founded.house, journal)
     payload = build(statement)

@@ -139,16 +139,15 @@ class Driver:
     clock: ScenarioClock
     seed: int
     books: Books
-    progress: Callable[[str], None]
     tally: Tally = field(default_factory=Tally)
     hour: str = ""
     next_due_ms: int | None = None
     calls: dict[str, int] = field(default_factory=dict)
 
-    def run(self, hours: tuple[Bar, ...]) -> None:
-        """The whole scenario: opening, 28 cycles, and what they lead to."""
+    def run(self, hours: tuple[Bar, ...], progress: Callable[[str], None]) -> None:
+        """The whole scenario: opening, 28 cycles, and what they lead to; ``progress`` hears of each."""
         self.clock.now_ms = hours[0].known_ms - HOUR_MS
-        self.progress("founding")
+        progress("founding")
         self._found()
         for bar in hours:
             self._cycle(bar)
@@ -159,7 +158,7 @@ class Driver:
             self._meet_calls()
             self._pay_what_is_owed()
             self._let_time_pass(bar.known_ms + HOUR_MS - 1)
-            self.progress(bar.label)
+            progress(bar.label)
 
     # sending ----------------------------------------------------------------------------------
 

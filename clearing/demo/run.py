@@ -7,7 +7,7 @@ on the same ``--out`` folder and goes on.
 
 import json
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +26,15 @@ from clearing.engine import Engine
 from clearing.model.house import House, ordered
 from clearing.model.values import Default
 from clearing.publish import Publisher
+from clearing.settings import ANCHOR_SUFFIX
 from clearing.store.migrate import upgrade
-from clearing.store.queries import AttestationIndex, journal_leaves
-from clearing_client.offline import Report, verify_attestations
+from clearing.store.queries import AttestationIndex
+from clearing_client.offline import Report, tiled_leaves, verify_attestations
 from ledger.checkpoint import verifier_key
-from ledger.leaf import LEAF_BYTES, split_records
 from ledger.salt import seeded_salts
 from ledger.store.connect import Database, open_store
+from ledger.store.public_log import PublicLog, require_goes_on
+from ledger.store.tile_files import CHECKPOINT, TileFiles
 from ledger.store.verify import Differs, Verified, verify
 
 ROLES = ("risk", "operations", "compliance")
@@ -56,7 +58,11 @@ class Finished:
 
 
 def run_demo(seed: int, out: Path | None, console: Console, *, as_json: bool) -> bool:
-    """Run, print, and say whether everything verified. Raises :class:`AnotherRun`."""
+    """Run, print, and say whether everything verified.
+
+    Raises :class:`AnotherRun`, ``LeaseHeld``, and what ``Publisher`` raises if ``out`` holds something else
+    than such a run left.
+    """
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clearing-demo-")))
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,32 +75,28 @@ def run_demo(seed: int, out: Path | None, console: Console, *, as_json: bool) ->
 
 
 def _run(seed: int, folder: Path, console: Console, *, quiet: bool) -> Finished:
-    url = f"sqlite:///{folder / 'house.sqlite'}"
-    database, clock, books = open_store(url), ScenarioClock(), draw_books(seed)
+    file, clock, books = folder / "house.sqlite", ScenarioClock(), draw_books(seed)
+    database, anchor = open_store(f"sqlite:///{file}"), Path(f"{file}{ANCHOR_SUFFIX}")
+    require_goes_on(database, anchor)
     upgrade(database)
-    engine = Engine(database, clock=clock, salts=seeded_salts(f"demo {seed}".encode()))
-    try:
+    salts = seeded_salts(f"demo {seed}".encode())
+    with closing(Engine(database, clock=clock, salts=salts)) as engine:
         charter = engine.view.state.charter
         if charter is not None and charter.house != f"demo-{seed}":
             raise AnotherRun(f"{folder} holds the run of {charter.house}: choose another folder")
-        publisher = Publisher(engine, database, demo_signing_keys(seed))
-        if not quiet:
-            show.opening(console, seed, books)
-        with _progress(console, quiet=quiet) as progress:
-            task = progress.add_task("replaying", total=len(bars()) + 1)
+        with closing(PublicLog(database, folder, anchor)) as log:
+            publisher = Publisher(engine, demo_signing_keys(seed), log)
             driver = Driver(
                 engine=engine,
                 publisher=publisher,
                 clock=clock,
                 seed=seed,
                 books=books,
-                progress=lambda label: progress.update(task, advance=1, description=f"replaying {label}"),
             )
-            driver.run(bars())
-        _publish(database, publisher, folder, seed)
+            _replay(driver, console, quiet=quiet)
+            publisher.show()
+        _publish(database, folder, seed)
         view = engine.view
-    finally:
-        engine.close()
     with database.connect() as connection:
         journal = verify(connection)
     return Finished(
@@ -108,6 +110,14 @@ def _run(seed: int, folder: Path, console: Console, *, quiet: bool) -> Finished:
     )
 
 
+def _replay(driver: Driver, console: Console, *, quiet: bool) -> None:
+    if not quiet:
+        show.opening(console, driver.seed, driver.books)
+    with _progress(console, quiet=quiet) as progress:
+        task = progress.add_task("replaying", total=len(bars()) + 1)
+        driver.run(bars(), lambda label: progress.update(task, advance=1, description=f"replaying {label}"))
+
+
 def _progress(console: Console, *, quiet: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, disable=quiet, transient=True)
@@ -116,8 +126,8 @@ def _progress(console: Console, *, quiet: bool) -> Progress:
 # what is published --------------------------------------------------------------------------------
 
 
-def _publish(database: Database, publisher: Publisher, folder: Path, seed: int) -> None:
-    """Policy, checkpoint, attestations and the public leaves, as files that anyone may copy."""
+def _publish(database: Database, folder: Path, seed: int) -> None:
+    """Policy and attestations, beside the checkpoint and the tiles, as files that anyone may copy."""
     signing = demo_signing_keys(seed)
     trust = TrustSet(
         keys=tuple(RoleKey(role=r, key=ed25519_signer(demo_key(seed, r)).public_key) for r in ROLES),
@@ -126,8 +136,6 @@ def _publish(database: Database, publisher: Publisher, folder: Path, seed: int) 
     log_key = verifier_key(signing.origin, signing.log_key)
     policy = Policy(origin=signing.origin, log_keys=(log_key,), trust=trust)
     (folder / "policy.txt").write_bytes(format_policy(policy))
-    (folder / "checkpoint").write_bytes(publisher.checkpoint())
-    (folder / "leaves").write_bytes(b"".join(journal_leaves(database)))
     (folder / "attestations").mkdir(exist_ok=True)
     for record in AttestationIndex(database).all():
         (folder / "attestations" / f"{record.sequence:06d}.json").write_text(
@@ -137,13 +145,14 @@ def _publish(database: Database, publisher: Publisher, folder: Path, seed: int) 
 
 def _verify_published(folder: Path) -> Report:
     """What a stranger would do with the files alone."""
-    leaves = (folder / "leaves").read_bytes()
+    policy = parse_policy((folder / "policy.txt").read_bytes())
+    note = (folder / CHECKPOINT).read_bytes()
     return verify_attestations(
-        parse_policy((folder / "policy.txt").read_bytes()),
-        (folder / "checkpoint").read_bytes(),
+        policy,
+        note,
         [path.read_bytes() for path in sorted((folder / "attestations").glob("*.json"))],
         None,
-        leaves=split_records(leaves, LEAF_BYTES),
+        leaves=tiled_leaves(policy, note, TileFiles(folder).read),
     )
 
 

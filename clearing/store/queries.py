@@ -1,4 +1,4 @@
-"""Answers that stand in the journal but not in the state: all attestations, the leaves of the log."""
+"""Answers that stand in the journal but not in the state: all attestations."""
 
 import threading
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from clearing.model.house import Put, decode_changes
 from clearing.model.kinds import Kind
 from clearing.model.values import AttestationRecord
 from ledger.leaf import LEAF_BYTES, decode_body, decode_leaf, split_bodies, split_records
-from ledger.store.connect import Database
+from ledger.store.connect import Database, reading
 from ledger.store.queries import Segment, read_segments
 
 
@@ -23,9 +23,9 @@ class AttestationIndex:
         self._found: list[AttestationRecord] = []
 
     def all(self) -> list[AttestationRecord]:
-        """All of them, oldest first."""
+        """All of them, oldest first. Raises ``StoreUnreachable``."""
         with self._lock:
-            with self._database.connect() as connection:
+            with reading(self._database) as connection:
                 for segment in read_segments(connection, self._read):
                     self._found += _attested(segment)
                     self._read = segment.first_sequence + segment.count
@@ -39,10 +39,3 @@ def _attested(segment: Segment) -> Iterator[AttestationRecord]:
             for change in decode_changes(decode_body(body).fact):
                 if isinstance(change, Put) and isinstance(change.row, AttestationRecord):
                     yield change.row
-
-
-def journal_leaves(database: Database, from_sequence: int = 0) -> Iterator[bytes]:
-    """The public leaf records, in order, from a sequence at which a segment starts."""
-    with database.connect() as connection:
-        for segment in read_segments(connection, from_sequence):
-            yield from split_records(segment.leaves, LEAF_BYTES)

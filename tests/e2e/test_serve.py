@@ -322,7 +322,7 @@ def test_signed_prices_of_a_quorum_run_a_cycle_that_is_attested(served: Served) 
         latest = anna.attestation()
         assert latest == list(anna.attestations())[-1]
         assert anna.attestation("attestations/1").name == "attestations/1"
-        assert anna.checkpoint().startswith(f"{HOUSE}/journal\n{anna.house().journal_size}\n")
+        wait_until(lambda: anna.checkpoint().startswith(f"{HOUSE}/journal\n{anna.house().journal_size}\n"))
 
 
 def test_a_source_publishes_under_its_own_name_and_key_only(served: Served) -> None:
@@ -504,15 +504,35 @@ def test_keys_of_another_house_do_not_serve_this_one(tmp_path: Path) -> None:
             "the database cannot be opened: (sqlite3.OperationalError)",
         ),
         ("--keys=nowhere", "nowhere/server.crt cannot be read"),
+        ("--anchor=nowhere/anchor", "the anchor nowhere/anchor cannot be kept: No such file or directory"),
+        ("--tiles-dir=pyproject.toml", "the log cannot be read or written: [Errno 20] Not a directory"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, option: str, complaint: str) -> None:
     house_keys.init(tmp_path / "keys", HOUSE, [])
-    options = [f"--database=sqlite:///{tmp_path / 'house.db'}", f"--keys={tmp_path / 'keys'}", option]
+    options = [
+        *(f"--database=sqlite:///{tmp_path / 'house.db'}", f"--keys={tmp_path / 'keys'}"),
+        *(f"--anchor={tmp_path / 'anchor'}", f"--tiles-dir={tmp_path / 'tiles'}", option),
+    ]
     serve = "from clearing.cli import main; main()"
     refused = run(sys.executable, "-c", serve, "serve", *options)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert complaint in refused.stderr
+
+
+def test_a_house_on_a_server_is_told_where_anchor_and_tiles_are(tmp_path: Path) -> None:
+    house_keys.init(tmp_path / "keys", HOUSE, [])
+    options = ["--database=postgresql://u@127.0.0.1:1/db", f"--keys={tmp_path / 'keys'}"]
+    serve = "from clearing.cli import main; main()"
+    for given, missing in (
+        ([], ("anchor: say --anchor FILE", "tiles_dir: say --tiles-dir DIR")),
+        (["--tiles-dir=tiles"], ("anchor: say --anchor FILE",)),
+        (["--anchor=anchor"], ("tiles_dir: say --tiles-dir DIR",)),
+    ):
+        refused = run(sys.executable, "-c", serve, "serve", *options, *given)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.count(": say --") == len(missing)
+        assert all(sentence in refused.stderr for sentence in missing)
 
 
 def test_sigterm_stops_the_house_cleanly(tmp_path: Path) -> None:

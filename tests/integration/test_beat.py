@@ -20,6 +20,7 @@ from clearing_client.offline import verify_attestations
 from ledger.require import InvariantViolated
 from ledger.salt import seeded_salts
 from ledger.store.connect import Database, open_store
+from ledger.store.public_log import PublicLog
 from tests.builders import BTC_PERP
 from tests.serving import BTC_TICKS, CLIENTS, HOUSE, SOURCES, founding, publication
 
@@ -33,11 +34,12 @@ class Running:
     engine: Engine
     database: Database
     keys: Path
+    log: PublicLog
     sequence: int = 0
 
     @property
     def publisher(self) -> Publisher:
-        return Publisher(self.engine, self.database, house_keys.read_signing_keys(self.keys))
+        return Publisher(self.engine, house_keys.read_signing_keys(self.keys), self.log)
 
     def prices(self, btc_ticks: int) -> None:
         self.sequence += 1
@@ -53,12 +55,15 @@ def running(tmp_path: Path, url: str) -> Iterator[Running]:
     house_keys.init(keys, HOUSE, [parse_spiffe(f"spiffe://{HOUSE}/{who}") for who in CLIENTS])
     database = open_store(url)
     migrate.upgrade(database)
-    with closing(Engine(database, clock=clock_ms, salts=seeded_salts(b"beat"))) as engine:
+    with (
+        closing(Engine(database, clock=clock_ms, salts=seeded_salts(b"beat"))) as engine,
+        closing(PublicLog(database, tmp_path / "tiles", tmp_path / "anchor")) as log,
+    ):
         for number, command in enumerate(founding(keys)):
             if isinstance(command, FoundHouse):
                 command = replace(command, parameters=replace(command.parameters, call_ms=1))  # noqa: PLW2901
             engine.execute(command, request_id=f"seed/{number}", actor="test")
-        house = Running(engine, database, keys)
+        house = Running(engine, database, keys, log)
         house.prices(BTC_TICKS)
         yield house
     database.dispose()
