@@ -44,10 +44,9 @@ def trade(served: Served, count: int) -> None:
     """Go on, and wait until what was done is signed."""
     with served.client("member/alpha") as alpha:
         for _ in range(count):
-            legs = {"buyer": "members/alpha/accounts/one", "seller": "members/alpha/accounts/two"}
-            alpha.submit_trades(
-                "members/alpha", [new_trade("BTC-PERP", size="0.001", price="64000.0", **legs)]
-            )
+            one, two = "members/alpha/accounts/one", "members/alpha/accounts/two"
+            small = new_trade("BTC-PERP", buyer=one, seller=two, size="0.001", price="64000.0")
+            alpha.submit_trades("members/alpha", [small])
         size = served.journal_size()
         wait_until(lambda: alpha_sees(served) == size)
 
