@@ -49,6 +49,7 @@ from ledger.store.connect import open_store
 from ledger.store.public_log import PublicLog
 from tests.builders import BTC, ETH, ETH_FEED, ETHER, INSTRUMENTS, PARAMETERS, SETTLEMENT, USD, USDC
 
+CLEARING = "from clearing.cli import main; main()"
 HOUSE = "testhouse"
 MILLION = 1_000_000 * USD
 SOURCES = ("s1", "s2", "s3")
@@ -95,10 +96,12 @@ def served_house(directory: Path, *arguments: str) -> Iterator[Served]:
 
 
 @contextmanager
-def serving(directory: Path, *arguments: str) -> Iterator[Served]:
-    """Serve what was seeded in ``directory``."""
+def serving(directory: Path, *arguments: str, program: str = CLEARING) -> Iterator[Served]:
+    """Serve what was seeded in ``directory``; ``program`` runs the command line."""
     options = ("--database", f"sqlite:///{directory / 'house.db'}", "--keys", str(directory / "keys"))
-    process = start(["serve", *options, "--listen", "127.0.0.1:0", *arguments], directory / "serve.log")
+    process = start(
+        ["serve", *options, "--listen", "127.0.0.1:0", *arguments], directory / "serve.log", program
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -112,11 +115,11 @@ def serving(directory: Path, *arguments: str) -> Iterator[Served]:
         process.stdout.close()
 
 
-def start(arguments: list[str], log: Path) -> subprocess.Popen[str]:
+def start(arguments: list[str], log: Path, program: str = CLEARING) -> subprocess.Popen[str]:
     """``clearing`` with ``arguments`` in a process of its own, on this interpreter's path."""
     with log.open("a") as errors:
         return subprocess.Popen(
-            [sys.executable, "-c", "from clearing.cli import main; main()", *arguments],
+            [sys.executable, "-c", program, *arguments],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

@@ -14,16 +14,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from clearing import chart
 from clearing.attest.envelope import RoleKey, TrustSet, ed25519_signer
 from clearing.attest.envelope import verify as verify_envelope
 from clearing.attest.policy import Policy, format_policy, parse_policy
 from clearing.attest.statement import Netting, parse
 from clearing.demo import show
-from clearing.demo.books import draw_books
-from clearing.demo.driver import Driver, ScenarioClock, demo_key, demo_signing_keys
+from clearing.demo.books import HOUSE_CASH, draw_books
+from clearing.demo.driver import SETTLEMENT, Driver, ScenarioClock, demo_key, demo_signing_keys
 from clearing.demo.market import bars
 from clearing.engine import Engine
 from clearing.model.house import House, ordered
+from clearing.model.ids import member_of
 from clearing.model.values import Default
 from clearing.publish import Publisher
 from clearing.settings import ANCHOR_SUFFIX
@@ -31,9 +33,11 @@ from clearing.store.migrate import upgrade
 from clearing.store.queries import AttestationIndex
 from clearing_client.offline import Report, tiled_leaves, verify_attestations
 from ledger.checkpoint import verifier_key
+from ledger.receipt import format_legs
 from ledger.salt import seeded_salts
 from ledger.store.connect import Database, open_store
 from ledger.store.public_log import PublicLog, require_goes_on
+from ledger.store.receipts import newest_entries, receipt_of_legs
 from ledger.store.tile_files import CHECKPOINT, TileFiles
 from ledger.store.verify import Differs, Verified, verify
 
@@ -127,7 +131,9 @@ def _progress(console: Console, *, quiet: bool) -> Progress:
 
 
 def _publish(database: Database, folder: Path, seed: int) -> None:
-    """Policy and attestations, beside the checkpoint and the tiles, as files that anyone may copy."""
+    """Policy and attestations, beside the checkpoint and the tiles, as files that anyone may copy; and for each
+    member a receipt, which is its own.
+    """
     signing = demo_signing_keys(seed)
     trust = TrustSet(
         keys=tuple(RoleKey(role=r, key=ed25519_signer(demo_key(seed, r)).public_key) for r in ROLES),
@@ -141,6 +147,18 @@ def _publish(database: Database, folder: Path, seed: int) -> None:
         (folder / "attestations" / f"{record.sequence:06d}.json").write_text(
             record.envelope, encoding="utf-8"
         )
+    _write_receipts(database, folder)
+
+
+def _write_receipts(database: Database, folder: Path) -> None:
+    """What last moved the cash in each member's house account."""
+    (folder / "receipts").mkdir(exist_ok=True)
+    files, cash = TileFiles(folder), {chart.cash(key, SETTLEMENT.id).id: member_of(key) for key in HOUSE_CASH}
+    with database.connect() as connection:
+        for account, sequence in newest_entries(connection, cash).items():
+            note = (folder / CHECKPOINT).read_bytes()
+            receipt = receipt_of_legs(connection, files.tree(), note, sequence, account)
+            (folder / "receipts" / f"{cash[account]}.receipt").write_bytes(format_legs(receipt))
 
 
 def _verify_published(folder: Path) -> Report:

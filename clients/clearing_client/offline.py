@@ -366,9 +366,9 @@ def _at_end(source: Iterator[bytes], size: int) -> str:
 def _open_receipt(data: bytes) -> tuple[EntryReceipt | LegReceipt, str]:
     if is_leg_receipt(data):
         legs = parse_legs(data)
-        return legs, f"{len(legs.legs)} legs of entry {legs.entry.index}"
+        return legs, f"shows {len(legs.legs)} of the legs of entry {legs.entry.index}"
     entry = parse_entry(data)
-    return entry, f"entry {entry.index}"
+    return entry, f"of entry {entry.index}"
 
 
 def _open_entry(policy: Policy, receipt: EntryReceipt) -> tuple[VerifiedEntry, str]:
@@ -385,5 +385,5 @@ def _shows_legs(policy: Policy, receipt: EntryReceipt | LegReceipt, account: Acc
         raise _Failed("the receipt is of an entry and shows no legs")
     owner = account or decode_leg(receipt.legs[0].record).account_id
     proven = verify_legs(receipt, account=owner, origin=policy.origin, log_keys=policy.log_keys)
-    side = "debited" if proven.amount > 0 else "credited"
-    return f"account {owner.hex()} is {side} {abs(proven.amount)} smallest units in {len(proven.legs)} legs"
+    side = "debit" if proven.amount > 0 else "credit"
+    return f"they {side} account {owner.hex()} by {abs(proven.amount)} smallest units"

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
+from clearing import chart
+from clearing import keys as house_keys
+from clearing.attest.signer import SigningKeys, sign_checkpoint
+from clearing.model.ids import AccountKey, AssetId
 from clearing_client.client import new_trade
+from ledger.merkle import inclusion_path, leaf_hash, tree_root
+from ledger.receipt import EntryReceipt, format_entry, format_legs, parse_entry
+from ledger.store.connect import open_store
+from ledger.store.receipts import newest_entries, receipt_of_legs
+from ledger.store.tile_files import TileFiles
 from tests.serving import HOUSE, Served, environment, wait_until
 
 ALPHA, ANNA, RITA = "member/alpha", "administrator/anna", "regulator/rita"
@@ -224,6 +233,170 @@ def test_missing_files_and_broken_policies_are_named(published: Path) -> None:
 
 def test_a_time_that_is_none_is_wrong_use(published: Path) -> None:
     assert verify(published, "--at", "yesterday").returncode == WRONG_USE
+
+
+# verify: tiles and receipts ---------------------------------------------------------------------------------
+
+CASH = chart.cash(AccountKey("alpha/one"), AssetId("USDC"))
+
+
+@pytest.fixture(scope="module")
+def kept(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The house's log, an older checkpoint of it, and a receipt that alpha got, taken away."""
+    folder, tiles = tmp_path_factory.mktemp("kept"), served.directory / "house.db.tiles"
+    with served.client(ALPHA) as alpha:
+        one, two = "members/alpha/accounts/one", "members/alpha/accounts/two"
+        (folder / "old").write_text(alpha.checkpoint())
+        trade = new_trade("BTC-PERP", buyer=one, seller=two, size="0.5", price="64000.0")
+        alpha.submit_trades("members/alpha", [trade])
+        wait_until(lambda: f"\n{served.journal_size()}\n" in alpha.checkpoint())
+    shutil.copytree(tiles, folder / "log")
+    shutil.copy(served.keys / "policy.txt", folder)
+    note, tree = (tiles / "checkpoint").read_bytes(), TileFiles(tiles).tree()
+    database = open_store(f"sqlite:///{served.directory / 'house.db'}")
+    with database.connect() as connection:
+        (sequence,) = newest_entries(connection, [CASH.id]).values()
+        receipt = receipt_of_legs(connection, tree, note, sequence, CASH.id)
+    database.dispose()
+    (folder / "legs.receipt").write_bytes(format_legs(receipt))
+    (folder / "entry.receipt").write_bytes(format_entry(receipt.entry))
+    return folder
+
+
+@pytest.fixture
+def mine(kept: Path, tmp_path: Path) -> Path:
+    """A copy of what was kept, to be changed."""
+    return Path(shutil.copytree(kept, tmp_path / "mine"))
+
+
+def check(folder: Path, *asked: str) -> subprocess.CompletedProcess[str]:
+    """Verify what is ``asked`` in ``folder``."""
+    named = [part if part.startswith("-") or ":" in part else str(folder / part) for part in asked]
+    return clearctl("verify", "--policy", str(folder / "policy.txt"), *named)
+
+
+def failed(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What did not hold."""
+    assert done.returncode == REFUSED, done.stdout
+    return [line.removeprefix("FAILED").strip() for line in done.stdout.splitlines() if "FAILED" in line]
+
+
+@pytest.mark.parametrize(
+    ("asked", "held"),
+    [
+        (("--tiles", "log"), 3),
+        (("--tiles", "log", "--seen", "old"), 5),
+        (("--tiles", "log", "--seen", "old", "--seen", "log/checkpoint"), 7),
+        (("--receipt", "entry.receipt"), 2),
+        (("--receipt", "legs.receipt"), 3),
+        (("--receipt", "legs.receipt", "--account", f"{CASH.path}:{CASH.unit}"), 3),
+        (("--receipt", "legs.receipt", "--receipt", "entry.receipt", "--tiles", "log"), 10),
+    ],
+)
+def test_what_was_kept_holds_without_the_house(kept: Path, asked: tuple[str, ...], held: int) -> None:
+    done = check(kept, *asked)
+    assert (done.returncode, done.stderr) == (DONE, ""), done.stdout
+    assert f"All {held} checks held" in done.stdout
+
+
+def test_a_receipt_says_what_it_proves(kept: Path) -> None:
+    told = check(kept, "--receipt", "legs.receipt").stdout
+    assert f"they debit account {CASH.id.hex()} by 6400000 smallest units" in " ".join(told.split())
+
+
+def test_attestations_and_a_log_in_another_folder_are_checked_together(published: Path, kept: Path) -> None:
+    done = verify(published, "--tiles", str(kept / "log"), "--seen", str(kept / "old"))
+    assert done.returncode == DONE, done.stdout
+    size = (published / "checkpoint").read_text().splitlines()[1]
+    assert done.stdout.count(f"journal at {size} ") >= 2, "the attested tree and the checkpoint beside it"
+
+
+@pytest.mark.parametrize("path", ["tile/entries/000.p/*", "tile/0/000.p/*"])
+def test_a_changed_tile_is_named(mine: Path, path: str) -> None:
+    for tile in (mine / "log").glob(path):
+        tile.write_bytes(tile.read_bytes()[:-1] + b"?")
+    (line,) = failed(check(mine, "--tiles", "log"))
+    assert line.startswith("journal at ")
+    assert path.removesuffix("*") in line
+
+
+def test_a_missing_tile_is_named(mine: Path) -> None:
+    shutil.rmtree(mine / "log" / "tile" / "entries")
+    (line,) = failed(check(mine, "--tiles", "log"))
+    assert "is not there" in line
+
+
+def test_a_log_that_is_not_the_one_that_was_seen_fails(served: Served, mine: Path) -> None:
+    keys = house_keys.read_signing_keys(served.keys)
+    size = TileFiles(mine / "log").tree().size
+    (mine / "other").write_bytes(sign_checkpoint(keys, size - 1, bytes(32)))
+    assert failed(check(mine, "--tiles", "log", "--seen", "other"))[0].startswith(f"journal at {size - 1} ")
+    (mine / "longer").write_bytes(sign_checkpoint(keys, size + 1, bytes(32)))
+    assert "the journal ends after" in failed(check(mine, "--tiles", "log", "--seen", "longer"))[0]
+
+
+def test_a_receipt_under_a_tree_that_the_log_never_had_fails_once_the_log_is_there(
+    served: Served, mine: Path
+) -> None:
+    keys, receipt = (
+        house_keys.read_signing_keys(served.keys),
+        parse_entry((mine / "entry.receipt").read_bytes()),
+    )
+    (mine / "forged.receipt").write_bytes(format_entry(forge(receipt, keys)))
+    assert check(mine, "--receipt", "forged.receipt").returncode == DONE, "alone it cannot be told"
+    assert failed(check(mine, "--receipt", "forged.receipt", "--tiles", "log"))
+
+
+def forge(receipt: EntryReceipt, keys: SigningKeys) -> EntryReceipt:
+    """The same leaf at its place in a tree that the house made up and signed."""
+    assert receipt.extra is not None
+    hashes = [bytes(32)] * receipt.index + [leaf_hash(receipt.extra)]
+    note = sign_checkpoint(keys, len(hashes), tree_root(hashes))
+    path = inclusion_path(hashes, receipt.index)
+    return EntryReceipt(index=receipt.index, path=path, note=note, extra=receipt.extra)
+
+
+def test_a_receipt_of_somebody_else_or_with_a_changed_leg_fails(mine: Path) -> None:
+    other = f"{CASH.path.replace('one', 'two')}:{CASH.unit}"
+    assert "is of account" in failed(check(mine, "--receipt", "legs.receipt", "--account", other))[0]
+    assert "shows no legs" in failed(check(mine, "--receipt", "entry.receipt", "--account", other))[0]
+    path = mine / "legs.receipt"
+    first, leg, *rest = path.read_text().split("\n")
+    path.write_text("\n".join([first, leg[:-4] + "AAAA", *rest]))
+    assert failed(check(mine, "--receipt", "legs.receipt"))[0].startswith("receipt legs")
+    path.write_text("nonsense\n\n")
+    assert failed(check(mine, "--receipt", "legs.receipt"))[0].startswith("receipt ")
+
+
+def test_a_stranger_who_signs_the_same_log_is_not_believed(mine: Path, tmp_path: Path) -> None:
+    house_keys.init(tmp_path / "stranger", HOUSE, [])
+    shutil.copy(tmp_path / "stranger" / "policy.txt", mine)
+    for asked in (("--tiles", "log"), ("--receipt", "entry.receipt"), ("--receipt", "legs.receipt")):
+        assert "no trusted key has signed this note" in failed(check(mine, *asked))[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ((), "say what to check"),
+        (("--seen", "old"), "say what to check"),
+        (("--tiles", "log", "--account", "a:USDC"), "give --receipt"),
+        (("--tiles", "log", "--at", "now"), "give --dir"),
+        (("--receipt", "legs.receipt", "--account", "members/alpha"), "write PATH:UNIT"),
+        (("--receipt", "legs.receipt", "--account", "Members:USDC"), "not an account path"),
+    ],
+)
+def test_what_would_go_unchecked_is_wrong_use(kept: Path, asked: tuple[str, ...], complaint: str) -> None:
+    named = [str(kept / part) if (kept / part).exists() else part for part in asked]
+    done = clearctl("verify", "--policy", str(kept / "policy.txt"), *named)
+    assert (done.returncode, done.stdout) == (WRONG_USE, "")
+    assert complaint in done.stderr
+
+
+def test_a_checkpoint_that_was_seen_needs_the_log(published: Path, kept: Path) -> None:
+    done = verify(published, "--seen", str(kept / "old"))
+    assert (done.returncode, done.stdout) == (REFUSED, "")
+    assert "give --tiles" in done.stderr
 
 
 def test_verifying_loads_neither_grpc_nor_a_database() -> None:

@@ -535,6 +535,18 @@ def test_a_house_on_a_server_is_told_where_anchor_and_tiles_are(tmp_path: Path) 
         assert all(sentence in refused.stderr for sentence in missing)
 
 
+def test_one_folder_for_everything_public_is_whole_and_a_stop_shows_the_last_of_it(tmp_path: Path) -> None:
+    public = tmp_path / "everything"
+    seeded = "--state", str(public), "--tiles-dir", str(public)
+    with served_house(tmp_path, *seeded) as running, running.client(ALPHA) as alpha:
+        alpha.submit_trades("members/alpha", [small_trade()])
+        size = running.journal_size()
+    verify = ("verify", "--policy", str(public / "policy.txt"), "--dir", str(public))
+    done = run(sys.executable, "-c", "from clearctl.app import main; main()", *verify)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"all {size} leaves are covered" in done.stdout
+
+
 def test_sigterm_stops_the_house_cleanly(tmp_path: Path) -> None:
     with served_house(tmp_path) as running:
         running.process.send_signal(signal.SIGTERM)
