@@ -1,5 +1,6 @@
 """What the documents tell a reader to type works as written."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from clearing.model.outcomes import Reason
 from clearing.server.errors import Fault
+from tests.serving import environment
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -48,6 +50,64 @@ def test_openssl_refuses_the_signature_once_the_statement_is_changed(published: 
         ["bash", "-euc", script], cwd=published, capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
+
+
+@pytest.fixture
+def reader(published: Path, tmp_path: Path) -> Path:
+    """A folder in which a reader has put what the documents speak of, and the commands that they name."""
+    for name in ("published", "log"):
+        (tmp_path / name).symlink_to(published)
+    for name in ("policy.txt", "receipts"):
+        (tmp_path / name).symlink_to(published / name)
+    for name in ("checkpoint-of-april", "checkpoint-of-may"):
+        shutil.copy(published / "checkpoint", tmp_path / name)
+    (tmp_path / "my-house.db.tiles").symlink_to(published)
+    (tmp_path / "bin").mkdir()
+    for name, module in (("clearctl", "clearctl.app"), ("clearing", "clearing.cli")):
+        program = f"#!{sys.executable}\nfrom {module} import main\nmain()\n"
+        (tmp_path / "bin" / name).write_text(program)
+        (tmp_path / "bin" / name).chmod(0o755)
+    return tmp_path
+
+
+def typed(reader: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """What a shell does with ``script`` in the reader's folder."""
+    path = f"{reader / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    settings = environment() | {"PATH": path}
+    return subprocess.run(
+        ["bash", "-euc", script], cwd=reader, env=settings, capture_output=True, text=True, check=False
+    )
+
+
+def commands(document: str, beginning: str) -> list[str]:
+    """The indented lines of a document that begin so."""
+    text = (DOCS / document).read_text()
+    return re.findall(rf"^ {{4}}({beginning}.*)$", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", ["check-us.md", "runbook.md"])
+def test_whatever_a_document_verifies_holds(reader: Path, document: str) -> None:
+    found = commands(document, "clearctl verify ")
+    assert len(found) >= 2
+    for command in found:
+        done = typed(reader, command)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+
+
+def test_the_anchor_that_the_runbook_makes_is_the_one_that_was_there(reader: Path) -> None:
+    (command,) = commands("runbook.md", "sed ")
+    assert typed(reader, command).returncode == 0
+    made = (reader / "house.anchor").read_bytes()
+    assert made == (reader / "published" / "house.sqlite.anchor").read_bytes()
+
+
+def test_every_option_of_a_documented_command_exists(reader: Path) -> None:
+    for document in ("check-us.md", "runbook.md"):
+        for command in commands(document, "clear(?:ing|ctl) (?:serve|demo|verify|keys init)"):
+            name = re.match(r"(clear\w+ (?:keys )?\w+)", command)
+            assert name is not None
+            told = typed(reader, f"{name[1]} --help").stdout
+            assert all(option in told for option in re.findall(r"--[a-z-]+", command)), command
 
 
 def test_every_reason_for_a_refusal_stands_in_the_list_of_reasons() -> None:
