@@ -34,7 +34,8 @@ def require_goes_on(database: Database, anchor: Path) -> None:
 
     Raises ``AnchorRefused``, ``StoreUnreachable``.
     """
-    signed = Anchor(anchor)  # first: what is committed from now on only makes the journal longer
+    with _disk():
+        signed = Anchor(anchor)  # first: what is committed from now on only makes the journal longer
     with reading(database) as connection:
         signed.check(_size(connection), partial(_root_after, connection))
 
@@ -92,7 +93,7 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnreachable(f"the log cannot be read or written: {error}") from error
+        raise StoreUnreachable(f"the log or its anchor cannot be read or written: {error}") from error
 
 
 def _lock(anchor: Path) -> int:

@@ -393,6 +393,19 @@ def test_what_would_go_unchecked_is_wrong_use(kept: Path, asked: tuple[str, ...]
     assert complaint in done.stderr
 
 
+def test_a_folder_that_holds_everything_is_held_against_what_was_seen_too(
+    served: Served, published: Path, mine: Path
+) -> None:
+    shutil.copytree(mine / "log", published, dirs_exist_ok=True)
+    assert (
+        verify(published, "--seen", str(mine / "old"), "--receipt", str(mine / "legs.receipt")).returncode
+        == DONE
+    )
+    keys = house_keys.read_signing_keys(served.keys)
+    (mine / "other").write_bytes(sign_checkpoint(keys, 3, bytes(32)))
+    assert failed(verify(published, "--seen", str(mine / "other")))[0].startswith("journal at 3 ")
+
+
 def test_a_checkpoint_that_was_seen_needs_the_log(published: Path, kept: Path) -> None:
     done = verify(published, "--seen", str(kept / "old"))
     assert (done.returncode, done.stdout) == (REFUSED, "")

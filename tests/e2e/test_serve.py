@@ -505,7 +505,8 @@ def test_keys_of_another_house_do_not_serve_this_one(tmp_path: Path) -> None:
         ),
         ("--keys=nowhere", "nowhere/server.crt cannot be read"),
         ("--anchor=nowhere/anchor", "the anchor nowhere/anchor cannot be kept: No such file or directory"),
-        ("--tiles-dir=pyproject.toml", "the log cannot be read or written: [Errno 20] Not a directory"),
+        ("--tiles-dir=pyproject.toml", "cannot be read or written: [Errno 20] Not a directory"),
+        ("--anchor=docs", "the log or its anchor cannot be read or written: [Errno 21] Is a directory"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, option: str, complaint: str) -> None:

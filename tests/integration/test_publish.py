@@ -2,16 +2,19 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clearing import keys as house_keys
-from clearing import publish
+from clearing import main, publish
 from clearing.attest.signer import SigningKeys
 from clearing.engine import Engine
 from clearing.main import beat, clock_ms
@@ -26,6 +29,7 @@ from ledger.store.anchor import Anchor, AnchorReason, AnchorRefused
 from ledger.store.connect import Database, open_store
 from ledger.store.public_log import PublicLog
 from ledger.store.tile_files import TileFiles, leaves_from
+from ledger.tiles import TileRefused
 from tests.integration.test_tile_files import Killed, dying_at
 from tests.serving import BTC_TICKS, CLIENTS, HOUSE, SOURCES, publication, seed
 
@@ -223,6 +227,48 @@ def test_a_log_of_other_keys_is_not_written_on(seeded: Place, tmp_path: Path) ->
         with running(place) as house, pytest.raises(ForeignLog):
             Publisher(house.engine, keys, house.log)
     assert (place.tiles / "checkpoint").read_bytes() == shown
+
+
+def test_a_tile_that_changed_under_the_house_stops_it(seeded: Place, tmp_path: Path) -> None:
+    place = seeded.copy(tmp_path / "house")
+    with running(place) as house:
+        publisher = Publisher(house.engine, place.signing, house.log)
+        size = place.require_honest()
+        for tile in (place.tiles / "tile/0").glob("000.p/*"):
+            tile.write_bytes(bytes(len(tile.read_bytes())))
+        with pytest.raises(TileRefused):
+            beat(house.engine, publisher, None)  # it attests the cycle, and would build on the tile
+        assert Anchor(place.anchor).size == size
+
+
+def test_a_beat_that_finds_no_disk_is_skipped_and_the_next_one_goes_on(
+    seeded: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, stopping, warned = seeded.copy(tmp_path / "house"), threading.Event(), list[str]()
+    aside = place.folder / "aside"
+
+    def warning(text: str, *, error: str) -> None:
+        """The disk comes back, and the beat after that is the last."""
+        warned.append(f"{text}: {error}")
+        place.tiles.unlink()
+        aside.rename(place.tiles)
+
+    def show() -> None:
+        shown()
+        stopping.set()
+
+    monkeypatch.setattr(main, "BEAT_S", 0.01)
+    monkeypatch.setattr(structlog, "get_logger", lambda: SimpleNamespace(warning=warning))
+    with running(place) as house:
+        publisher = Publisher(house.engine, place.signing, house.log)
+        shown = publisher.show
+        monkeypatch.setattr(publisher, "show", show)
+        place.tiles.rename(aside)
+        place.tiles.write_bytes(b"in the way")
+        main._run(stopping, house.engine, publisher, None)
+        assert [line.partition(" or ")[0] for line in warned] == ["beat skipped: the log"]
+        assert place.require_honest() == house.engine.view.size
+        require_attested(place, house, 2)
 
 
 def test_tiles_that_were_lost_are_written_again(seeded: Place, tmp_path: Path) -> None:

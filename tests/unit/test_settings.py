@@ -1,0 +1,52 @@
+"""Settings: options first, then the environment; where anchor and tiles are when nobody says so."""
+
+from pathlib import Path
+
+import pytest
+
+from clearing.settings import Places, SettingsRefused, places_of, read_settings
+
+POSTGRESQL = "postgresql://clearing@db.example.org/clearing"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE", "LISTEN", "KEYS", "STATE", "ANCHOR", "TILES_DIR"):
+        monkeypatch.delenv(f"CLEARING_{name}", raising=False)
+
+
+def test_a_file_has_its_anchor_and_its_tiles_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "house.db"
+    places = places_of(read_settings(database=f"sqlite:///{file}"))
+    assert places == Places(anchor=Path(f"{file}.anchor"), tiles=Path(f"{file}.tiles"))
+
+
+def test_options_come_before_the_environment_and_that_before_what_is_usual(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CLEARING_ANCHOR", "from-environment.anchor")
+    monkeypatch.setenv("CLEARING_TILES_DIR", "from-environment")
+    given = read_settings(database=f"sqlite:///{tmp_path / 'house.db'}", anchor=Path("given"))
+    assert places_of(given) == Places(anchor=Path("given"), tiles=Path("from-environment"))
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, {"anchor: say --anchor FILE", "tiles_dir: say --tiles-dir DIR"}),
+        ({"tiles_dir": Path("log")}, {"anchor: say --anchor FILE"}),
+        ({"anchor": Path("house.anchor")}, {"tiles_dir: say --tiles-dir DIR"}),
+    ],
+)
+def test_a_server_has_no_place_beside_it_and_what_is_missing_is_named(
+    given: dict[str, Path], missing: set[str]
+) -> None:
+    with pytest.raises(SettingsRefused) as refused:
+        places_of(read_settings(database=POSTGRESQL, **given))
+    assert {part.partition(",")[0] for part in str(refused.value).split("; ")} == missing
+
+
+def test_with_both_given_a_server_is_as_good_as_a_file() -> None:
+    places = Places(anchor=Path("house.anchor"), tiles=Path("log"))
+    settings = read_settings(database=POSTGRESQL, anchor=places.anchor, tiles_dir=places.tiles)
+    assert places_of(settings) == places
