@@ -24,7 +24,7 @@ from ledger.checkpoint import VerifiedCheckpoint, open_note
 from ledger.merkle import leaf_hash, tree_root, verify_consistency
 from ledger.store.anchor import Anchor
 from ledger.store.tile_files import TileFiles, leaves_from
-from tests.ledgers import connected
+from tests.ledgers import PATIENCE_S, connected
 from tests.serving import CLIENTS, HOUSE, SOURCES, Served, seed, serving, signing_key, wait_until
 
 ROUNDS = 4
@@ -104,7 +104,8 @@ def watching(served: Served, seen: Seen, over: threading.Event) -> None:
 
 
 def trade_until_killed(served: Served, seen: Seen, numbers: Iterator[int], delay_s: float) -> None:
-    over = threading.Event()
+    """Kill the house some time after enough was published that a wrong start could contradict."""
+    over, notes, envelopes = threading.Event(), len(seen.notes), len(seen.envelopes)
     threads = [
         *(threading.Thread(target=trading, args=(served, seen, over)) for _ in range(3)),
         threading.Thread(target=pricing, args=(served, numbers, over)),
@@ -112,11 +113,14 @@ def trade_until_killed(served: Served, seen: Seen, numbers: Iterator[int], delay
     ]
     for thread in threads:
         thread.start()
-    time.sleep(delay_s)
-    served.process.kill()
-    over.set()
-    for thread in threads:
-        thread.join()
+    try:
+        wait_until(lambda: len(seen.notes) >= notes + 4 and len(seen.envelopes) > envelopes, PATIENCE_S)
+        time.sleep(delay_s)
+    finally:
+        served.process.kill()
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def opened(folder: Path, note: bytes) -> VerifiedCheckpoint:
@@ -157,7 +161,7 @@ def test_what_a_killed_house_has_signed_is_what_it_goes_on_from(house: Path, url
     moments, seen, numbers = random.Random(SEED), Seen(), count(2)
     for _ in range(ROUNDS):
         with swift(house, url) as served:
-            trade_until_killed(served, seen, numbers, moments.uniform(0.3, 0.8))
+            trade_until_killed(served, seen, numbers, moments.uniform(0, 0.3))
         require_kept(house, url, seen)
     with swift(house, url) as served, served.client("member/alpha") as alpha:
         assert {trade.name for trade in alpha.trades("members/alpha")} >= seen.trades - {""}
@@ -165,8 +169,6 @@ def test_what_a_killed_house_has_signed_is_what_it_goes_on_from(house: Path, url
         wait_until(lambda: opened(house, alpha.checkpoint().encode()).size == size)
     require_one_history(house, url, seen)
     require_attested(house, seen)
-    assert len(seen.notes) > 4 * ROUNDS, "too little was published to be contradicted"
-    assert len(seen.envelopes) > ROUNDS
 
 
 def require_kept(folder: Path, url: str, seen: Seen) -> None:
