@@ -7,13 +7,15 @@ any order; the others are judged one after the other, exactly. Nothing here is a
 test compares it with the sequential path.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.account import AccountId, Limit
+from ledger.account import Limit
 from ledger.amount import AMOUNT_MAX
 from ledger.book import LIMITS, RESERVED, Book, post
 from ledger.entry import KIND_MAX, Entry, Refusal
@@ -98,9 +100,9 @@ def fold(book: Book, record: Record) -> Book:
 
 
 def _numbered(book: Book, transfers: Transfers) -> _Rows:
-    find = book.numbers.get
+    find: Callable[[bytes, int], int] = book.numbers.get  # type: ignore[assignment]  # an id is its bytes
     keys = keys_of(transfers.debits) + keys_of(transfers.credits)
-    numbers = np.array([find(AccountId(key), UNKNOWN) for key in keys], np.int64)
+    numbers = np.fromiter(map(find, keys, repeat(UNKNOWN)), np.int64, len(keys))
     accounts, places = np.unique(numbers, return_inverse=True)
     return _Rows(accounts, places[: len(transfers)], places[len(transfers) :], transfers.amounts)
 

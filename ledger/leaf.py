@@ -114,6 +114,14 @@ def encode_body(salt: bytes, entry: "Entry | Body") -> bytes:
     return BODY_MAGIC + salt + body_text(entry)
 
 
+def _no_number(text: str) -> Json:
+    raise RecordMalformed(f"a JSON number in a body: {text}")
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_int=_no_number, parse_float=_no_number, parse_constant=_no_number)
+
+
 def body_text(entry: "Entry | Body") -> bytes:
     """The JSON of the body: what is the same in every entry that says the same.
 
@@ -131,7 +139,7 @@ def body_text(entry: "Entry | Body") -> bytes:
     if entry.step is not None:
         step = entry.step
         private["step"] = [step.verb.value, step.names.hex(), str(step.expires_ms)]
-    return json.dumps(private, sort_keys=True, separators=(",", ":")).encode("ascii")
+    return _ENCODER.encode(private).encode("ascii")
 
 
 def _encode_leaf(entry: Entry, sequence: int, legs: Sequence[bytes], body: bytes) -> bytes:
@@ -215,12 +223,7 @@ def decode_body(body: bytes) -> Body:
     if body[: len(BODY_MAGIC)] != BODY_MAGIC or len(body) < head:
         raise RecordMalformed(f"unknown body version {body[:4]!r}")
     try:
-        private = json.loads(
-            body[head:].decode("ascii"),
-            parse_int=_no_number,
-            parse_float=_no_number,
-            parse_constant=_no_number,
-        )
+        private = _DECODER.decode(body[head:].decode("ascii"))
         decoded = Body(
             actor=_text(private["actor"]),
             fact=private["fact"],
@@ -241,10 +244,6 @@ def _step(verb: str, names: str, expires_ms: str) -> Step:
     if not 0 <= expires <= TIME_MAX_MS:
         raise ValueError(f"{expires_ms} is no time")
     return Step(Verb(verb), bytes.fromhex(names), expires)
-
-
-def _no_number(text: str) -> Json:
-    raise RecordMalformed(f"a JSON number in a body: {text}")
 
 
 def _text(value: object) -> str:

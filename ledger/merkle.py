@@ -54,16 +54,6 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return _sha256(NODE_PREFIX + left + right).digest()
 
 
-def leaf_hashes(column: bytes, width: int) -> list[bytes]:
-    """Leaf hash of each ``width`` bytes of ``column``, whose length is a multiple of it."""
-    return [_sha256(LEAF_PREFIX + column[at : at + width]).digest() for at in range(0, len(column), width)]
-
-
-def hash_rows(rows: bytes, width: int) -> list[bytes]:
-    """SHA-256 of each ``width`` bytes of ``rows``, which bring their prefixes along."""
-    return [_sha256(rows[at : at + width]).digest() for at in range(0, len(rows), width)]
-
-
 def tree_root(leaf_hashes: Sequence[bytes]) -> bytes:
     """Root over all ``leaf_hashes`` in order, :data:`EMPTY_ROOT` for none (RFC 6962 §2.1).
 

@@ -4,6 +4,7 @@ A row of :class:`Transfers` has two legs, debit before credit, and a body that i
 for its salt. So its records are columns too, and only the hashing is done one by one.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -21,16 +22,19 @@ from ledger.leaf import (
     SALT_BYTES,
     Body,
     ByteSource,
+    RecordMalformed,
     Sealed,
     body_text,
     decode_body,
     seal_entry,
 )
-from ledger.merkle import HASH_BYTES, LEAF_PREFIX, NODE_PREFIX, hash_rows
+from ledger.merkle import HASH_BYTES, LEAF_PREFIX, NODE_PREFIX
 from ledger.require import require
-from ledger.transfers import Amounts, Record, Transfers, amount_column, count
+from ledger.transfers import Amounts, Record, Transfers, amount_column, count, rows_of
 
 Bytes: TypeAlias = NDArray[np.uint8]
+
+_sha256 = hashlib.sha256
 
 SALTS_PER_ROW = 3
 LEGS_PER_ROW = 2
@@ -89,9 +93,9 @@ def _seal_columns(rows: Transfers, sequence: int, salts: bytes) -> Sealed:
     drawn = np.frombuffer(salts, np.uint8).reshape(len(rows), SALTS_PER_ROW, SALT_BYTES)
     legs = _leg_rows(rows, drawn[:, :LEGS_PER_ROW])
     bodies = _body_rows(rows, drawn[:, LEGS_PER_ROW])
-    body_hashes = hash_rows(bodies[:, LENGTH.size :].tobytes(), bodies.shape[1] - LENGTH.size)
+    body_hashes = _hashes(bodies[:, LENGTH.size :])
     leaves = _leaf_rows(rows, sequence, _roots_of_pairs(legs), _digests(body_hashes))
-    leaf_hashes = hash_rows(leaves.tobytes(), leaves.shape[1])
+    leaf_hashes = _hashes(leaves)
     return Sealed(leaves[:, 1:].tobytes(), legs[:, 1:].tobytes(), bodies.tobytes(), tuple(leaf_hashes))
 
 
@@ -119,11 +123,30 @@ def _amount_bytes(amounts: Amounts) -> Bytes:
 
 def _roots_of_pairs(legs: Bytes) -> Bytes:
     """Shape (n, 32): the RFC 6962 root over each two of ``legs``, which have their prefixes."""
-    hashes = _digests(hash_rows(legs.tobytes(), legs.shape[1]))
+    hashes = _digests(_hashes(legs))
     nodes = np.empty((len(legs) // LEGS_PER_ROW, 1 + LEGS_PER_ROW * HASH_BYTES), np.uint8)
     nodes[:, 0] = NODE_PREFIX[0]
     nodes[:, 1:] = hashes.reshape(len(nodes), -1)
-    return _digests(hash_rows(nodes.tobytes(), nodes.shape[1]))
+    return _digests(_hashes(nodes))
+
+
+def leaf_hashes(leaves: bytes) -> list[bytes]:
+    """RFC 6962 hashes of a column of leaves. Raises :class:`RecordMalformed` for a remainder."""
+    if len(leaves) % LEAF_BYTES:
+        raise RecordMalformed(f"{len(leaves)} bytes are no whole number of {LEAF_BYTES}-byte records")
+    return _hashes(_prefixed(np.frombuffer(leaves, np.uint8).reshape(-1, LEAF_BYTES)))
+
+
+def _prefixed(records: Bytes) -> Bytes:
+    """Each record behind the prefix of a leaf."""
+    prefixed = np.full((len(records), 1 + records.shape[1]), LEAF_PREFIX[0], np.uint8)
+    prefixed[:, 1:] = records
+    return prefixed
+
+
+def _hashes(rows: Bytes) -> list[bytes]:
+    """SHA-256 of each row, prefixes included."""
+    return [_sha256(row).digest() for row in rows_of(rows)]
 
 
 def _digests(hashes: list[bytes]) -> Bytes:
@@ -266,13 +289,11 @@ def _hashes_hold(fields: NDArray[Any], legs: bytes, bodies: bytes) -> bool:
     """Whether every row is a leaf of this version, and its legs and its body are those that it names."""
     rows = len(fields)
     records = np.frombuffer(legs, np.uint8).reshape(-1, LEG_BYTES)
-    prefixed = np.full((len(records), 1 + LEG_BYTES), LEAF_PREFIX[0], np.uint8)
-    prefixed[:, 1:] = records
     block = np.frombuffer(bodies, np.uint8).reshape(rows, -1)[:, LENGTH.size :]
-    body_hashes = hash_rows(block.tobytes(), block.shape[1])
+    body_hashes = _hashes(block)
     return (
         bool((fields["magic"] == LEAF_MAGIC).all() and (fields["flags"] == 0).all())
-        and fields["legs_root"].tobytes() == _roots_of_pairs(prefixed).tobytes()
+        and fields["legs_root"].tobytes() == _roots_of_pairs(_prefixed(records)).tobytes()
         and fields["body_hash"].tobytes() == b"".join(body_hashes)
     )
 

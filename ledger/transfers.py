@@ -109,8 +109,13 @@ def entries_of(record: Record, find: Callable[[AccountId], Account]) -> Iterator
 
 def keys_of(column: Keys) -> list[bytes]:
     """The rows of a column of 16 bytes."""
-    packed = column.tobytes()
-    return [packed[at : at + ENTRY_ID_BYTES] for at in range(0, len(packed), ENTRY_ID_BYTES)]
+    return rows_of(column)
+
+
+def rows_of(matrix: NDArray[np.uint8]) -> list[bytes]:
+    """The rows of a matrix of bytes, many times faster than by slicing."""
+    rows: list[bytes] = np.ascontiguousarray(matrix).view(f"V{matrix.shape[1]}")[:, 0].tolist()
+    return rows
 
 
 def key_column(keys: "list[bytes] | bytes") -> Keys:

@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from ledger.account import Account, AccountId
 from ledger.batch import Command, Known, Recorded, Result, apply, digest, read_results
 from ledger.book import Book
@@ -20,6 +22,9 @@ from ledger.store.connect import Database, Lease
 from ledger.store.queries import Answered, read_at
 from ledger.store.writer import Published, Writer
 from ledger.transfers import Keys, Record, Transfers, count, entries_of, key_column
+
+FRESH_MAX = 1_024
+"""Records whose ids are noted one by one and printed together."""
 
 
 class Ledger:
@@ -108,12 +113,23 @@ class _RecordedIds:
     def __init__(self, database: Database, secret: bytes) -> None:
         self._database = database
         self._prints = Fingerprints(secret)
+        self._fresh: list[Keys] = []
+        self._fresh_first = self._fresh_end = 0
         self._undecided: dict[int, tuple[Record, ...]] = {}
 
     def add(self, first_sequence: int, record: Record) -> None:
         """Note where the ids of ``record`` stand."""
-        ids = key_column([record.entry_id]) if isinstance(record, Entry) else record.ids
-        self._prints.add(ids, first_sequence)
+        if first_sequence != self._fresh_end or len(self._fresh) >= FRESH_MAX:
+            self._print()
+            self._fresh_first = first_sequence
+        self._fresh.append(key_column([record.entry_id]) if isinstance(record, Entry) else record.ids)
+        self._fresh_end = first_sequence + count((record,))
+
+    def _print(self) -> None:
+        """What was noted since the last time, in one go: a replay notes entry by entry and asks nothing."""
+        if self._fresh:
+            self._prints.add(np.concatenate(self._fresh), self._fresh_first)
+        self._fresh, self._fresh_first = [], self._fresh_end
 
     def note(self, first_sequence: int, records: tuple[Record, ...]) -> None:
         """The same for what was decided and may be committed: until it is, no journal has it."""
@@ -130,6 +146,7 @@ class _RecordedIds:
         self._undecided = {
             first: records for first, records in self._undecided.items() if committed <= first < book.size
         }
+        self._print()
         hits = self._prints.find(ids)
         places = {sequence for _, sequence in hits if sequence < book.size}
         entries = self._decided(places, book.known) | self._stored(places, committed, book.find)

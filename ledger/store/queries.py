@@ -27,8 +27,8 @@ from ledger.leaf import (
     split_bodies,
     split_records,
 )
-from ledger.merkle import leaf_hash, leaf_hashes, tree_root
-from ledger.seal import Piece, pieces_of
+from ledger.merkle import leaf_hash, tree_root
+from ledger.seal import Piece, leaf_hashes, pieces_of
 from ledger.store.tables import requests, segments
 from ledger.transfers import Record, Transfers, count, entries_of, keys_of
 
@@ -58,7 +58,7 @@ class Segment:
 
     def leaf_hashes(self) -> list[bytes]:
         """RFC 6962 hashes of the leaves."""
-        return leaf_hashes(self.leaves, LEAF_BYTES)
+        return leaf_hashes(self.leaves)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
