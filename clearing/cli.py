@@ -7,6 +7,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from clearing import ledger_cli
+
 REFUSED = 1
 
 app = typer.Typer(
@@ -35,6 +37,7 @@ keys_app = typer.Typer(
     """,
 )
 app.add_typer(keys_app, name="keys")
+app.add_typer(ledger_cli.app, name="ledger")
 
 Database = Annotated[
     str | None,

@@ -29,15 +29,30 @@ class RequestIdMalformed(ValueError):
 class Engine:
     """The clearing house on one database, as long as it holds the lease.
 
-    ``clock`` gives UTC milliseconds, ``salts`` is the byte source of the journal's salts. Raises
-    ``LeaseHeld`` if another process is the writer. The journal is replayed before it returns.
+    ``clock`` gives UTC milliseconds, ``salts`` is the byte source of the journal's salts, ``lag_ms`` says how
+    far the history is behind. Raises ``LeaseHeld`` if another process is the writer. The journal is replayed
+    before it returns.
     """
 
-    def __init__(self, database: Database, *, clock: Callable[[], int], salts: ByteSource) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], int],
+        salts: ByteSource,
+        lag_ms: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._lease = Lease.acquire(database)
         try:
             self._writer: Writer[House, Request] = Writer(
-                database, self._lease, apply=decide, fold=fold, empty=House(), clock=clock, salts=salts
+                database,
+                self._lease,
+                apply=decide,
+                fold=fold,
+                empty=House(),
+                clock=clock,
+                salts=salts,
+                lag_ms=lag_ms,
             )
         except BaseException:
             self._lease.release()
@@ -56,7 +71,7 @@ class Engine:
     def execute(self, command: Command, *, request_id: str, actor: str) -> Outcome:
         """Decide ``command``, make it durable, and answer. The same id and command get the same answer.
 
-        Raises ``RequestReused`` (same id, other command or actor), ``ClockWentBack``,
+        Raises ``RequestReused`` (same id, other command or actor), ``ClockWentBack``, ``Overloaded`` and
         ``StoreUnavailable`` (not recorded: may be sent again) and :class:`HouseStopped`.
         """
         if not REQUEST_PATTERN.fullmatch(request_id):

@@ -141,6 +141,11 @@ def read_signing_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
+def make_log_key(path: Path) -> None:
+    """Write a fresh Ed25519 private key to ``path``, which must not exist."""
+    _write_private(path, _private_pem(Ed25519PrivateKey.generate()))
+
+
 def log_origin(house: str) -> str:
     """The name of the house's journal in checkpoints and attestations."""
     return f"{house}/journal"

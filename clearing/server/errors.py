@@ -12,20 +12,23 @@ from enum import Enum
 import grpc
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 from grpc_status import rpc_status
 
 from clearing.engine import HouseStopped
 from clearing.model.outcomes import Outcome, Reason, Result, Status
 from clearing.server.wire.violations import RequestInvalid
-from ledger.store.writer import ClockWentBack, RequestReused, StoreUnavailable
+from ledger.store.writer import ClockWentBack, Overloaded, RequestReused, StoreUnavailable
 
 DOMAIN = "clearinghouse"
 """Of every ErrorInfo: whose reasons these are."""
 FIELDS_BYTES_MAX = 4_096
 MESSAGE_CHARS_MAX = 1_000
+RETRY_DELAY = Duration(seconds=1)
+"""After which a call that came at a full house is worth another try."""
 
 Code = grpc.StatusCode
 
@@ -99,6 +102,7 @@ class Fault(Enum):
     NETTING_SET_UNKNOWN = (Code.NOT_FOUND, "no such netting set")
     ATTESTATION_UNKNOWN = (Code.NOT_FOUND, "no such attestation")
     CHECKPOINT_UNKNOWN = (Code.NOT_FOUND, "no checkpoint has been signed yet")
+    OVERLOADED = (Code.RESOURCE_EXHAUSTED, "too much waits already; send the same request again in a moment")
     STORE_UNAVAILABLE = (Code.UNAVAILABLE, "nothing was recorded; send the same request again")
     CLOCK_WENT_BACK = (Code.UNAVAILABLE, "the clock went back and nothing is recorded until it has caught up")
     HOUSE_STOPPED = (Code.UNAVAILABLE, "the house takes no more commands; its operators have been told why")
@@ -128,6 +132,7 @@ class Refused(Exception):
 
 _FAULTS: Mapping[type[Exception], Fault] = {
     RequestReused: Fault.IDEMPOTENCY_KEY_REUSED,
+    Overloaded: Fault.OVERLOADED,
     StoreUnavailable: Fault.STORE_UNAVAILABLE,
     ClockWentBack: Fault.CLOCK_WENT_BACK,
     HouseStopped: Fault.HOUSE_STOPPED,
@@ -182,6 +187,8 @@ def _invalid(error: RequestInvalid) -> grpc.Status:
 
 def _status(refused: Refused) -> grpc.Status:
     info = ErrorInfo(reason=refused.reason, domain=DOMAIN, metadata=refused.metadata)
+    if refused.code is Code.RESOURCE_EXHAUSTED:
+        return _packed(refused.code, str(refused), info, RetryInfo(retry_delay=RETRY_DELAY))
     return _packed(refused.code, str(refused), info)
 
 

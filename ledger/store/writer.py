@@ -46,6 +46,10 @@ from ledger.transfers import Record, count
 
 GROUP_MAX = 1_000
 """Commands in one commit."""
+LAG_MAX_MS = 2_000
+"""How far the history may be behind (performance.md)."""
+WAITING_MAX = 10_000
+"""Commands in the queue; one more is refused."""
 GROUP_ENTRIES = 8_192
 """A group that has so many entries takes no further command: callers of small ones wait for each other."""
 REQUEST_ID_PATTERN = re.compile(r"[!-~]{1,128}", re.ASCII)
@@ -63,6 +67,10 @@ class StoreUnavailable(Exception):
 
 class RequestReused(Exception):
     """The request id was used before with another body."""
+
+
+class Overloaded(Exception):
+    """Too much waits already. The command was not recorded; send it again in a moment, with the same id."""
 
 
 class ClockWentBack(Exception):
@@ -109,8 +117,9 @@ class Writer(Generic[S, C]):
     """Decides commands in one thread and makes them durable in groups.
 
     ``apply`` is the pure decider, ``fold`` replays one recorded entry, ``empty`` is the state before
-    the first. ``clock`` gives UTC milliseconds; ``salts`` is the byte source of the legs' salts. The
-    journal in ``engine`` is replayed before the constructor returns.
+    the first. ``clock`` gives UTC milliseconds; ``salts`` is the byte source of the legs' salts;
+    ``lag_ms`` says how far the slowest reader that must keep up is behind, and past ``LAG_MAX_MS`` nothing
+    more is taken. The journal in ``engine`` is replayed before the constructor returns.
     """
 
     def __init__(
@@ -123,8 +132,9 @@ class Writer(Generic[S, C]):
         empty: S,
         clock: Callable[[], int],
         salts: ByteSource,
+        lag_ms: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._engine, self._lease = engine, lease
+        self._engine, self._lease, self._lag_ms = engine, lease, lag_ms
         self._apply, self._fold, self._empty = apply, fold, empty
         self._clock, self._salts = clock, salts
         self._stopped: Exception | None = None
@@ -147,13 +157,14 @@ class Writer(Generic[S, C]):
     def submit(self, request_id: str, body_hash: bytes, command: C) -> "Future[Answered]":
         """Queue a command. The future fails with the exceptions of this module or gives the answer.
 
-        Raises ``ValueError`` unless the request id has 1 to 128 printable ASCII characters and the hash 32
+        Raises :class:`Overloaded`, and ``ValueError`` unless the request id has 1 to 128 printable ASCII characters and the hash 32
         bytes.
         """
         if not REQUEST_ID_PATTERN.fullmatch(request_id):
             raise ValueError(f"not a request id: {request_id!r}")
         if len(body_hash) != BODY_HASH_BYTES:
             raise ValueError(f"a body hash has {BODY_HASH_BYTES} bytes, not {len(body_hash)}")
+        self._require_room()
         waiting: Waiting[C] = Waiting(request_id=request_id, body_hash=body_hash, command=command)
         with self._door:
             if self._closed:
@@ -161,6 +172,13 @@ class Writer(Generic[S, C]):
             else:
                 self._queue.put(waiting)
         return waiting.future
+
+    def _require_room(self) -> None:
+        lag_ms = self._lag_ms()
+        if lag_ms > LAG_MAX_MS:
+            raise Overloaded(f"the history is {lag_ms} ms behind the journal")
+        if self._queue.qsize() >= WAITING_MAX:
+            raise Overloaded(f"{WAITING_MAX} commands wait already")
 
     def close(self) -> None:
         """Finish what is queued and stop. A second call does nothing."""

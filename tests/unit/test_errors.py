@@ -2,7 +2,7 @@
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 from structlog.testing import capture_logs
 
@@ -18,7 +18,7 @@ from clearing.server.errors import (
     to_status,
 )
 from clearing.server.wire.violations import RequestInvalid
-from ledger.store.writer import ClockWentBack, RequestReused, StoreUnavailable
+from ledger.store.writer import ClockWentBack, Overloaded, RequestReused, StoreUnavailable
 
 TRAILER_BYTES_MAX = 8_192
 """What grpc-java and the C core take by default, all trailers together."""
@@ -61,6 +61,7 @@ def test_a_refusal_carries_its_reason_and_the_figures(reason: Reason) -> None:
     [
         (RequestReused("x"), grpc.StatusCode.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED"),
         (StoreUnavailable("disk full at /secret"), grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
+        (Overloaded("x"), grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
         (ClockWentBack("x"), grpc.StatusCode.UNAVAILABLE, "CLOCK_WENT_BACK"),
         (HouseStopped("a law of the book"), grpc.StatusCode.UNAVAILABLE, "HOUSE_STOPPED"),
     ],
@@ -72,6 +73,14 @@ def test_what_the_engine_raises_has_a_reason_and_leaks_nothing(
     _, info, _ = details(status)
     assert (status.code, info.reason) == (code, reason)
     assert str(error) not in status.details or str(error) == "x"
+
+
+def test_a_full_house_says_when_to_come_again() -> None:
+    status = to_status(Overloaded("the history is 2001 ms behind the journal"))
+    rich, _, _ = details(status)
+    retry = RetryInfo()
+    assert rich.details[1].Unpack(retry)
+    assert retry.retry_delay.seconds == 1
 
 
 def test_what_nobody_foresaw_is_internal_with_an_incident_and_nothing_else() -> None:
