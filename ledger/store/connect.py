@@ -103,14 +103,26 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
     Raises :class:`OutcomeUnknown` if COMMIT failed, and what the store raises if anything else did.
     """
-    with engine.connect() as connection:
-        connection.execute(text(kind_of(connection).begin))
+    kind = kind_of(engine)
+    with kind.turn(engine), engine.connect() as connection:
+        connection.execute(text(kind.begin))
         try:
             yield connection
             _end(connection)
         except BaseException:
             _roll_back(connection)
             raise
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads, and sees one state of the store however much is written meanwhile."""
+    with engine.connect() as connection:
+        connection.execute(text(kind_of(connection).begin_reading))
+        try:
+            yield connection
+        finally:
+            _roll_back(connection)
 
 
 def _end(connection: Connection) -> None:

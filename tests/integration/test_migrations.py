@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.util import CommandError
 from sqlalchemy import Engine, insert, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from clearing.store import migrate
 from clearing.store.migrate import SchemaTooNew
-from ledger.store.connect import Lease, open_store
+from ledger.store.connect import Lease, open_store, transaction
 from ledger.store.kinds import KINDS
-from ledger.store.tables import APPEND_ONLY, metadata, requests
+from ledger.store.tables import APPEND_ONLY, lease, metadata, requests
 
 ROW = {"id": "r", "body_hash": bytes(32), "first_sequence": 0, "count": 0, "refusals": 1, "answer": "{}"}
 
@@ -113,6 +114,21 @@ def test_a_house_at_work_does_not_mind_a_second_upgrade(database: Engine) -> Non
         migrate.upgrade(database)
         with database.connect() as connection:
             lease.check(connection)
+
+
+def test_the_history_goes_and_comes_without_touching_the_journal(database: Engine) -> None:
+    migrate.upgrade(database)
+    with database.connect() as connection:
+        connection.execute(insert(requests).values(ROW))
+    made = schema(database)
+    with transaction(database) as connection:
+        command.downgrade(migrate._config(connection), "0001")
+    assert set(inspect(database).get_table_names()) == {*APPEND_ONLY, lease.name, "alembic_version"}
+    migrate.upgrade(database)
+    migrate.check(database)
+    assert schema(database) == made
+    with database.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM requests")).scalar_one() == 1
 
 
 def test_two_upgrades_at_once_do_the_work_once(database: Engine) -> None:
