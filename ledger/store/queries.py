@@ -9,9 +9,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import accumulate
 from typing import TypeAlias
 
-from sqlalchemy import Connection, LargeBinary, cast, func, select
+from sqlalchemy import ColumnElement, Connection, LargeBinary, cast, func, literal, select
 
 from ledger.account import Account, AccountId
 from ledger.entry import Entry, Leg
@@ -32,11 +33,20 @@ from ledger.seal import Piece, leaf_hashes, pieces_of
 from ledger.store.tables import requests, segments
 from ledger.transfers import Record, Transfers, count, entries_of, keys_of
 
+PAGE_BYTES = 8 * 2**20
+PAGE_SEGMENTS = 1_024
+
 # SQLite lets an edited blob become text, which its driver cannot always decode.
 _SEGMENT = [
     cast(column, column.type).label(column.name) if isinstance(column.type, LargeBinary) else column
     for column in segments.columns
 ]
+
+# Neither database reads a column to tell its length.
+_STORED_BYTES = sum(
+    (func.length(column) for column in segments.columns if isinstance(column.type, LargeBinary)),
+    start=literal(0),
+)
 
 
 Find: TypeAlias = Callable[[AccountId], Account | None]
@@ -77,12 +87,28 @@ class Answered:
 
 
 def read_segments(connection: Connection, from_sequence: int = 0) -> Iterator[Segment]:
-    """Segments in order; all of them, or those that start at or after ``from_sequence``."""
-    query = select(*_SEGMENT).order_by(segments.c.first_sequence)
-    if from_sequence:
-        query = query.where(segments.c.first_sequence >= from_sequence)
-    for row in connection.execute(query).mappings():
-        yield Segment(**row)
+    """Segments in order; all of them, or those that start at or after ``from_sequence``.
+
+    A page is in memory at a time: ``PAGE_BYTES``, or one segment that has more. Pages are read one after the
+    other, so what is committed meanwhile may be read as well.
+    """
+    beyond = [segments.c.first_sequence >= from_sequence] if from_sequence else []
+    while firsts := _next_page(connection, beyond):
+        page = segments.c.first_sequence.between(firsts[0], firsts[-1])
+        query = select(*_SEGMENT).where(page).order_by(segments.c.first_sequence)
+        for row in connection.execute(query).mappings().all():
+            yield Segment(**row)
+        beyond = [segments.c.first_sequence > firsts[-1]]
+
+
+def _next_page(connection: Connection, beyond: list[ColumnElement[bool]]) -> list[int]:
+    """Where the segments of the next page start."""
+    query = select(segments.c.first_sequence, _STORED_BYTES).where(*beyond)
+    rows = connection.execute(query.order_by(segments.c.first_sequence).limit(PAGE_SEGMENTS)).all()
+    held = accumulate(size for _, size in rows)
+    return [first for (first, _), size in zip(rows, held, strict=True) if size <= PAGE_BYTES] or [
+        first for first, _ in rows[:1]
+    ]
 
 
 def last_segment(connection: Connection) -> Segment | None:
@@ -100,8 +126,9 @@ def journal_size(connection: Connection) -> int:
 
 def answered_size(connection: Connection) -> int:
     """How many entries the journal has if every answer still has its entries."""
-    end = func.max(requests.c.first_sequence + requests.c.count)
-    return int(connection.execute(select(func.coalesce(end, 0))).scalar_one())
+    end = requests.c.first_sequence + requests.c.count
+    # Written like this, and not as a maximum, both databases take it from the end of the index on it.
+    return int(connection.execute(select(end).order_by(end.desc()).limit(1)).scalar() or 0)
 
 
 def find_answers(connection: Connection, request_ids: list[str]) -> dict[str, Answered]:
