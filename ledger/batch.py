@@ -24,7 +24,7 @@ import numpy as np
 from ledger.account import Account, AccountId
 from ledger.amount import AMOUNT_MAX
 from ledger.book import Book, end_hold_legs, hold_legs, holds_account, post
-from ledger.columns import CODES, REFUSALS, Codes, post_columns
+from ledger.columns import REFUSALS, Codes, post_columns
 from ledger.decision import Decision
 from ledger.entry import (
     ENTRY_ID_BYTES,
@@ -251,7 +251,7 @@ def apply(book: Book, command: Command, now_ms: int, known: Known) -> Decision[B
     book = given_back.book
     if isinstance(command, Transfers):
         rows = command.dated(now_ms)
-        if not (known or rows.linked) and _all_differ(rows.ids):
+        if not (known or rows.linked or _body_refusal(_alike(rows))) and _all_differ(rows.ids):
             return _in_columns(book, rows, given_back.entries)
         command = _as_batch(rows)
     done = _Posting(book, command, now_ms, known)
@@ -285,10 +285,7 @@ def _all_differ(ids: Keys) -> bool:
 
 def _in_columns(book: Book, rows: Transfers, before: tuple[Entry, ...]) -> Decision[Book]:
     first = book.size
-    if _body_refusal(_body_of(rows)) is not None:
-        codes = np.full(len(rows), CODES[Refusal.ENTRY_TOO_LONG])
-    else:
-        book, codes = post_columns(book, rows)
+    book, codes = post_columns(book, rows)
     posted = rows.take(np.flatnonzero(codes == 0))
     return Decision(
         state=book,
@@ -310,16 +307,20 @@ def _write_codes(codes: Codes, first: int) -> str:
     return " ".join(runs)
 
 
-def _body_of(rows: Transfers) -> Body:
-    return Body(actor=rows.actor, fact=None, opens=(), references=rows.references, request_id=rows.request_id)
-
-
 def _body_refusal(entry: Entry | Body) -> Refusal | None:
     try:
         size = len(body_text(entry))
     except RecordMalformed:
         return Refusal.ENTRY_MALFORMED
     return Refusal.ENTRY_TOO_LONG if size > BODY_BYTES_MAX else None
+
+
+def _alike(command: Command) -> Body:
+    """What every entry of ``command`` says."""
+    references = command.references if isinstance(command, Transfers) else ()
+    return Body(
+        actor=command.actor, fact=None, opens=(), references=references, request_id=command.request_id
+    )
 
 
 def _as_batch(rows: Transfers) -> Batch:

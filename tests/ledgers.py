@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,9 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, inspect, text
 
+from ledger import batch
 from ledger.account import Account, Limit, Side
+from ledger.batch import Command, Item, Recorded, Result, read_results
 from ledger.book import Book, post
 from ledger.columns import fold
 from ledger.decision import Decision
@@ -23,6 +25,7 @@ from ledger.store.queries import Answered, read_entries
 from ledger.store.tables import APPEND_ONLY, append_only_statements, metadata, segments
 from ledger.store.verify import Differs, Verified, verify
 from ledger.store.writer import Writer
+from ledger.transfers import Transfers, entries_of
 from tests.stores import triggers_off
 
 Batch: TypeAlias = tuple[Entry, ...]
@@ -96,6 +99,48 @@ def book_of(*entries: Entry) -> Book:
         assert isinstance(after, Book), after
         book = after
     return book
+
+
+# ------------------------------------------------------------------------------------------- without a database
+
+
+def numbered(number: int) -> bytes:
+    """The id that is ``number``."""
+    return number.to_bytes(16, "big")
+
+
+@dataclass
+class Desk:
+    """A ledger that stands alone, without a store: what is decided is recorded at once."""
+
+    book: Book = field(default_factory=Book)
+    journal: list[Entry] = field(default_factory=list)
+    known: dict[bytes, Recorded] = field(default_factory=dict)
+
+    def apply(self, command: Command, now_ms: int = NOW_MS) -> Decision[Book]:
+        """Decide ``command`` and record what comes of it."""
+        names = {row.tobytes() for row in command.ids} if isinstance(command, Transfers) else command.names()
+        known = {name: self.known[name] for name in names if name in self.known}
+        decision = batch.apply(self.book, command, now_ms, known)
+        self.book = decision.state
+        for record in decision.entries:
+            for one in entries_of(record, self.book.known):
+                self.known[one.entry_id] = Recorded(len(self.journal), one)
+                self.journal.append(one)
+        return decision
+
+    def results(
+        self, *items: Item, now_ms: int = NOW_MS, linked: Collection[int] = (), **origin: str
+    ) -> tuple[Result, ...]:
+        """What comes of ``items``, sent as one batch."""
+        command = batch.Batch(items=items, linked=frozenset(linked), **origin)
+        return read_results(self.apply(command, now_ms).answer)
+
+    def send(
+        self, *items: Item, now_ms: int = NOW_MS, linked: Collection[int] = (), **origin: str
+    ) -> list[str]:
+        """The same, in words."""
+        return [result.word for result in self.results(*items, now_ms=now_ms, linked=linked, **origin)]
 
 
 # --------------------------------------------------------------------------------------------- on a real database
