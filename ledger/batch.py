@@ -531,8 +531,10 @@ def _agrees(item: Item, entry: Entry) -> bool:
             wanted_legs = hold_legs(item.source, item.amount)
             return entry.step == _step_of(item) and entry.legs == wanted_legs
         case PostHold():
+            if entry.step != _step_of(item):
+                return False
             paid = entry.legs[0].amount if item.amount is None else item.amount
-            return entry.step == _step_of(item) and -entry.legs[1].amount == paid
+            return -entry.legs[1].amount == paid
         case ReleaseHold() | Reverse():
             return entry.step == _step_of(item)
 

@@ -479,6 +479,14 @@ def test_a_recorded_id_with_another_body_is_refused(desk: Desk, other: Item) -> 
     assert desk.book == before
 
 
+NO_LEGS: tuple[Item, ...] = (pay(0, MINT, ALICE, 1), hold(0, 1), post_hold(0, 3), release(0, 3), reverse(0, 3))
+
+
+@pytest.mark.parametrize("other", NO_LEGS, ids=lambda item: type(item).__name__)
+def test_the_id_of_an_entry_without_legs_is_as_taken_as_any(desk: Desk, other: Item) -> None:
+    assert desk.send(other) == ["ENTRY_ID_REUSED"]
+
+
 def test_a_recorded_id_of_another_actor_is_refused(desk: Desk) -> None:
     desk.send(*EVERY_TYPE, actor="admin")
     assert desk.send(*EVERY_TYPE, actor="somebody") == ["ENTRY_ID_REUSED"] * len(EVERY_TYPE)
