@@ -447,7 +447,7 @@ def _legs_of(
         case Transfer():
             return _transfer_legs(book, item)
         case PlaceHold():
-            return _hold_legs(item)
+            return _hold_legs(book, item)
         case PostHold() | ReleaseHold():
             return _end_legs(book, item)
         case Reverse():
@@ -487,11 +487,13 @@ def _transfer_legs(book: Book, item: Transfer) -> tuple[Leg, ...] | Refusal:
     return transfer(debited, credited, item.amount)
 
 
-def _hold_legs(item: PlaceHold) -> tuple[Leg, ...] | Refusal:
+def _hold_legs(book: Book, item: PlaceHold) -> tuple[Leg, ...] | Refusal:
     if (refusal := _amount_refusal(item.amount)) is not None:
         return refusal
     if item.source.unit != item.target.unit:
         return Refusal.ENTRY_UNBALANCED
+    if book.find(item.target.id) not in (None, item.target):  # the step has no more of it than its id
+        return Refusal.ACCOUNT_DIFFERS
     return hold_legs(item.source, item.amount)
 
 

@@ -5,15 +5,16 @@ dropped, and a reader never sees half of a commit. Rules kept here, after those 
 
 6. an opened account did not exist
 7. every leg's account exists and is the account that was opened
-8. what is held moves by steps alone: a HOLD puts it into the account ``holds`` of its unit, a POST pays it
-   out of there (what is not paid goes back), a RELEASE or EXPIRE gives it back, each once; an entry is
-   reversed once
+8. what is held moves by steps alone: a HOLD puts it into the account ``holds`` of its unit (the first one opens
+   it, and nothing else does), a POST pays it out of there (what is not paid goes back), a RELEASE or EXPIRE
+   gives it back, each once; an entry is reversed once
 9. no balance leaves ±(2^127 − 1)
 10. no balance breaks its account's limit, judged once after all legs
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from immutables import Map
 
@@ -179,8 +180,8 @@ def _check_balances(book: Book, touched: dict[int, int]) -> Refusal | None:
 def _step(book: Book, entry: Entry) -> Book | Refusal:
     """What the entry's step makes of holds and reversals; the balances are another matter."""
     if entry.step is None:
-        reserved = any(leg.account.path == HOLDS_PATH for leg in entry.legs)
-        return Refusal.ACCOUNT_RESERVED if reserved else book
+        named = chain(entry.opens, (leg.account for leg in entry.legs))
+        return Refusal.ACCOUNT_RESERVED if any(one.path == HOLDS_PATH for one in named) else book
     if entry.step.verb is Verb.HOLD:
         return _hold(book, entry, entry.step)
     if entry.step.verb is Verb.REVERSE:
@@ -210,7 +211,8 @@ def _hold(book: Book, entry: Entry, step: Step) -> Book | Refusal:
     if HOLDS_PATH in (source.path, target.path):
         return Refusal.ACCOUNT_RESERVED
     is_hold = amount > 0 and target.unit == source.unit and entry.legs == hold_legs(source, amount)
-    if not is_hold or entry.entry_id in book.holds:
+    opens_aptly = entry.opens in ((), (holds_account(source.unit),))
+    if not (is_hold and opens_aptly) or entry.entry_id in book.holds:
         return Refusal.ENTRY_MALFORMED
     hold = Hold(source, target, amount, step.expires_ms)
     return replace(book, holds=book.holds.set(entry.entry_id, hold), due_ms=_sooner(book.due_ms, hold))
@@ -226,12 +228,12 @@ def _end_hold(book: Book, entry: Entry, step: Step) -> Book | Refusal:
     hold = book.holds.get(step.names)
     if hold is None:
         return Refusal.HOLD_NOT_OPEN
-    if not entry.legs:
+    if not entry.legs or entry.opens:
         return Refusal.ENTRY_MALFORMED
     paid = -entry.legs[1].amount if step.verb is Verb.POST else 0
     if paid > hold.amount:
         return Refusal.HOLD_EXCEEDED
-    if entry.legs != end_hold_legs(hold, paid):
+    if paid < 0 or entry.legs != end_hold_legs(hold, paid):
         return Refusal.ENTRY_MALFORMED
     return replace(book, holds=book.holds.delete(step.names))
 
@@ -239,6 +241,6 @@ def _end_hold(book: Book, entry: Entry, step: Step) -> Book | Refusal:
 def _reverse(book: Book, entry: Entry, step: Step) -> Book | Refusal:
     if step.names in book.reversals:
         return Refusal.ALREADY_REVERSED
-    if not entry.legs or any(leg.account.path == HOLDS_PATH for leg in entry.legs):
+    if not entry.legs or entry.opens or any(leg.account.path == HOLDS_PATH for leg in entry.legs):
         return Refusal.NOT_REVERSIBLE
     return replace(book, reversals=book.reversals.set(step.names, entry.entry_id))

@@ -24,8 +24,8 @@ from ledger.batch import (
     digest,
     read_results,
 )
-from ledger.book import Hold, hold_legs, holds_account
-from ledger.entry import TIME_MAX_MS, Leg, Refusal, Step, Verb, credit, debit, transfer
+from ledger.book import Hold, hold_legs, holds_account, post
+from ledger.entry import TIME_MAX_MS, Entry, Leg, Refusal, Step, Verb, credit, debit, transfer
 from ledger.leaf import FACT_DEPTH_MAX, body_text
 from ledger.transfers import Transfers, amount_column, key_column
 from tests.ledgers import (
@@ -176,6 +176,7 @@ OF_HOLDS: tuple[tuple[Refusal, PlaceHold], ...] = (
     (Refusal.AMOUNT_ZERO, hold(9, 0, target=BTC_ALICE, kind=0, references=LONG)),
     (Refusal.AMOUNT_NEGATIVE, hold(9, -AMOUNT_MAX - 1, target=BTC_ALICE, kind=0, references=LONG)),
     (Refusal.ENTRY_UNBALANCED, hold(9, AMOUNT_MAX + 1, target=BTC_ALICE, kind=0, references=LONG)),
+    (Refusal.ACCOUNT_DIFFERS, hold(9, AMOUNT_MAX + 1, target=Account(BOB.path, BOB.unit), kind=0)),
     (Refusal.ENTRY_TOO_LONG, hold(9, AMOUNT_MAX + 1, kind=0, references=LONG)),
     (Refusal.ENTRY_MALFORMED, hold(9, AMOUNT_MAX + 1, kind=0)),
     (Refusal.ENTRY_MALFORMED, hold(9, AMOUNT_MAX + 1, expires_ms=-1)),
@@ -479,7 +480,13 @@ def test_a_recorded_id_with_another_body_is_refused(desk: Desk, other: Item) -> 
     assert desk.book == before
 
 
-NO_LEGS: tuple[Item, ...] = (pay(0, MINT, ALICE, 1), hold(0, 1), post_hold(0, 3), release(0, 3), reverse(0, 3))
+NO_LEGS: tuple[Item, ...] = (
+    pay(0, MINT, ALICE, 1),
+    hold(0, 1),
+    post_hold(0, 3),
+    release(0, 3),
+    reverse(0, 3),
+)
 
 
 @pytest.mark.parametrize("other", NO_LEGS, ids=lambda item: type(item).__name__)
@@ -626,6 +633,57 @@ def test_what_is_held_moves_by_steps_alone(desk: Desk) -> None:
     assert desk.send(*plain) == ["ACCOUNT_RESERVED"] * len(plain)
     rows = column(*[pay(number, HELD, ALICE, 1) for number in (10, 11)], pay(12, MINT, HELD, 1))
     assert desk.apply(rows).answer == "ACCOUNT_RESERVED*3"
+
+
+@pytest.mark.parametrize("pretended", [HELD, Account("holds", "USD"), Account("holds", "XAU")])
+def test_the_account_for_what_is_held_is_opened_by_the_first_hold_alone(
+    desk: Desk, pretended: Account
+) -> None:
+    assert desk.send(entry(9, opens=(pretended,)), hold(10, 1)) == ["ACCOUNT_RESERVED", "POSTED"]
+
+
+def forged(verb: Verb, names: bytes, *legs: Leg, opens: tuple[Account, ...] = ()) -> Entry:
+    return entry(90, *legs, step=Step(verb, names), opens=opens)
+
+
+FORGED = {
+    "a hold that opens more": forged(
+        Verb.HOLD, BTC_ALICE.id, *hold_legs(BTC_MINT, 1), opens=(holds_account("BTC"), STRANGER)
+    ),
+    "a hold in an account that is not the right one": forged(
+        Verb.HOLD,
+        BTC_ALICE.id,
+        *transfer(BTC_MINT, Account("holds", "BTC"), 1),
+        opens=(Account("holds", "BTC"),),
+    ),
+    "a hold of less than nothing": forged(Verb.HOLD, BOB.id, debit(ALICE, -1), credit(HELD, -1)),
+    "a hold across units": forged(Verb.HOLD, BTC_ALICE.id, *hold_legs(ALICE, 1)),
+    "a hold without legs": forged(Verb.HOLD, BOB.id, opens=(STRANGER,)),
+    "a hold that moves more": forged(Verb.HOLD, BOB.id, *hold_legs(ALICE, 1), *transfer(ALICE, BOB, 1)),
+    "a post that pays the source": forged(
+        Verb.POST, numbered(5), debit(HELD, 400), debit(BOB, 1), credit(ALICE, 401)
+    ),
+    "a post of nothing": forged(Verb.POST, numbered(5), debit(HELD, 400), credit(ALICE, 400)),
+    "a post without legs": forged(Verb.POST, numbered(5), opens=(STRANGER,)),
+    "a post that opens": forged(
+        Verb.POST, numbered(5), debit(HELD, 400), credit(BOB, 400), opens=(Account("holds", "BTC"),)
+    ),
+    "a post that goes elsewhere": forged(Verb.POST, numbered(5), debit(HELD, 400), credit(MINT, 400)),
+    "a release that pays": forged(Verb.RELEASE, numbered(5), debit(HELD, 400), credit(BOB, 400)),
+    "a release of a part": forged(Verb.RELEASE, numbered(5), debit(HELD, 399), credit(ALICE, 399)),
+    "a reversal out of what is held": forged(Verb.REVERSE, numbered(3), *transfer(HELD, ALICE, 1)),
+    "a reversal that opens": forged(
+        Verb.REVERSE, numbered(3), *transfer(MINT, BOB, 1), opens=(Account("holds", "BTC"),)
+    ),
+}
+
+
+@pytest.mark.parametrize("step", FORGED.values(), ids=FORGED)
+def test_a_step_that_no_item_makes_does_not_post_even_if_it_stood_in_a_journal(
+    desk: Desk, step: Entry
+) -> None:
+    assert desk.send(hold(5, 400), pay(6, MINT, BOB, 500)) == ["POSTED", "POSTED"]
+    assert post(desk.book, step) in {Refusal.ENTRY_MALFORMED, Refusal.NOT_REVERSIBLE}
 
 
 def test_an_amount_that_is_held_may_need_more_than_64_bits(desk: Desk) -> None:
