@@ -10,6 +10,9 @@ dropped, and a reader never sees half of a commit. Rules kept here, after those 
    gives it back, each once; an entry is reversed once
 9. no balance leaves ±(2^127 − 1)
 10. no balance breaks its account's limit, judged once after all legs
+
+Rules 9 and 10 hold for the balance as it is, and as it would be if all that is held of the account were given
+back. So a hold lends its source no room, and what is held can be given back at any time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,15 +49,16 @@ class Hold:
 class Book:
     """Accounts numbered in the order of their opening, and debits − credits of each (smallest units).
 
-    ``size`` counts the entries that led here. ``limits`` and ``units`` repeat, as numbers, what the
-    accounts say, so that a column of entries can be judged at once. Before ``due_ms`` no hold expires; it is
-    a hint, and so is not compared.
+    ``held`` is how much of each account open holds have set aside. ``size`` counts the entries that led here.
+    ``limits`` and ``units`` repeat, as numbers, what the accounts say, so that a column of entries can be
+    judged at once. Before ``due_ms`` no hold expires; it is a hint, and so is not compared.
     """
 
     size: int = 0
     numbers: Map[AccountId, int] = Map()
     accounts: Vector = EMPTY
     balances: Vector = EMPTY
+    held: Vector = EMPTY
     limits: Vector = EMPTY
     units: Vector = EMPTY
     unit_numbers: Map[str, int] = Map()
@@ -123,7 +127,7 @@ def post(book: Book, entry: Entry) -> Book | Refusal:
     stepped = _step(opened, entry)
     if isinstance(stepped, Refusal):
         return stepped
-    refusal = _check_balances(opened, touched)
+    refusal = _check_balances(stepped, touched)
     return refusal or replace(stepped, size=book.size + 1, balances=stepped.balances.set_items(touched))
 
 
@@ -142,6 +146,7 @@ def open_accounts(book: Book, opened: Sequence[Account]) -> Book | Refusal:
         numbers=book.numbers.update({account.id: first + n for n, account in enumerate(opened)}),
         accounts=book.accounts.append(opened),
         balances=book.balances.append([0] * len(opened)),
+        held=book.held.append([0] * len(opened)),
         limits=book.limits.append([_limit_number(account) for account in opened]),
         units=book.units.append([units[account.unit] for account in opened]),
         unit_numbers=units,
@@ -167,9 +172,11 @@ def _sum_legs(book: Book, legs: Sequence[Leg]) -> dict[int, int] | Refusal:
 
 
 def _check_balances(book: Book, touched: dict[int, int]) -> Refusal | None:
-    if not all(map(in_range, touched.values())):
+    judged = list(touched.items())
+    judged += [(number, balance - held) for number, balance in judged if (held := book.held[number])]
+    if not all(in_range(balance) for _, balance in judged):
         return Refusal.BALANCE_OUT_OF_RANGE
-    if not all(book.account(number).limit.allows(balance) for number, balance in touched.items()):
+    if not all(book.account(number).limit.allows(balance) for number, balance in judged):
         return Refusal.LIMIT_EXCEEDED
     return None
 
@@ -215,7 +222,13 @@ def _hold(book: Book, entry: Entry, step: Step) -> Book | Refusal:
     if not (is_hold and opens_aptly) or entry.entry_id in book.holds:
         return Refusal.ENTRY_MALFORMED
     hold = Hold(source, target, amount, step.expires_ms)
-    return replace(book, holds=book.holds.set(entry.entry_id, hold), due_ms=_sooner(book.due_ms, hold))
+    holds, held = book.holds.set(entry.entry_id, hold), _held_after(book, source, amount)
+    return replace(book, holds=holds, held=held, due_ms=_sooner(book.due_ms, hold))
+
+
+def _held_after(book: Book, source: Account, change: int) -> Vector:
+    number = book.numbers[source.id]
+    return book.held.set_items({number: book.held[number] + change})
 
 
 def _sooner(due_ms: int | None, hold: Hold) -> int | None:
@@ -235,7 +248,8 @@ def _end_hold(book: Book, entry: Entry, step: Step) -> Book | Refusal:
         return Refusal.HOLD_EXCEEDED
     if paid < 0 or entry.legs != end_hold_legs(hold, paid):
         return Refusal.ENTRY_MALFORMED
-    return replace(book, holds=book.holds.delete(step.names))
+    held = _held_after(book, hold.source, -hold.amount)
+    return replace(book, holds=book.holds.delete(step.names), held=held)
 
 
 def _reverse(book: Book, entry: Entry, step: Step) -> Book | Refusal:

@@ -29,8 +29,8 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 REFUSALS = tuple(Refusal)
 CODES = {refusal: np.int8(1 + place) for place, refusal in enumerate(REFUSALS)}
-SAFE = 2**62
-"""A balance and the sum of a column, both below this, add up within 64 bits."""
+SAFE = 2**61
+"""A balance, what is held and the sum of a column, all below this, add up within 64 bits."""
 UNKNOWN = -1
 DEBITS_LIMITED = np.array([limit is Limit.DEBITS_MUST_NOT_EXCEED_CREDITS for limit in LIMITS])
 CREDITS_LIMITED = np.array([limit is Limit.CREDITS_MUST_NOT_EXCEED_DEBITS for limit in LIMITS])
@@ -138,30 +138,30 @@ def _out_of_range(amounts: Amounts) -> Mask:
 
 def _judge(book: Book, rows: _Rows) -> tuple[NDArray[Any], Codes]:
     """The balances of ``rows.accounts`` after the rows that are accepted, and which those are."""
-    before = book.balances.gather(rows.accounts)
-    rows, before = _exact(rows, before)
+    before, held = book.balances.gather(rows.accounts), book.held.gather(rows.accounts)
+    rows, before, held = _exact(rows, before, held)
     codes = np.zeros(len(rows.amounts), np.int8)
     debited, credited = _sums(rows, before)
     limits = book.limits.gather(rows.accounts)
-    risky = _at_risk(before + debited, before - credited, limits)
+    risky = _at_risk(before + debited, before - held - credited, limits)
     if not risky.any():
         return before + debited - credited, codes
     ordered = np.flatnonzero(risky[rows.debits] | risky[rows.credits])
-    codes[ordered] = _one_by_one(rows, ordered.tolist(), before, limits)
+    codes[ordered] = _one_by_one(rows, ordered.tolist(), before, held, limits)
     accepted = codes == 0
     kept = _Rows(rows.accounts, rows.debits[accepted], rows.credits[accepted], rows.amounts[accepted])
     debited, credited = _sums(kept, before)
     return before + debited - credited, codes
 
 
-def _exact(rows: _Rows, before: NDArray[Any]) -> tuple[_Rows, NDArray[Any]]:
+def _exact(rows: _Rows, before: NDArray[Any], held: NDArray[Any]) -> tuple[_Rows, NDArray[Any], NDArray[Any]]:
     """The same numbers in 64 bits where no sum of them can leave those, else as Python integers."""
-    if before.dtype == np.int64 and rows.amounts.dtype == np.int64:
+    if before.dtype == held.dtype == rows.amounts.dtype == np.int64:
         total = int(rows.amounts.max()) * len(rows.amounts)
-        largest = max(int(before.max()), -int(before.min()))
+        largest = max(int(before.max()), -int(before.min()), int(held.max()))
         if total < SAFE and largest < SAFE:
-            return rows, before
-    return replace(rows, amounts=rows.amounts.astype(object)), before.astype(object)
+            return rows, before, held
+    return replace(rows, amounts=rows.amounts.astype(object)), before.astype(object), held.astype(object)
 
 
 def _narrowed(balances: NDArray[Any]) -> NDArray[Any]:
@@ -191,10 +191,13 @@ def _at_risk(highest: NDArray[Any], lowest: NDArray[Any], limits: NDArray[Any]) 
     return at_risk
 
 
-def _one_by_one(rows: _Rows, ordered: list[int], before: NDArray[Any], limits: NDArray[Any]) -> list[int]:
+def _one_by_one(
+    rows: _Rows, ordered: list[int], before: NDArray[Any], held: NDArray[Any], limits: NDArray[Any]
+) -> list[int]:
     """The codes of the rows in ``ordered``: all that touch an account at risk, in their order."""
     balances = before.tolist()
-    highest, lowest = HIGHEST[limits].tolist(), LOWEST[limits].tolist()
+    highest, lowest = HIGHEST[limits].tolist(), (LOWEST[limits] + held).tolist()
+    last = (held - np.array(AMOUNT_MAX, object)).tolist()
     out_of_range, exceeded = int(CODES[Refusal.BALANCE_OUT_OF_RANGE]), int(CODES[Refusal.LIMIT_EXCEEDED])
     debits, credits, amounts = (
         column[ordered].tolist() for column in (rows.debits, rows.credits, rows.amounts)
@@ -205,7 +208,7 @@ def _one_by_one(rows: _Rows, ordered: list[int], before: NDArray[Any], limits: N
             codes.append(0)
             continue
         high, low = balances[debited] + amount, balances[credited] - amount
-        if high > AMOUNT_MAX or low < -AMOUNT_MAX:
+        if high > AMOUNT_MAX or low < last[credited]:
             codes.append(out_of_range)
         elif high > highest[debited] or low < lowest[credited]:
             codes.append(exceeded)

@@ -621,6 +621,31 @@ def test_the_limit_of_the_target_is_judged_when_the_hold_is_posted(desk: Desk) -
     assert [desk.book.balance(account) for account in (ALICE, HELD, TILL)] == [996, 0, 0]
 
 
+def test_a_hold_lends_its_source_no_room_and_so_can_always_be_given_back(desk: Desk) -> None:
+    on_till = hold(9, 100, source=TILL, expires_ms=LATER_MS)
+    drawn = pay(10, MINT, TILL, 51)
+    assert desk.send(pay(8, TILL, MINT, 50), on_till, drawn) == ["POSTED", "POSTED", "LIMIT_EXCEEDED"]
+    assert desk.apply(column(drawn, pay(11, MINT, TILL, 50))).answer == "LIMIT_EXCEEDED POSTED@6"
+    assert desk.send(pay(12, ALICE, BOB, 1), now_ms=LATER_MS) == ["POSTED"]
+    assert (desk.book.balance(TILL), set(desk.book.held)) == (0, {0})
+
+
+def test_a_hold_can_be_given_back_even_at_the_end_of_the_range(desk: Desk) -> None:
+    at_the_end = hold(9, 100, source=SHALLOW, target=MINT, expires_ms=LATER_MS)
+    drawn = pay(10, MINT, SHALLOW, 1)
+    assert desk.send(at_the_end, drawn) == ["POSTED", "BALANCE_OUT_OF_RANGE"]
+    rows = column(drawn, pay(11, SHALLOW, MINT, 1), pay(12, MINT, SHALLOW, 1))
+    assert desk.apply(rows).answer == "BALANCE_OUT_OF_RANGE POSTED@5*2"
+    assert desk.send(now_ms=LATER_MS) == []
+    assert desk.book.debit_balance(SHALLOW.id) == -AMOUNT_MAX
+
+
+def test_what_is_not_paid_of_a_hold_finds_room_where_it_came_from(desk: Desk) -> None:
+    assert desk.send(hold(9, 100, source=TILL), pay(10, MINT, TILL, 1)) == ["POSTED", "LIMIT_EXCEEDED"]
+    assert desk.send(post_hold(11, 9, 30), pay(12, MINT, TILL, 30)) == ["POSTED", "POSTED"]
+    assert desk.book.balance(TILL) == 0
+
+
 def test_what_is_held_moves_by_steps_alone(desk: Desk) -> None:
     desk.send(hold(9, 400))
     plain = (
