@@ -30,11 +30,13 @@ from ledger.entry import (
     ENTRY_ID_BYTES,
     KIND_MAX,
     LEGS_MAX,
+    OWN_ID,
     Entry,
     Leg,
     Refusal,
     Step,
     Verb,
+    is_callers_id,
     transfer,
 )
 from ledger.leaf import Body, RecordMalformed, body_text
@@ -379,7 +381,7 @@ class _Posting:
         self.results += results
 
     def _one(self, item: Item) -> Result:
-        if len(item.entry_id) != ENTRY_ID_BYTES:
+        if not is_callers_id(item.entry_id):
             return Result(refusal=Refusal.ENTRY_MALFORMED)
         first = self._recorded(item.entry_id)
         if first is not None:
@@ -558,7 +560,7 @@ def _give_back(book: Book, now_ms: int) -> _GivenBack:
     entries = []
     for _, hold_id in due:
         entry = Entry(
-            entry_id=hashlib.sha256(b"expire" + hold_id).digest()[:ENTRY_ID_BYTES],
+            entry_id=OWN_ID + book.size.to_bytes(ENTRY_ID_BYTES - len(OWN_ID), "big"),
             kind=EXPIRED_KIND,
             effective_ms=now_ms,
             legs=end_hold_legs(book.holds[hold_id], 0),

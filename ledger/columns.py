@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ledger.account import Limit
 from ledger.amount import AMOUNT_MAX
 from ledger.book import LIMITS, RESERVED, Book, post
-from ledger.entry import KIND_MAX, Entry, Refusal
+from ledger.entry import KIND_MAX, OWN_ID, Entry, Refusal
 from ledger.require import InvariantViolated
 from ledger.transfers import Amounts, Record, Transfers, keys_of
 from ledger.vector import Index
@@ -56,9 +56,9 @@ class _Rows:
 
 
 def post_columns(book: Book, transfers: Transfers) -> tuple[Book, Codes]:
-    """The book after ``transfers``, and what became of each row. Ids are not looked at."""
+    """The book after ``transfers``, and what became of each row. Whether ids are new is not looked at."""
     rows = _numbered(book, transfers)
-    codes = _order_free_refusals(book, transfers.kind, rows)
+    codes = _order_free_refusals(book, transfers, rows)
     live = np.flatnonzero(codes == 0)
     if len(live) < len(codes):
         rows = rows.take(live)
@@ -107,10 +107,10 @@ def _numbered(book: Book, transfers: Transfers) -> _Rows:
     return _Rows(accounts, places[: len(transfers)], places[len(transfers) :], transfers.amounts)
 
 
-def _order_free_refusals(book: Book, kind: int, rows: _Rows) -> Codes:
+def _order_free_refusals(book: Book, transfers: Transfers, rows: _Rows) -> Codes:
     """The refusals that no other row can change; of several, the first in the public order."""
     codes = np.zeros(len(rows.amounts), np.int8)
-    if not 0 < kind <= KIND_MAX:
+    if not 0 < transfers.kind <= KIND_MAX:
         codes[:] = CODES[Refusal.ENTRY_MALFORMED]
         return codes
     unknown = rows.accounts == UNKNOWN
@@ -119,6 +119,7 @@ def _order_free_refusals(book: Book, kind: int, rows: _Rows) -> Codes:
     units[~unknown], limits[~unknown] = book.units.gather(known), book.limits.gather(known)
     reserved = limits == RESERVED
     for refusal, refused in (
+        (Refusal.ENTRY_MALFORMED, (transfers.ids[:, : len(OWN_ID)] == OWN_ID[0]).all(axis=1)),
         (Refusal.AMOUNT_ZERO, rows.amounts == 0),
         (Refusal.AMOUNT_NEGATIVE, rows.amounts < 0),
         (Refusal.AMOUNT_OUT_OF_RANGE, _out_of_range(rows.amounts)),

@@ -2,7 +2,8 @@
 
 Rules kept here, in the order in which they are checked (the first that fails is the answer):
 
-1. the id has 16 bytes, kind, time and step fit their fields
+1. the id has 16 bytes and is not one of the ledger's own (an EXPIRE alone has one of those); kind, time and
+   step fit their fields
 2. an entry says something: legs, accounts that it opens, or a fact
 3. one leg alone moves nothing: none, or two and more, at most ``LEGS_MAX``
 4. no leg is zero, each fits ±(2^127 − 1)
@@ -25,6 +26,8 @@ LEGS_MAX = 1_000_000
 KIND_MAX = 2**16 - 1
 TIME_MAX_MS = 2**63 - 1
 ENTRY_ID_BYTES = 16
+OWN_ID = b"\xff" * 8
+"""Ids of entries that nobody sent begin with this; the entry's sequence follows, in 8 bytes."""
 
 
 class Refusal(Enum):
@@ -126,7 +129,7 @@ def transfer(source: Account, target: Account, amount: int) -> tuple[Leg, ...]:
 
 def check_entry(entry: Entry) -> Refusal | None:
     """The first rule of this module that ``entry`` breaks, or None."""
-    if len(entry.entry_id) != ENTRY_ID_BYTES or not 0 < entry.kind <= KIND_MAX:
+    if not _has_apt_id(entry) or not 0 < entry.kind <= KIND_MAX:
         return Refusal.ENTRY_MALFORMED
     if not 0 <= entry.effective_ms <= TIME_MAX_MS or not _is_formed(entry.step):
         return Refusal.ENTRY_MALFORMED
@@ -137,6 +140,17 @@ def check_entry(entry: Entry) -> Refusal | None:
     if len(entry.legs) > LEGS_MAX:
         return Refusal.ENTRY_TOO_LONG
     return _check_amounts(entry.legs)
+
+
+def is_callers_id(entry_id: bytes) -> bool:
+    """Whether a caller may give an entry this id."""
+    return len(entry_id) == ENTRY_ID_BYTES and not entry_id.startswith(OWN_ID)
+
+
+def _has_apt_id(entry: Entry) -> bool:
+    if entry.step is not None and entry.step.verb is Verb.EXPIRE:
+        return len(entry.entry_id) == ENTRY_ID_BYTES and entry.entry_id.startswith(OWN_ID)
+    return is_callers_id(entry.entry_id)
 
 
 def _is_formed(step: Step | None) -> bool:

@@ -24,7 +24,7 @@ from ledger.batch import (
     digest,
     read_results,
 )
-from ledger.book import Hold, hold_legs, holds_account, post
+from ledger.book import Book, Hold, hold_legs, holds_account, post
 from ledger.entry import TIME_MAX_MS, Entry, Leg, Refusal, Step, Verb, credit, debit, transfer
 from ledger.leaf import FACT_DEPTH_MAX, body_text
 from ledger.transfers import Transfers, amount_column, key_column
@@ -40,6 +40,7 @@ from tests.ledgers import (
     OPENING,
     TILL,
     Desk,
+    book_of,
     entry,
     numbered,
 )
@@ -317,6 +318,27 @@ def test_an_id_of_another_length_is_no_id(desk: Desk, size: int) -> None:
         release(10, 3, hold_id=broken),
         reverse(10, 3, reversed_id=broken),
     ) == ["ACCOUNT_UNKNOWN"] * 2 + ["HOLD_NOT_OPEN"] * 2 + ["REVERSED_UNKNOWN"]
+
+
+def test_an_id_of_the_ledgers_own_is_nobody_elses(desk: Desk) -> None:
+    own, least = b"\xff" * 8 + bytes(7) + b"\x05", b"\xff" * 7 + b"\xfe" + b"\xff" * 8
+    desk.send(hold(5, 1, expires_ms=LATER_MS))
+    sent = (pay(9, ALICE, BOB, 0, entry_id=own), entry(9, fact="one", entry_id=own), hold(9, 1, entry_id=own))
+    assert desk.send(*sent) == ["ENTRY_MALFORMED"] * len(sent)
+    rows = column(pay(9, ALICE, BOB, 0, entry_id=own), pay(10, ALICE, BOB, 1, entry_id=least))
+    assert desk.apply(rows).answer == "ENTRY_MALFORMED POSTED@5"
+    assert desk.send(pay(11, ALICE, BOB, 1, entry_id=own), now_ms=LATER_MS) == ["ENTRY_MALFORMED"]
+    assert desk.journal[-1].entry_id == b"\xff" * 8 + (6).to_bytes(8, "big")
+    assert desk.send(pay(11, ALICE, BOB, 1, entry_id=desk.journal[-1].entry_id)) == ["ENTRY_MALFORMED"]
+
+
+def test_an_entry_that_nobody_sent_has_an_id_that_nobody_can_send(desk: Desk) -> None:
+    desk.send(hold(5, 1, expires_ms=LATER_MS))
+    desk.send(now_ms=LATER_MS)
+    before, expired = book_of(*desk.journal[:-1]), desk.journal[-1]
+    assert isinstance(post(before, expired), Book)
+    assert post(before, replace(expired, entry_id=numbered(9))) is Refusal.ENTRY_MALFORMED
+    assert post(before, replace(expired, entry_id=expired.entry_id[:-1])) is Refusal.ENTRY_MALFORMED
 
 
 def test_a_step_comes_of_a_hold_or_a_reversal_and_not_by_hand(desk: Desk) -> None:

@@ -31,7 +31,7 @@ PAIR = (debit(MINT, 5), credit(ALICE, 5))
         entry(1, fact=False),
         entry(1, fact=[]),
         entry(1, *PAIR, entry_id=bytes(16), kind=1, effective_ms=0),
-        entry(1, *PAIR, entry_id=b"\xff" * 16, kind=KIND_MAX, effective_ms=TIME_MAX_MS),
+        entry(1, *PAIR, entry_id=b"\xfe" * 16, kind=KIND_MAX, effective_ms=TIME_MAX_MS),
         entry(1, debit(MINT, AMOUNT_MAX), credit(ALICE, AMOUNT_MAX)),
         entry(1, debit(MINT, 3), credit(ALICE, 2), credit(BOB, 1)),
         entry(1, debit(MINT, 3), credit(ALICE, 3), debit(BTC_MINT, 1), credit(BTC_ALICE, 1)),
