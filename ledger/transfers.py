@@ -27,7 +27,7 @@ class Transfers:
     As a command it may have chains: rows whose numbers are in ``linked`` stand or fall with the next row.
     What was recorded has none.
 
-    Raises ``ValueError`` on construction if the columns do not have the shapes that their types say.
+    Raises ``ValueError`` on construction if the columns are not what their types say.
     """
 
     ids: Keys
@@ -47,6 +47,8 @@ class Transfers:
             raise ValueError("ids and accounts are columns of 16 bytes, as long as the column of amounts")
         if self.amounts.ndim != 1 or self.amounts.dtype not in (np.int64, object):
             raise ValueError("amounts are a column of 64-bit or Python integers")
+        if self.amounts.dtype == object and not all(type(amount) is int for amount in self.amounts.tolist()):
+            raise ValueError("an amount is a Python integer where 64 bits do not suffice")
 
     def _key_columns(self) -> tuple[Keys, Keys, Keys]:
         return self.ids, self.debits, self.credits
