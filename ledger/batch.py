@@ -3,7 +3,8 @@
 A batch gives one result per item, in the order given. Rules kept here, in the order in which they are checked;
 those of ``entry`` and ``book`` follow:
 
-a. the batch has at most ``BATCH_MAX`` items and ``BATCH_LEGS_MAX`` legs
+a. the batch has at most ``BATCH_MAX`` items and ``BATCH_LEGS_MAX`` legs, and what all items say alike has at
+   most ``BATCH_BODIES_MAX`` bytes, counted once for each
 b. a chain (items that are linked, each to the next) ends within the batch, and stands or falls as a whole
 c. an id that was recorded before, with the same body, is answered what it was answered then, and with
    another body is refused; what was refused left no trace and may be sent again
@@ -39,13 +40,15 @@ from ledger.entry import (
     is_callers_id,
     transfer,
 )
-from ledger.leaf import Body, RecordMalformed, body_text
+from ledger.leaf import Body, RecordMalformed, body_text, is_fact
 from ledger.require import InvariantViolated
 from ledger.transfers import Keys, Transfers
 
 BATCH_MAX = 10_000
 BATCH_LEGS_MAX = LEGS_MAX
 BODY_BYTES_MAX = 2**20
+BATCH_BODIES_MAX = 2**26
+"""Bytes of what all entries of a batch say alike: it comes once and is written with each of them."""
 EXPIRED_KIND = 1
 """Kind of the entries that give back a hold whose time has come."""
 
@@ -163,7 +166,9 @@ def digest(command: Command) -> bytes:
 
 
 def _said(value: object) -> list[object]:
-    """The fields of a value that JSON does not know."""
+    """The fields of a value that JSON does not know; a fact that is none says no more than that (a number)."""
+    if isinstance(value, Entry) and not is_fact(value.fact):
+        return [*_said(replace(value, fact=None)), 0]
     if isinstance(value, bytes):
         return [value.hex()]
     if isinstance(value, Enum):
@@ -267,7 +272,7 @@ def apply(book: Book, command: Command, now_ms: int, known: Known) -> Decision[B
 
 
 def _too_long(command: Command) -> Refusal | None:
-    if len(command) > BATCH_MAX:
+    if len(command) > BATCH_MAX or len(command) * len(body_text(_alike(command))) > BATCH_BODIES_MAX:
         return Refusal.BATCH_TOO_LONG
     if isinstance(command, Transfers):
         return None

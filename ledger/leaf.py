@@ -127,7 +127,7 @@ def body_text(entry: "Entry | Body") -> bytes:
 
     Raises :class:`RecordMalformed` if the fact would not come back.
     """
-    if not _is_fact(entry.fact, FACT_DEPTH_MAX):
+    if not is_fact(entry.fact):
         raise RecordMalformed("a fact holds texts, truth values, lists and objects, not nested too deeply")
     private: dict[str, Json] = {
         "actor": entry.actor,
@@ -252,12 +252,12 @@ def _text(value: object) -> str:
     return value
 
 
-def _is_fact(value: object, depth: int) -> bool:
+def is_fact(value: object, depth: int = FACT_DEPTH_MAX) -> bool:
     """Whether ``value`` comes back from JSON as it went in, and holds no number."""
     if value is None or isinstance(value, bool | str):
         return True
     if depth and isinstance(value, list):
-        return all(_is_fact(item, depth - 1) for item in value)
+        return all(is_fact(item, depth - 1) for item in value)
     if depth and isinstance(value, dict):
-        return all(isinstance(key, str) and _is_fact(item, depth - 1) for key, item in value.items())
+        return all(isinstance(key, str) and is_fact(item, depth - 1) for key, item in value.items())
     return False

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ledger.account import Account, Limit
 from ledger.amount import AMOUNT_MAX
 from ledger.batch import (
+    BATCH_BODIES_MAX,
     BATCH_LEGS_MAX,
     BATCH_MAX,
     BODY_BYTES_MAX,
@@ -273,10 +275,28 @@ def test_a_text_that_every_entry_of_the_batch_has_counts_in_its_body(desk: Desk,
     assert desk.apply(column(pay(9, MINT, BOB, 1), **origin)).answer == "ENTRY_TOO_LONG"
 
 
+@pytest.mark.parametrize("where", ["actor", "request_id", "references"])
+def test_what_all_entries_of_a_batch_say_alike_has_a_limit_together(desk: Desk, where: str) -> None:
+    rows = [pay(number, MINT, BOB, 1) for number in range(10, 10 + 2**10)]
+    room = BATCH_BODIES_MAX // len(rows) - len(body_text(entry(9, references=("",))))
+    for size, words in ((room, {"POSTED"}), (room + 4, {"BATCH_TOO_LONG"})):
+        text = "x" * size
+        said: dict[str, Any] = {where: (text,) if where == "references" else text}
+        results = read_results(Desk(book=desk.book).apply(column(*rows, **said)).answer)
+        assert {result.word for result in results} == words
+        if where != "references":  # those of a batch come with each item
+            assert set(Desk(book=desk.book).send(*rows, **said)) == words
+
+
 NESTED: Any = "inside"
 for _ in range(FACT_DEPTH_MAX + 1):
     NESTED = [NESTED]
+DEEP_DOWN: Any = []
+for _ in range(100_000):
+    DEEP_DOWN = [DEEP_DOWN]
 NO_FACTS: Mapping[str, Any] = {
+    "nested without an end in sight": DEEP_DOWN,
+    "keys of two kinds": {1: "a", "b": "c"},
     "number": 1,
     "fraction": 1.5,
     "tuple": ("a",),
@@ -291,6 +311,12 @@ NO_FACTS: Mapping[str, Any] = {
 @pytest.mark.parametrize("fact", NO_FACTS.values(), ids=NO_FACTS)
 def test_a_fact_that_is_none_is_refused(desk: Desk, fact: Any) -> None:
     assert desk.send(entry(9, fact=fact), pay(10, ALICE, BOB, 1)) == ["ENTRY_MALFORMED", "POSTED"]
+
+
+@pytest.mark.parametrize("fact", NO_FACTS.values(), ids=NO_FACTS)
+def test_a_fact_that_is_none_has_a_digest_for_all_that(fact: Any) -> None:
+    without = Batch(items=(entry(9, fact=None),))
+    assert digest(Batch(items=(entry(9, fact=fact),))) != digest(without)
 
 
 def test_a_text_of_any_characters_is_recorded(desk: Desk) -> None:
@@ -439,6 +465,33 @@ def test_a_hold_and_the_account_that_it_opened_fall_with_their_chain(desk: Desk)
     assert not desk.book.knows(HELD)
     assert desk.send(hold(9, 5), post_hold(10, 9), linked={0}) == ["POSTED", "POSTED"]
     assert desk.book.balance(BOB) == 5
+
+
+@pytest.mark.parametrize("amounts", [[1, 2.0], [1, None], [1, True], [1, np.int64(2)], [1, "2"]])
+def test_an_amount_of_a_column_is_an_integer(amounts: list[Any]) -> None:
+    rows = column(pay(9, ALICE, BOB, 1), pay(10, ALICE, BOB, 1))
+    packed = np.empty(2, object)
+    packed[:] = amounts
+    with pytest.raises(ValueError, match="integer"):
+        replace(rows, amounts=packed)
+    assert replace(rows, amounts=np.array([1, 2**70], object)).amounts[1] == 2**70
+
+
+@pytest.mark.parametrize("column_of", ["ids", "debits", "credits"])
+def test_columns_are_of_one_length_and_of_16_bytes(column_of: str) -> None:
+    rows = column(pay(9, ALICE, BOB, 1), pay(10, ALICE, BOB, 1))
+    fine: np.ndarray[Any, Any] = getattr(rows, column_of)
+    for broken in (fine[:1], fine[:, :15], fine.astype(np.int8), fine.reshape(-1)):
+        changed: dict[str, Any] = {column_of: broken}
+        with pytest.raises(ValueError, match="16 bytes"):
+            replace(rows, **changed)
+    for amounts in (
+        rows.amounts.astype(np.float64),
+        rows.amounts.astype(">i8"),
+        rows.amounts.astype(np.uint64),
+    ):
+        with pytest.raises(ValueError, match="amounts"):
+            replace(rows, amounts=amounts)
 
 
 def test_links_of_a_column_are_those_of_a_batch(desk: Desk) -> None:
