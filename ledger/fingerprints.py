@@ -9,6 +9,7 @@ it is and the next one begun, so nothing is ever moved; the memory of the next o
 while the last one fills, so no call takes long.
 """
 
+import hashlib
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,8 @@ Words: TypeAlias = NDArray[np.uint64]
 FIRST_BITS = 20
 GROWTH_BITS = 1
 SECRET_BYTES = 16
+WORDS_PER_ID = 4
+HALF = np.uint64(32)
 SEQUENCE_BITS = np.uint64(40)
 SEQUENCE_MASK = np.uint64(2**40 - 1)
 TAG_MASK = np.uint64(2**24 - 1)
@@ -32,7 +35,8 @@ class Fingerprints:
 
     def __init__(self, secret: bytes) -> None:
         require(len(secret) == SECRET_BYTES, "the secret of the fingerprints has 16 bytes")
-        self._factors = np.frombuffer(secret, np.uint64) | np.uint64(1)
+        drawn = hashlib.shake_256(secret).digest(WORDS_PER_ID * 2 * 8)
+        self._factors = np.frombuffer(drawn, np.uint64).reshape(WORDS_PER_ID, 2)
         self._levels = [_Level(FIRST_BITS)]
         self._levels[0].clear(self._levels[0].size)
         self._next = _Level(FIRST_BITS + GROWTH_BITS)
@@ -57,12 +61,10 @@ class Fingerprints:
         return sorted(hit for level in self._levels for hit in level.find(mixed))
 
     def _mixed(self, ids: Keys) -> Words:
-        """64 bits of each id, all of which depend on all of the id and of the secret."""
-        halves = np.ascontiguousarray(ids).view(np.uint64)
-        mixed: Words = halves[:, 0] * self._factors[0] + halves[:, 1] * self._factors[1]
-        mixed ^= mixed >> np.uint64(32)
-        mixed *= self._factors[0]
-        mixed ^= mixed >> np.uint64(29)
+        """64 bits of each id: two multilinear hashes, each alike for two ids under hardly one secret in 2^31."""
+        words = np.ascontiguousarray(ids).view(np.uint32).astype(np.uint64)
+        sums = words @ self._factors
+        mixed: Words = sums[:, 0] >> HALF << HALF | sums[:, 1] >> HALF
         return mixed
 
 
