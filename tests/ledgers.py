@@ -18,14 +18,16 @@ from ledger.columns import fold
 from ledger.decision import Decision
 from ledger.entry import Entry, Leg, Refusal, transfer
 from ledger.leaf import ByteSource
+from ledger.merkle import Frontier
 from ledger.salt import seeded_salts
+from ledger.seal import seal
 from ledger.store.connect import Database, Lease, open_store, transaction
 from ledger.store.kinds import kind_of
-from ledger.store.queries import Answered, read_entries
+from ledger.store.queries import Answered, Segment, read_entries
 from ledger.store.tables import APPEND_ONLY, append_only_statements, metadata, segments
 from ledger.store.verify import Differs, Verified, verify
 from ledger.store.writer import Writer
-from ledger.transfers import Transfers, entries_of
+from ledger.transfers import Record, Transfers, count, entries_of
 from tests.stores import triggers_off
 
 Batch: TypeAlias = tuple[Entry, ...]
@@ -107,6 +109,21 @@ def book_of(*entries: Entry) -> Book:
 def numbered(number: int) -> bytes:
     """The id that is ``number``."""
     return number.to_bytes(16, "big")
+
+
+def segment_of(*records: Record, first_sequence: int = 0, first_salt: int = 0) -> Segment:
+    """One segment with all of ``records``, as the writer makes it of one commit group."""
+    sealed = seal(records, first_sequence=first_sequence, first_salt=first_salt, source=SALTS)
+    return Segment(
+        first_sequence=first_sequence,
+        count=count(records),
+        first_salt=first_salt,
+        epoch=1,
+        leaves=sealed.leaves,
+        legs=sealed.legs,
+        bodies=sealed.bodies,
+        root=Frontier().extend(sealed.leaf_hashes).root(),
+    )
 
 
 @dataclass
