@@ -148,6 +148,8 @@ class _RecordedIds:
         }
         self._print()
         hits = self._prints.find(ids)
+        if not hits:
+            return {}
         places = {sequence for _, sequence in hits if sequence < book.size}
         entries = self._decided(places, book.known) | self._stored(places, committed, book.find)
         known: dict[bytes, Recorded] = {}
