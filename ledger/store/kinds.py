@@ -27,7 +27,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -298,6 +298,9 @@ class _SessionLock:
         return True
 
     def release(self) -> None:
+        with suppress(SQLAlchemyError):  # the session may be gone, and its lock with it
+            # The server may take a while to notice that a session ended: whoever opens next does not wait for it.
+            self.connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LEASE_KEY})
         self.connection.close()
 
 

@@ -425,6 +425,14 @@ def test_a_group_of_cancelled_commands_writes_nothing(url: str) -> None:
 # -------------------------------------------------------------------------------------------------- the lease
 
 
+def test_a_lease_that_was_given_back_can_be_taken_at_once(url: str) -> None:
+    database = open_database(url)
+    for number in range(1, 101):
+        with Lease.acquire(database) as lease:
+            assert lease.epoch == number
+    database.dispose()
+
+
 def test_a_second_engine_in_the_process_is_refused(ledger: Ledger, url: str) -> None:
     with pytest.raises(LeaseHeld), ledger_at(url):
         pass
