@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import accumulate
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, LargeBinary, cast, func, literal, select
 
@@ -181,8 +181,8 @@ class Directory:
             raise RecordMalformed("the segment holds legs or bodies that belong to none of its entries")
 
     def _knows(self, rows: Transfers) -> bool:
-        accounts = {*keys_of(rows.debits), *keys_of(rows.credits)}
-        return all(self._find(AccountId(account)) is not None for account in accounts)
+        accounts: set[Any] = {*keys_of(rows.debits), *keys_of(rows.credits)}
+        return all(map(self._find, accounts))
 
     def known(self, account_id: AccountId) -> Account:
         """The account with this id. Raises :class:`RecordMalformed` if it was never opened."""
