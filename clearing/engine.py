@@ -29,30 +29,15 @@ class RequestIdMalformed(ValueError):
 class Engine:
     """The clearing house on one database, as long as it holds the lease.
 
-    ``clock`` gives UTC milliseconds, ``salts`` is the byte source of the journal's salts, ``lag_ms`` says how
-    far the history is behind. Raises ``LeaseHeld`` if another process is the writer. The journal is replayed
-    before it returns.
+    ``clock`` gives UTC milliseconds, ``salts`` is the byte source of the journal's salts. Raises
+    ``LeaseHeld`` if another process is the writer. The journal is replayed before it returns.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        clock: Callable[[], int],
-        salts: ByteSource,
-        lag_ms: Callable[[], int] = lambda: 0,
-    ) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], int], salts: ByteSource) -> None:
         self._lease = Lease.acquire(database)
         try:
             self._writer: Writer[House, Request] = Writer(
-                database,
-                self._lease,
-                apply=decide,
-                fold=fold,
-                empty=House(),
-                clock=clock,
-                salts=salts,
-                lag_ms=lag_ms,
+                database, self._lease, apply=decide, fold=fold, empty=House(), clock=clock, salts=salts
             )
         except BaseException:
             self._lease.release()
@@ -67,6 +52,10 @@ class Engine:
     def stopped(self) -> Exception | None:
         """Why the house stopped, or None while it works."""
         return self._writer.stopped
+
+    def heed(self, lag_ms: Callable[[], int]) -> None:
+        """From now on, refuse commands while a history that is ``lag_ms()`` behind is too far behind."""
+        self._writer.heed(lag_ms)
 
     def execute(self, command: Command, *, request_id: str, actor: str) -> Outcome:
         """Decide ``command``, make it durable, and answer. The same id and command get the same answer.

@@ -15,11 +15,10 @@ import typer
 
 if TYPE_CHECKING:
     from rich.table import Table
-    from sqlalchemy import Connection
 
     from ledger.account import Account, AccountId
     from ledger.batch import Batch, Result
-    from ledger.store.connect import Database
+    from ledger.store.connect import Database, Snapshot
     from ledger.store.history import Line, Standing, Statement
     from ledger.store.ledger import Ledger
     from ledger.store.tile_files import Sign
@@ -203,7 +202,7 @@ def accounts(database: Url = DEFAULT_URL, as_of: AsOf = None, as_json: AsJson = 
         _print(listed, trial)
 
 
-def _standings(connection: "Connection", size: int) -> "Iterator[Standing]":
+def _standings(connection: "Snapshot", size: int) -> "Iterator[Standing]":
     from ledger.store.history import standings
 
     after = -1
@@ -277,7 +276,7 @@ def statement(
     _print(table)
 
 
-def _pages(connection: "Connection", account: "AccountId", start: int, size: int) -> "Iterator[Statement]":
+def _pages(connection: "Snapshot", account: "AccountId", start: int, size: int) -> "Iterator[Statement]":
     from ledger.store import history
 
     page = history.statement(connection, account, start, size)
@@ -342,18 +341,25 @@ def entries(
 
 
 @app.command()
-def verify(database: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def verify(
+    log: Annotated[Path | None, typer.Option(help="Compare the tiles in this folder as well.")] = None,
+    database: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
     """Derive everything again from the stored bytes, and name the first entry at which something differs.
 
-    A writer may go on writing meanwhile. Exit code 1 if the journal does not hold.
+    Checked are the journal, the history that is made of it, and the tiles of the public log if --log names
+    them. A writer may go on writing meanwhile. Exit code 1 if anything does not hold.
 
     Example: clearing ledger verify
     """
-    from ledger.store.verify import Differs
+    from ledger.store.connect import reading
+    from ledger.store.differs import Differs
+    from ledger.store.tile_files import TileFiles
     from ledger.store.verify import verify as verify_journal
 
-    with _refusing(), _opened(database) as opened, opened.connect() as connection, _busy("verifying"):
-        found = verify_journal(connection)
+    with _refusing(), _opened(database) as opened, reading(opened) as connection, _busy("verifying"):
+        found = verify_journal(connection, None if log is None else TileFiles(log))
     if isinstance(found, Differs):
         said: dict[str, Any] = {"holds": False, "entry": str(found.sequence), "reason": found.reason}
         text = f"the journal does not hold at entry {found.sequence}: {found.reason}"
@@ -475,7 +481,7 @@ def _ledger(url: str) -> "Iterator[tuple[Ledger, Database]]":
 
 
 @contextlib.contextmanager
-def _history(url: str, as_of: int | None) -> "Iterator[tuple[Connection, int]]":
+def _history(url: str, as_of: int | None) -> "Iterator[tuple[Snapshot, int]]":
     """A connection to the history, brought up to the journal first, and how many entries to look at."""
     from clearing.store.migrate import upgrade
     from ledger.store.connect import snapshot
@@ -507,21 +513,17 @@ def _busy(doing: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _refusing() -> Iterator[None]:
     """Tell what went wrong in a sentence, and end with exit code 1."""
-    from sqlalchemy.exc import SQLAlchemyError
-
     from clearing.keys import KeysRefused
     from clearing.store.migrate import SchemaTooNew
     from ledger.receipt import ReceiptRefused
     from ledger.store.anchor import AnchorRefused
-    from ledger.store.connect import LeaseHeld, StoreUnreachable, first_line
+    from ledger.store.connect import LeaseHeld, StoreUnreachable
     from ledger.store.history import AccountUnknown
     from ledger.store.tile_files import PublishRefused
     from ledger.store.writer import ClockWentBack, RequestReused, StoreUnavailable
 
     try:
         yield
-    except SQLAlchemyError as error:
-        _refuse(f"this database cannot be read as a ledger: {first_line(error)}")
     except (
         *(LeaseHeld, StoreUnreachable, SchemaTooNew, ValueError, KeysRefused, AccountUnknown),
         *(AnchorRefused, PublishRefused, ReceiptRefused, ClockWentBack, RequestReused, StoreUnavailable),

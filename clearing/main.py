@@ -12,12 +12,14 @@
 A house that stopped because of a bug is taken down: serving on would show a state that nobody vouches for.
 """
 
+import gc
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -38,10 +40,13 @@ from clearing.settings import Settings, places_of
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex
 from ledger.store.connect import Database, StoreUnreachable, open_store, require_reachable, system_salts
+from ledger.store.projector import Projecting
 from ledger.store.public_log import PublicLog, require_goes_on
-from ledger.store.writer import ClockWentBack, StoreUnavailable
+from ledger.store.writer import ClockWentBack, Overloaded, StoreUnavailable
 
 BEAT_S = 1.0
+SWITCH_S = 0.0005
+"""How long a thread that computes keeps the interpreter from the others; the projector and the writer share it."""
 DRAIN_S = 10.0
 
 
@@ -55,13 +60,15 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     stopping = _stop_on_signals()
     places = places_of(settings)
     tls, signing = keys.read_server_keys(settings.keys), keys.read_signing_keys(settings.keys)
-    database = _open(settings.database)
-    require_goes_on(database, places.anchor)
-    migrate.upgrade(database)
     with (
+        _migrated(settings.database, places.anchor) as database,
         closing(Engine(database, clock=clock_ms, salts=system_salts)) as engine,
         closing(PublicLog(database, places.tiles, places.anchor)) as log,
+        Projecting(database, lambda: engine.view.size, steady_ms) as history,
     ):
+        sys.setswitchinterval(SWITCH_S)
+        gc.freeze()  # what was replayed stays: looking for garbage in it keeps everybody waiting
+        engine.heed(lambda: history.lag_ms)
         _require_house(engine, tls.house)
         if settings.state is not None:
             _require_own_signatures(engine, keys.read_policy(settings.keys))
@@ -78,7 +85,9 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             host = settings.listen.rpartition(":")[0]
             announce(f"serving {tls.house} on {host}:{server.port}, {engine.view.size} journal entries")
             documents = _documents(settings, database, signing)
-            _run(stopping, engine, publisher, documents)
+            if documents is not None:
+                documents.write()
+            _run(stopping, partial(beat, engine, publisher, documents), history)
         finally:
             server.stop(DRAIN_S)
         publisher.show()  # not after a bug: what stopped the house is looked at before more is signed
@@ -86,13 +95,28 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
 
 def run_migrations(url: str) -> None:
     """Bring the database at ``url`` to the newest schema."""
-    migrate.upgrade(_open(url))
+    with _open(url) as database:
+        migrate.upgrade(database)
 
 
-def _open(url: str) -> Database:
+@contextmanager
+def _open(url: str) -> Iterator[Database]:
+    """The database, with no connection left in the end: a file is whole then, without its log beside it."""
     database = open_store(url)
-    require_reachable(database)
-    return database
+    try:
+        require_reachable(database)
+        yield database
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def _migrated(url: str, anchor: Path) -> Iterator[Database]:
+    """The database in its newest schema, unless it is older than what was signed."""
+    with _open(url) as database:
+        require_goes_on(database, anchor)
+        migrate.upgrade(database)
+        yield database
 
 
 def clock_ms() -> int:
@@ -100,17 +124,21 @@ def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _run(
-    stopping: threading.Event, engine: Engine, publisher: Publisher, documents: "Documents | None"
-) -> None:
+def steady_ms() -> int:
+    """Milliseconds that never go back, from some moment on."""
+    return time.monotonic_ns() // 1_000_000
+
+
+def _run(stopping: threading.Event, beat_once: Callable[[], None], history: Projecting) -> None:
     """Step 3, until a signal or a bug. The main thread does it: it has nothing else to do."""
-    if documents is not None:
-        documents.write()
+    log = structlog.get_logger()
     while not stopping.wait(BEAT_S):
+        if history.failed is not None:
+            log.error("the history does not follow the journal", error=str(history.failed))
         try:
-            beat(engine, publisher, documents)
-        except (StoreUnavailable, StoreUnreachable, ClockWentBack) as error:
-            structlog.get_logger().warning("beat skipped", error=str(error))
+            beat_once()
+        except (StoreUnavailable, StoreUnreachable, ClockWentBack, Overloaded) as error:
+            log.warning("beat skipped", error=str(error))
 
 
 def beat(engine: Engine, publisher: Publisher, documents: "Documents | None") -> None:

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, insert, select
 
 from ledger.account import Account
 from ledger.entry import Entry
-from ledger.leaf import salts_used, seal
 from ledger.merkle import Frontier
+from ledger.seal import salts_used, seal
 from ledger.store.connect import Database, transaction
 from ledger.store.projector import Projector
 from ledger.store.queries import read_entries

@@ -22,10 +22,11 @@ from ledger.merkle import Frontier
 from ledger.salt import seeded_salts
 from ledger.seal import seal
 from ledger.store.connect import Database, Lease, open_store, transaction
+from ledger.store.differs import Differs
 from ledger.store.kinds import kind_of
 from ledger.store.queries import Answered, Segment, read_entries
 from ledger.store.tables import APPEND_ONLY, append_only_statements, metadata, segments
-from ledger.store.verify import Differs, Verified, verify
+from ledger.store.verify import Verified, verify
 from ledger.store.writer import Writer
 from ledger.transfers import Record, Transfers, count, entries_of
 from tests.stores import triggers_off

@@ -36,10 +36,11 @@ from ledger.checkpoint import verifier_key
 from ledger.receipt import format_legs
 from ledger.salt import seeded_salts
 from ledger.store.connect import Database, open_store
+from ledger.store.differs import Differs
 from ledger.store.public_log import PublicLog, require_goes_on
 from ledger.store.receipts import newest_entries, receipt_of_legs
 from ledger.store.tile_files import CHECKPOINT, TileFiles
-from ledger.store.verify import Differs, Verified, verify
+from ledger.store.verify import Verified, verify
 
 ROLES = ("risk", "operations", "compliance")
 

@@ -23,6 +23,9 @@ from ledger.store.tables import lease
 Database: TypeAlias = Engine
 """A durable store, as floors above know it."""
 
+Snapshot: TypeAlias = Connection
+"""One state of a store, to read from."""
+
 URL_FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
@@ -115,9 +118,12 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
-    """A transaction that only reads, and sees one state of the store however much is written meanwhile."""
-    with engine.connect() as connection:
+def snapshot(engine: Engine) -> Iterator[Snapshot]:
+    """A transaction that only reads, and sees one state of the store however much is written meanwhile.
+
+    Raises :class:`StoreUnreachable` for whatever the store fails with.
+    """
+    with reading(engine) as connection:
         connection.execute(text(kind_of(connection).begin_reading))
         try:
             yield connection

@@ -64,6 +64,10 @@ class Ledger:
         """Why the ledger takes no more commands, or None while it does."""
         return self._writer.stopped
 
+    def heed(self, lag_ms: Callable[[], int]) -> None:
+        """From now on, refuse commands while a history that is ``lag_ms()`` behind is too far behind."""
+        self._writer.heed(lag_ms)
+
     def submit(self, command: Command) -> "Future[Answered]":
         """Queue ``command`` under its request id; ``read_results`` reads the answer that the future gives.
 

@@ -47,9 +47,6 @@ STEP_S = 0.03
 smaller steps than the least take hardly less time: what counts is how many accounts they touch.
 """
 
-LAG_MAX_MS = 2_000
-"""How far the history may stay behind; past it, the ledger takes no more commands for a while."""
-
 POLL_S = 0.05
 """How long nobody notices that the journal grew, if nobody says so."""
 

@@ -2,7 +2,8 @@
 
 Checked for each segment: its place, its length, and the root after it. Checked for each entry: its
 place in the sequence, its legs against the legs root, its body against the body hash, and that it
-posts (balanced, known accounts, limits kept). Checked in the end: every answer has its entries.
+posts (balanced, known accounts, limits kept). Checked in the end: every answer has its entries, every row of
+the history is what the journal says, and so is every leaf in the tiles, if they are given.
 
 The first sequence at which something differs is named: that of the entry, or the first of the segment
 where only the root speaks (kind, time and id of an entry). What was rewritten as a whole, hashes
@@ -14,11 +15,16 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from ledger.book import Book
+from ledger.checkpoint import NoteRefused
 from ledger.columns import Refused, post_record
 from ledger.leaf import RecordMalformed
 from ledger.merkle import Frontier
 from ledger.seal import salts_used
+from ledger.store.differs import Differs
 from ledger.store.queries import Directory, Segment, answered_size, read_segments
+from ledger.store.tile_files import TileFiles, leaves_from
+from ledger.store.verify_history import history_differs
+from ledger.tiles import TileRefused
 from ledger.transfers import count
 
 
@@ -32,14 +38,6 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class Differs:
-    """The first place at which the journal does not hold, and why."""
-
-    sequence: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Reached:
     """How far the journal was followed."""
 
@@ -48,8 +46,18 @@ class Reached:
     book: Book
 
 
-def verify(connection: Connection) -> Verified | Differs:
-    """Check the whole journal in ``connection``. A writer may go on writing meanwhile."""
+def verify(connection: Connection, files: TileFiles | None = None) -> Verified | Differs:
+    """Check the whole journal in ``connection``, the history, and the tiles in ``files``.
+
+    A writer may go on writing meanwhile.
+    """
+    found = _verify_journal(connection)
+    if isinstance(found, Differs):
+        return found
+    return history_differs(connection) or (files and _tiles_differ(connection, files)) or found
+
+
+def _verify_journal(connection: Connection) -> Verified | Differs:
     directory = Directory()
     reached = Reached(Frontier(), 0, Book())
     answered = answered_size(connection)  # first: what is committed from now on may only be more
@@ -62,6 +70,21 @@ def verify(connection: Connection) -> Verified | Differs:
     if size < answered:
         return Differs(size, f"answers speak of {answered} entries and the journal ends here")
     return Verified(size=size, root=reached.frontier.root(), book=reached.book)
+
+
+def _tiles_differ(connection: Connection, files: TileFiles) -> Differs | None:
+    """The first leaf that the tiles and the journal do not have alike, up to the checkpoint that is shown."""
+    sequence = 0
+    try:
+        tree = files.tree()
+        journal = leaves_from(connection, 0)
+        for leaf in tree.leaves():
+            if leaf != next(journal, None):
+                return Differs(sequence, "the tiles have another leaf than the journal")
+            sequence += 1
+    except (TileRefused, NoteRefused) as error:
+        return Differs(sequence, f"the tiles do not hold: {error}")
+    return None
 
 
 def _follow(segment: Segment, reached: Reached, directory: Directory) -> Reached | Differs:

@@ -30,10 +30,10 @@ from sqlalchemy import (
 
 from ledger.leaf import RecordMalformed
 from ledger.store.columns import Run, Unfolding
+from ledger.store.differs import Differs
 from ledger.store.kinds import kind_of
 from ledger.store.projector import NAME, VERSION, segments_from
 from ledger.store.tables import Exact, accounts, entries, postings, projection
-from ledger.store.verify import Differs
 
 SPAN_LEGS = 65_536
 

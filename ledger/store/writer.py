@@ -117,9 +117,8 @@ class Writer(Generic[S, C]):
     """Decides commands in one thread and makes them durable in groups.
 
     ``apply`` is the pure decider, ``fold`` replays one recorded entry, ``empty`` is the state before
-    the first. ``clock`` gives UTC milliseconds; ``salts`` is the byte source of the legs' salts;
-    ``lag_ms`` says how far the slowest reader that must keep up is behind, and past ``LAG_MAX_MS`` nothing
-    more is taken. The journal in ``engine`` is replayed before the constructor returns.
+    the first. ``clock`` gives UTC milliseconds; ``salts`` is the byte source of the legs' salts. The journal in
+    ``engine`` is replayed before the constructor returns.
     """
 
     def __init__(
@@ -132,11 +131,11 @@ class Writer(Generic[S, C]):
         empty: S,
         clock: Callable[[], int],
         salts: ByteSource,
-        lag_ms: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._engine, self._lease, self._lag_ms = engine, lease, lag_ms
+        self._engine, self._lease = engine, lease
         self._apply, self._fold, self._empty = apply, fold, empty
         self._clock, self._salts = clock, salts
+        self._lag_ms: Callable[[], int] = lambda: 0
         self._stopped: Exception | None = None
         self._queue: SimpleQueue[Waiting[C] | None] = SimpleQueue()
         self._door, self._closed = threading.Lock(), False
@@ -154,11 +153,15 @@ class Writer(Generic[S, C]):
         """Why the writer takes no more commands, or None while it does."""
         return self._stopped
 
+    def heed(self, lag_ms: Callable[[], int]) -> None:
+        """From now on, take no command while ``lag_ms()``, how far a reader is behind, is past ``LAG_MAX_MS``."""
+        self._lag_ms = lag_ms
+
     def submit(self, request_id: str, body_hash: bytes, command: C) -> "Future[Answered]":
         """Queue a command. The future fails with the exceptions of this module or gives the answer.
 
-        Raises :class:`Overloaded`, and ``ValueError`` unless the request id has 1 to 128 printable ASCII characters and the hash 32
-        bytes.
+        Raises :class:`Overloaded`, and ``ValueError`` unless the request id has 1 to 128 printable ASCII
+        characters and the hash 32 bytes.
         """
         if not REQUEST_ID_PATTERN.fullmatch(request_id):
             raise ValueError(f"not a request id: {request_id!r}")

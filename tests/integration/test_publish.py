@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,6 +28,7 @@ from ledger.merkle import leaf_hash, tree_root
 from ledger.salt import seeded_salts
 from ledger.store.anchor import Anchor, AnchorReason, AnchorRefused
 from ledger.store.connect import Database, open_store
+from ledger.store.projector import Projecting
 from ledger.store.public_log import PublicLog
 from ledger.store.tile_files import TileFiles, leaves_from
 from ledger.tiles import TileRefused
@@ -265,7 +267,8 @@ def test_a_beat_that_finds_no_disk_is_skipped_and_the_next_one_goes_on(
         monkeypatch.setattr(publisher, "show", show)
         place.tiles.rename(aside)
         place.tiles.write_bytes(b"in the way")
-        main._run(stopping, house.engine, publisher, None)
+        history = Projecting(house.database, lambda: 0, lambda: 0)
+        main._run(stopping, partial(beat, house.engine, publisher, None), history)
         assert [line.partition(" or ")[0] for line in warned] == ["beat skipped: the log"]
         assert place.require_honest() == house.engine.view.size
         require_attested(place, house, 2)

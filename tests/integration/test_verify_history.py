@@ -9,8 +9,8 @@ from sqlalchemy import text
 from ledger.entry import Entry, credit, debit
 from ledger.store import verify_history
 from ledger.store.connect import Database, transaction
+from ledger.store.differs import Differs
 from ledger.store.projector import VERSION, Projector
-from ledger.store.verify import Differs
 from ledger.store.verify_history import history_differs
 from tests.histories import journal_at, project_all, write_segments
 from tests.ledgers import ALICE, BOB, MINT, OPENING, entry, open_database, paid

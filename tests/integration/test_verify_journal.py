@@ -21,10 +21,11 @@ from ledger.leaf import LEAF_BYTES, LEG_BYTES, RecordMalformed, split_bodies
 from ledger.merkle import EMPTY_ROOT, Frontier
 from ledger.require import InvariantViolated
 from ledger.seal import salts_used, seal
+from ledger.store.differs import Differs
 from ledger.store.kinds import KINDS
 from ledger.store.queries import read_entries
 from ledger.store.tables import segments
-from ledger.store.verify import Differs, Verified, verify
+from ledger.store.verify import Verified, verify
 from tests.ledgers import (
     ALICE,
     BOB,

@@ -10,7 +10,8 @@ from ledger import leaf
 from ledger.account import Account
 from ledger.amount import AMOUNT_MAX
 from ledger.entry import Entry, Json, credit, debit
-from ledger.leaf import Body, RecordMalformed, decode_body, salts_used, seal
+from ledger.leaf import Body, RecordMalformed, decode_body
+from ledger.seal import salts_used, seal
 from ledger.store import columns
 from ledger.store.columns import Run, Unfolding
 from ledger.store.queries import Segment
