@@ -251,6 +251,28 @@ class Gate:
         return futures
 
 
+BROKEN = {
+    "sqlite": ("CREATE TRIGGER broken BEFORE INSERT ON {} BEGIN SELECT RAISE(ABORT, 'broken'); END",),
+    "postgresql": (
+        """CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN RAISE EXCEPTION 'broken' USING DETAIL = NEW::text; END $$""",
+        "CREATE TRIGGER broken BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION broken()",
+    ),
+}
+MENDED = {"sqlite": "DROP TRIGGER broken", "postgresql": "DROP TRIGGER broken ON {}"}
+
+
+@contextmanager
+def refusing_inserts(database: Database, table: str) -> Iterator[None]:
+    """As long as it lasts, the store refuses every row of ``table``."""
+    kind = database.dialect.name
+    with database.connect() as connection:
+        for statement in BROKEN[kind]:
+            connection.execute(text(statement.format(table)))
+        yield
+        connection.execute(text(MENDED[kind].format(table)))
+
+
 # ------------------------------------------------------------------------------------ reading a database back
 
 

@@ -147,9 +147,8 @@ class _RecordedIds:
 
         Each is confirmed by its whole id. Raises what the store raises when it cannot be read.
         """
-        self._undecided = {
-            first: records for first, records in self._undecided.items() if committed <= first < book.size
-        }
+        if book.size == committed:  # a new group: the one before is in the journal, or was dropped
+            self._undecided.clear()
         self._print()
         hits = self._prints.find(ids)
         if not hits:
@@ -174,7 +173,7 @@ class _RecordedIds:
 
     def _decided(self, places: set[int], known: Callable[[AccountId], Account]) -> dict[int, Entry]:
         found: dict[int, Entry] = {}
-        for first, records in self._undecided.items():
+        for first, records in self._undecided.items() if places else ():
             found |= _at(places, first, records, known)
         return found
 
@@ -185,7 +184,7 @@ def _at(
     found: dict[int, Entry] = {}
     for record in records:
         end = first + count((record,))
-        if places.intersection(range(first, end)):
+        if any(first <= place < end for place in places):
             found |= {first + n: entry for n, entry in enumerate(entries_of(record, known))}
         first = end
     return found

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ from tests.ledgers import (
     ledger_at,
     open_database,
     paid,
+    refusing_inserts,
     rows,
     verified,
 )
@@ -582,25 +583,8 @@ def session(database: Database, on: str, off: str) -> Iterator[None]:
     now[0] = off
 
 
-BROKEN = {
-    "sqlite": ("CREATE TRIGGER broken BEFORE INSERT ON {} BEGIN SELECT RAISE(ABORT, 'broken'); END",),
-    "postgresql": (
-        """CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql
-        AS $$ BEGIN RAISE EXCEPTION 'broken' USING DETAIL = NEW::text; END $$""",
-        "CREATE TRIGGER broken BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION broken()",
-    ),
-}
-MENDED = {"sqlite": "DROP TRIGGER broken", "postgresql": "DROP TRIGGER broken ON {}"}
-
-
-@contextmanager
-def failing_trigger(ledger: Ledger, table: str) -> Iterator[None]:
-    kind = ledger.database.dialect.name
-    with ledger.database.connect() as connection:
-        for statement in BROKEN[kind]:
-            connection.execute(text(statement.format(table)))
-        yield
-        connection.execute(text(MENDED[kind].format(table)))
+def failing_trigger(ledger: Ledger, table: str) -> AbstractContextManager[None]:
+    return refusing_inserts(ledger.database, table)
 
 
 @contextmanager
