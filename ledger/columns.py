@@ -139,7 +139,8 @@ def _out_of_range(amounts: Amounts) -> Mask:
 
 def _judge(book: Book, rows: _Rows) -> tuple[NDArray[Any], Codes]:
     """The balances of ``rows.accounts`` after the rows that are accepted, and which those are."""
-    before, held = book.balances.gather(rows.accounts), book.held.gather(rows.accounts)
+    # One balance beyond 64 bits makes objects of all that stand near it.
+    before, held = (_narrowed(column.gather(rows.accounts)) for column in (book.balances, book.held))
     rows, before, held = _exact(rows, before, held)
     codes = np.zeros(len(rows.amounts), np.int8)
     debited, credited = _sums(rows, before)
@@ -168,7 +169,7 @@ def _exact(rows: _Rows, before: NDArray[Any], held: NDArray[Any]) -> tuple[_Rows
 def _narrowed(balances: NDArray[Any]) -> NDArray[Any]:
     """In 64 bits again if they fit."""
     try:
-        return balances.astype(np.int64)
+        return balances.astype(np.int64, copy=False)
     except OverflowError:
         return balances
 

@@ -404,6 +404,52 @@ def test_a_long_answer_is_short_where_results_are_alike(desk: Desk) -> None:
     assert desk.apply(Batch(items=tuple(rows))).answer == "EXISTS@4*100"
 
 
+# --------------------------------------------------------------------------- the edges of what a column may do
+
+HUGE = 2**64 + 1
+
+
+@pytest.mark.parametrize("more", [0, HUGE], ids=["64 bits", "more than 64 bits"])
+def test_a_column_spends_what_an_account_has_and_not_one_more(desk: Desk, more: int) -> None:
+    assert desk.send(pay(9, MINT, ALICE, more + 1), pay(10, TILL, MINT, 1_000 + more)) == ["POSTED"] * 2
+    assert desk.send(pay(11, ALICE, MINT, 1)) == ["POSTED"]
+    spent = column(pay(20, ALICE, MINT, 1_000 + more - 2), pay(21, ALICE, MINT, 1), pay(22, ALICE, MINT, 1))
+    drawn = column(pay(30, MINT, TILL, 1_000 + more - 2), pay(31, MINT, TILL, 1), pay(32, MINT, TILL, 1))
+    over = column(pay(23, ALICE, MINT, 1_000 + more), pay(24, ALICE, MINT, 1))
+    under = column(pay(33, MINT, TILL, 1_000 + more), pay(34, MINT, TILL, 1))
+    before = desk.book
+    for rows, answer in (
+        (spent, "POSTED@7*3"),
+        (drawn, "POSTED@7*3"),
+        (over, "POSTED@7 LIMIT_EXCEEDED"),
+        (under, "POSTED@7 LIMIT_EXCEEDED"),
+    ):
+        assert Desk(book=before).apply(rows).answer == answer
+
+
+@pytest.mark.parametrize("amount", [2**59, 2**60, 2**61 - 1, 2**61, 2**62, 2**63 - 1, 2**63, 2**70])
+@pytest.mark.parametrize("times", [1, 2, 3, 4, 5])
+def test_a_column_adds_up_exactly_where_64_bits_end(desk: Desk, amount: int, times: int) -> None:
+    for first in (20, 40):
+        rows = column(*[pay(first + row, BTC_MINT, BTC_ALICE, amount) for row in range(times)])
+        assert {result.word for result in read_results(desk.apply(rows).answer)} == {"POSTED"}
+    assert desk.book.balance(BTC_MINT) == desk.book.balance(BTC_ALICE) == 2 * times * amount
+    back = column(*[pay(60 + row, BTC_ALICE, BTC_MINT, amount) for row in range(times)])
+    desk.apply(back)
+    assert desk.book.balance(BTC_MINT) == times * amount
+
+
+def test_a_column_reaches_the_end_of_the_range_and_not_one_beyond(desk: Desk) -> None:
+    rows = column(
+        pay(20, BTC_MINT, BTC_ALICE, AMOUNT_MAX - 1),
+        pay(21, BTC_MINT, BTC_ALICE, 2),
+        pay(22, BTC_MINT, BTC_ALICE, 1),
+        pay(23, BTC_MINT, BTC_ALICE, 1),
+    )
+    assert desk.apply(rows).answer == "POSTED@4 BALANCE_OUT_OF_RANGE POSTED@5 BALANCE_OUT_OF_RANGE"
+    assert desk.book.balance(BTC_MINT) == desk.book.balance(BTC_ALICE) == AMOUNT_MAX
+
+
 # ---------------------------------------------------------------------------------------------------- chains
 
 
@@ -626,6 +672,7 @@ def test_a_hold_sets_aside_and_the_first_one_of_a_unit_opens_the_account_for_it(
     assert [one.opens for one in desk.journal[4:]] == [(HELD,), ()]
     assert (desk.book.balance(ALICE), desk.book.balance(HELD), desk.book.balance(BOB)) == (300, 700, 0)
     assert desk.book.holds[numbered(9)] == Hold(ALICE, BOB, 400, 0)
+    assert desk.book.due_ms is None
     assert desk.send(hold(12, 1, source=BTC_MINT, target=BTC_ALICE)) == ["POSTED"]
     assert desk.book.balance(holds_account("BTC")) == 1
 

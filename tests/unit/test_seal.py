@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger import leaf
 from ledger.account import Account
 from ledger.amount import AMOUNT_MAX
-from ledger.entry import KIND_MAX, TIME_MAX_MS, Entry, transfer
+from ledger.entry import KIND_MAX, TIME_MAX_MS, Entry, Leg, credit, debit, transfer
 from ledger.leaf import LEAF_BYTES, RecordMalformed
 from ledger.require import InvariantViolated
 from ledger.seal import RUN_MIN, SALTS_PER_ROW, Piece, pieces_of, salts_used, seal
@@ -153,6 +154,16 @@ def test_entries_that_look_like_transfers_and_say_more_are_not_taken_for_them() 
     assert lengths(*longer) == [1] * 10
     opens = [entry(n, *transfer(MINT, ALICE, 1), opens=(Account(f"late-{n}", "USD"),)) for n in range(40, 50)]
     assert lengths(*opens) == [1] * 10
+
+
+@pytest.mark.parametrize("legs", [(debit(MINT, 5), credit(ALICE, 4)), (debit(MINT, -5), credit(ALICE, -5))])
+def test_rows_whose_legs_do_not_match_are_no_column_whatever_their_hashes_say(
+    monkeypatch: pytest.MonkeyPatch, legs: tuple[Leg, ...]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(leaf, "check_entry", lambda entry: None)
+        forged = [entry(number, *legs) for number in range(10, 20)]
+        assert lengths(*forged) == [1] * 10
 
 
 def test_a_row_whose_account_no_entry_opened_is_named() -> None:
