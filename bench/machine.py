@@ -27,6 +27,11 @@ def description() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
+def load() -> float:
+    """How many processes wanted a core at a time, in the last fifteen minutes; the bench is one or two of them."""
+    return os.getloadavg()[2]
+
+
 def fsync_per_s() -> float:
     """Appends of 4 KiB, each followed by fdatasync: the floor under every durable commit."""
     with tempfile.TemporaryDirectory() as folder, Path(folder, "file").open("wb", buffering=0) as file:

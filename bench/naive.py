@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from ledger.store.connect import Database
+from ledger.store.kinds import kind_of
 
 _metadata = MetaData()
 _accounts = Table(
@@ -60,7 +61,7 @@ class NaiveLedger:
     def post(self, transfers: Sequence[Transfer]) -> None:
         """Post a batch."""
         with self._database.connect() as connection:
-            connection.execute(text("BEGIN IMMEDIATE"))
+            connection.execute(text(kind_of(connection).begin))
             touched = {name for t in transfers for name in (t.debit, t.credit)}
             rows = connection.execute(select(_accounts).where(_accounts.c.id.in_(touched)))
             balances = {row.id: int(row.balance) for row in rows}

@@ -19,7 +19,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One measured figure. ``value`` is the median of the samples, ``spread`` their quartiles."""
+    """One measured figure. ``value`` is the median of the samples (a maximum says so), ``spread`` their quartiles."""
 
     name: str
     value: float
@@ -49,14 +49,15 @@ def row(
     *,
     unit: str,
     better: Better,
+    value: float | None = None,
     baseline: Baseline | None = None,
     error: str | None = None,
 ) -> Row:
-    """A row from raw samples."""
+    """A row from raw samples; ``value`` stands in place of their median where another one of them counts."""
     ends = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [samples[0]] * 3
     return Row(
         name=name,
-        value=statistics.median(samples),
+        value=statistics.median(samples) if value is None else value,
         unit=unit,
         better=better,
         samples=len(samples),

