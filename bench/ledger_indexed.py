@@ -4,64 +4,37 @@ The sender backs off as a member does who is told that the history is behind. Th
 before each batch; past two seconds the row is an error.
 """
 
-import importlib.util
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from importlib import import_module
-from typing import Protocol
+from collections.abc import Iterator
 
 from bench.rows import Row, row
 from bench.run import Run, Subject, opened, verdict
 from bench.stores import KINDS, Store
 from bench.traffic import Traffic
-from ledger.store.connect import Database
+from ledger.store.projector import Projecting
+from ledger.store.writer import LAG_MAX_MS
 
-PROJECTOR = "ledger.store.projector"
 BATCH = 2_000
 SLICE_S = 10
 SLICES = 6
 BACK_OFF_MS = 500
-LAG_MAX_MS = 2_000
 WAIT_S = 0.01
 CATCH_UP_S = 30.0
-
-
-class Projecting(Protocol):
-    """What the bench asks of the projector."""
-
-    @property
-    def position(self) -> int:
-        """How many entries are projected."""
-
-    @property
-    def lag_ms(self) -> int:
-        """For how long the oldest entry waits that is not."""
-
-    def wait_for(self, sequence: int, timeout_s: float) -> None:
-        """Return when ``sequence`` entries are projected, raise if that takes longer."""
-
-
-Project = Callable[[Database, Callable[[], int], Callable[[], int]], AbstractContextManager[Projecting]]
 
 
 def rows(run: Run) -> Iterator[Row]:
     """Both kinds of database."""
     for kind in KINDS:
-        name = f"ledger.indexed_60s.{kind}"
-        if importlib.util.find_spec(PROJECTOR) is None:
-            yield row(name, [0.0], unit="entries/s", better="higher", error="there is no projector yet")
-            continue
-        project: Project = import_module(PROJECTOR).Projecting
         with run.stores.fresh(kind) as store:
             run.tell(f"a minute of projected entries on {kind}")
-            yield _on(run, store, project)
+            yield _on(run, store)
 
 
-def _on(run: Run, store: Store, project: Project) -> Row:
+def _on(run: Run, store: Store) -> Row:
     with opened(store) as subject:
         subject.post(run.traffic.opening())
-        with project(store.database, lambda: subject.ledger.view.size, _monotonic_ms) as projecting:
+        with Projecting(store.database, lambda: subject.ledger.view.size, _monotonic_ms) as projecting:
+            subject.ledger.heed(lambda: projecting.lag_ms)
             slices = [_sent(run.traffic, subject, projecting) for _ in range(SLICES)]
             projecting.wait_for(subject.size, CATCH_UP_S)
             error = None

@@ -56,6 +56,20 @@ Url = Annotated[
 ]
 Path_ = Annotated[str, typer.Argument(help="Such as clients/alice: a-z 0-9 . _ - between slashes.")]
 Unit = Annotated[str, typer.Argument(help="Such as USD or BTC-PERP.")]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the public log.",
+        show_default="beside a SQLite file; with PostgreSQL it must be given",
+    ),
+]
+Anchor = Annotated[
+    Path | None,
+    typer.Option(
+        help="Remembers what was signed, so that nobody goes on from an old backup.",
+        show_default="beside a SQLite file; with PostgreSQL it must be given",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 AsOf = Annotated[
     int | None,
@@ -235,7 +249,7 @@ def balance(
     from ledger.account import account_id
     from ledger.store import history
 
-    with _refusing(), _history(database, as_of) as (connection, size):
+    with _refusing(f"{path} {unit}"), _history(database, as_of) as (connection, size):
         account = history.find_account(connection, account_id(path, unit), size).account
         amount = account.on_normal_side(history.balance(connection, account.id, size))
         said = {**_named(account), "balance": str(amount), "as_of": str(size)}
@@ -257,7 +271,7 @@ def statement(
     """
     from ledger.account import account_id
 
-    with _refusing(), _history(database, as_of) as (connection, size):
+    with _refusing(f"{path} {unit}"), _history(database, as_of) as (connection, size):
         pages = list(_pages(connection, account_id(path, unit), start, size))
     account, opening, closing = pages[0].account, pages[0].opening, pages[-1].closing
     lines = [line for page in pages for line in page.lines]
@@ -324,7 +338,7 @@ def entries(
     if (path is None) != (unit is None):
         raise typer.BadParameter("give both or none", param_hint="--path and --unit")
     account = None if path is None or unit is None else account_id(path, unit)
-    with _refusing(), _history(database, as_of) as (connection, size):
+    with _refusing(f"{path} {unit}"), _history(database, as_of) as (connection, size):
         found = entries_between(connection, start, size, kind=kind, account=account, limit=limit)
     rows = [(str(e.sequence), str(e.kind), _time(e.effective_ms), e.entry_id.hex()) for e in found]
     if as_json:
@@ -380,10 +394,8 @@ def prove(
     key: Annotated[Path, typer.Option(help="The log's private key; made if it is missing.")] = Path(
         "ledger.key"
     ),
-    log: Annotated[Path, typer.Option(help="Folder of the public log.")] = Path("ledger.tiles"),
-    anchor: Annotated[
-        Path, typer.Option(help="Remembers what was signed; keep it where no restored backup reaches.")
-    ] = Path("ledger.anchor"),
+    log: Log = None,
+    anchor: Anchor = None,
     out: Annotated[Path | None, typer.Option(help="Write the receipt here.", show_default="stdout")] = None,
     database: Url = DEFAULT_URL,
 ) -> None:
@@ -397,12 +409,22 @@ def prove(
     if (path is None) != (unit is None):
         raise typer.BadParameter("give both or none", param_hint="--path and --unit")
     with _refusing():
-        receipt = _receipt(database, entry, (path, unit), _signer(origin, key), log, anchor)
+        places = _place(log, database, ".tiles"), _place(anchor, database, ".anchor")
+        receipt = _receipt(database, entry, (path, unit), _signer(origin, key), *places)
         if out is None:
             sys.stdout.buffer.write(receipt)
         else:
             out.write_bytes(receipt)
             typer.echo(f"receipt of entry {entry} is in {out}, the verifier key in {key}.pub")
+
+
+def _place(given: Path | None, url: str, suffix: str) -> Path:
+    from ledger.store.connect import beside
+
+    place = given or beside(url, suffix)
+    if place is None:
+        raise ValueError("say --log and --anchor: only a SQLite file has a place beside it")
+    return place
 
 
 def _receipt(
@@ -467,17 +489,33 @@ def _opened(url: str) -> "Iterator[Database]":
 
 @contextlib.contextmanager
 def _ledger(url: str) -> "Iterator[tuple[Ledger, Database]]":
-    """The ledger, with the lease: nobody else writes meanwhile."""
+    """The ledger, with the lease: nobody else writes meanwhile, nor goes on from an old backup of a file."""
     from clearing.main import clock_ms
     from clearing.store.migrate import upgrade
-    from ledger.store.connect import system_salts
+    from ledger.store.connect import beside, system_salts
     from ledger.store.ledger import Ledger
+    from ledger.store.public_log import require_goes_on
 
     with _opened(url) as database:
+        anchor = beside(url, ".anchor")
+        if anchor is not None:
+            require_goes_on(database, anchor)
+        _require_no_house(database)
         upgrade(database)
         secret = os.urandom(16)
         with Ledger(database, clock=clock_ms, salts=system_salts, secret=secret) as ledger:
             yield ledger, database
+
+
+def _require_no_house(database: "Database") -> None:
+    """The books of a house are kept by its rules alone."""
+    from clearing.model.kinds import Kind
+    from ledger.store.connect import reading
+    from ledger.store.queries import first_kind
+
+    with reading(database) as connection:
+        if first_kind(connection) == Kind.HOUSE_FOUNDED:
+            raise ValueError("this is the journal of a clearing house: it may be read and verified here")
 
 
 @contextlib.contextmanager
@@ -511,8 +549,8 @@ def _busy(doing: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _refusing() -> Iterator[None]:
-    """Tell what went wrong in a sentence, and end with exit code 1."""
+def _refusing(account: str = "") -> Iterator[None]:
+    """Tell what went wrong in a sentence, and end with exit code 1; ``account`` is the one that is asked for."""
     from clearing.keys import KeysRefused
     from clearing.store.migrate import SchemaTooNew
     from ledger.receipt import ReceiptRefused
@@ -524,8 +562,10 @@ def _refusing() -> Iterator[None]:
 
     try:
         yield
+    except AccountUnknown:
+        _refuse(f"no entry so far opened {account}")
     except (
-        *(LeaseHeld, StoreUnreachable, SchemaTooNew, ValueError, KeysRefused, AccountUnknown),
+        *(LeaseHeld, StoreUnreachable, SchemaTooNew, ValueError, KeysRefused),
         *(AnchorRefused, PublishRefused, ReceiptRefused, ClockWentBack, RequestReused, StoreUnavailable),
     ) as error:
         _refuse(str(error))

@@ -50,7 +50,7 @@ def _no_number(text: str) -> NoReturn:
 
 
 def _sentence(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _item(said: dict[str, Any], book: Book) -> Item:

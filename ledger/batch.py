@@ -9,7 +9,8 @@ b. a chain (items that are linked, each to the next) ends within the batch, and 
 c. an id that was recorded before, with the same body, is answered what it was answered then, and with
    another body is refused; what was refused left no trace and may be sent again
 
-Holds whose time has come are given back first, by entries of their own.
+Holds whose time has come are given back first, by entries of their own: the earliest ``EXPIRED_MAX`` of them,
+the others by the commands that follow. None of them can be posted any more.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ import numpy as np
 
 from ledger.account import Account, AccountId
 from ledger.amount import AMOUNT_MAX
-from ledger.book import Book, end_hold_legs, hold_legs, holds_account, post
+from ledger.book import Book, end_hold_legs, hold_legs, holds_account, is_due, post
 from ledger.columns import REFUSALS, Codes, post_columns
 from ledger.decision import Decision
 from ledger.entry import (
@@ -49,6 +50,7 @@ BATCH_LEGS_MAX = LEGS_MAX
 BODY_BYTES_MAX = 2**20
 BATCH_BODIES_MAX = 2**26
 """Bytes of what all entries of a batch say alike: it comes once and is written with each of them."""
+EXPIRED_MAX = 1_000
 EXPIRED_KIND = 1
 """Kind of the entries that give back a hold whose time has come."""
 
@@ -407,7 +409,7 @@ class _Posting:
 
     def _stamped(self, item: Item) -> Entry | Refusal:
         reversed_id = item.reversed_id if isinstance(item, Reverse) else b""
-        entry = _entry_of(self.book, item, self._recorded(reversed_id))
+        entry = _entry_of(self.book, item, self._recorded(reversed_id), self.now_ms)
         if isinstance(entry, Refusal):
             return entry
         batch = self.batch
@@ -426,11 +428,11 @@ def _fallen(result: Result) -> Result:
     return Result(refusal=Refusal.ENTRY_ID_REUSED if result.existed else Refusal.LINKED_REFUSED)
 
 
-def _entry_of(book: Book, item: Item, reversed_entry: Recorded | None) -> Entry | Refusal:
+def _entry_of(book: Book, item: Item, reversed_entry: Recorded | None, now_ms: int) -> Entry | Refusal:
     """The entry that ``item`` asks for, complete with its legs."""
     if isinstance(item, Entry):
         return item if item.step is None else Refusal.ENTRY_MALFORMED
-    legs = _legs_of(book, item, reversed_entry)
+    legs = _legs_of(book, item, reversed_entry, now_ms)
     if isinstance(legs, Refusal):
         return legs
     opens: tuple[Account, ...] = ()
@@ -448,7 +450,10 @@ def _entry_of(book: Book, item: Item, reversed_entry: Recorded | None) -> Entry 
 
 
 def _legs_of(
-    book: Book, item: Transfer | PlaceHold | PostHold | ReleaseHold | Reverse, reversed_entry: Recorded | None
+    book: Book,
+    item: Transfer | PlaceHold | PostHold | ReleaseHold | Reverse,
+    reversed_entry: Recorded | None,
+    now_ms: int,
 ) -> tuple[Leg, ...] | Refusal:
     match item:
         case Transfer():
@@ -456,7 +461,7 @@ def _legs_of(
         case PlaceHold():
             return _hold_legs(book, item)
         case PostHold() | ReleaseHold():
-            return _end_legs(book, item)
+            return _end_legs(book, item, now_ms)
         case Reverse():
             return _reversed_legs(reversed_entry)
 
@@ -504,12 +509,14 @@ def _hold_legs(book: Book, item: PlaceHold) -> tuple[Leg, ...] | Refusal:
     return hold_legs(item.source, item.amount)
 
 
-def _end_legs(book: Book, item: PostHold | ReleaseHold) -> tuple[Leg, ...] | Refusal:
+def _end_legs(book: Book, item: PostHold | ReleaseHold, now_ms: int) -> tuple[Leg, ...] | Refusal:
     hold = book.holds.get(item.hold_id)
     if hold is None:
         return Refusal.HOLD_NOT_OPEN
     if isinstance(item, ReleaseHold):
         return end_hold_legs(hold, 0)
+    if is_due(hold, now_ms):
+        return Refusal.HOLD_NOT_OPEN
     paid = hold.amount if item.amount is None else item.amount
     if (refusal := _amount_refusal(paid)) is not None:
         return refusal
@@ -561,9 +568,9 @@ def _give_back(book: Book, now_ms: int) -> _GivenBack:
     """Expire every hold whose time has come, the earliest first."""
     if book.due_ms is None or now_ms < book.due_ms:
         return _GivenBack(book, ())
-    due = sorted((h.expires_ms, key) for key, h in book.holds.items() if 0 < h.expires_ms <= now_ms)
+    due = sorted((h.expires_ms, key) for key, h in book.holds.items() if is_due(h, now_ms))
     entries = []
-    for _, hold_id in due:
+    for _, hold_id in due[:EXPIRED_MAX]:
         entry = Entry(
             entry_id=OWN_ID + book.size.to_bytes(ENTRY_ID_BYTES - len(OWN_ID), "big"),
             kind=EXPIRED_KIND,

@@ -201,6 +201,11 @@ def hold_legs(source: Account, amount: int) -> tuple[Leg, ...]:
     return (debit(source, amount), credit(holds_account(source.unit), amount))
 
 
+def is_due(hold: Hold, now_ms: int) -> bool:
+    """Whether the time of ``hold`` has come."""
+    return 0 < hold.expires_ms <= now_ms
+
+
 def end_hold_legs(hold: Hold, paid: int) -> tuple[Leg, ...]:
     """The legs that end a hold: ``paid`` goes to its target and the rest back to its source."""
     targets = ((hold.target, paid), (hold.source, hold.amount - paid))
@@ -241,7 +246,10 @@ def _end_hold(book: Book, entry: Entry, step: Step) -> Book | Refusal:
     hold = book.holds.get(step.names)
     if hold is None:
         return Refusal.HOLD_NOT_OPEN
-    if not entry.legs or entry.opens:
+    over = is_due(hold, entry.effective_ms)
+    if over and step.verb is Verb.POST:  # though nothing may have given it back yet
+        return Refusal.HOLD_NOT_OPEN
+    if not entry.legs or entry.opens or (step.verb is Verb.EXPIRE and not over):
         return Refusal.ENTRY_MALFORMED
     paid = -entry.legs[1].amount if step.verb is Verb.POST else 0
     if paid > hold.amount:

@@ -71,6 +71,11 @@ class Transfers:
         columns = map(keys_of, self._key_columns())
         yield from zip(*columns, self.amounts.tolist(), strict=True)
 
+    def copied(self) -> Self:
+        """The same in memory of its own: what the caller's arrays become does not matter to it any more."""
+        ids, debits, credits = (column.copy() for column in self._key_columns())
+        return replace(self, ids=ids, debits=debits, credits=credits, amounts=self.amounts.copy())
+
     def dated(self, effective_ms: int) -> Self:
         """The same at another time."""
         return replace(self, effective_ms=effective_ms)

@@ -198,9 +198,9 @@ class _AnyText(TypeDecorator[str]):
 
 DURABLE = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON")
 
-# A history of many accounts changes a page for almost every leg, and the same ones soon again. So there is room
-# for them, and they go from the log to the file after some steps and not at each: a third more legs a second.
-ROOMY = ("cache_size=-32768", "wal_autocheckpoint=8192")
+# A history of many accounts changes a page for almost every leg, and the same ones soon again: there is room for
+# them. They go from the log to the file at each step all the same: gathered for longer, they hold up a commit.
+ROOMY = ("cache_size=-32768",)
 
 
 class _Sqlite:

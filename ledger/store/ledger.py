@@ -73,7 +73,8 @@ class Ledger:
 
         The future fails with the exceptions of ``writer``. Raises ``ValueError`` for a malformed request id.
         """
-        return self._writer.submit(command.request_id, digest(command), command)
+        own = command.copied() if isinstance(command, Transfers) else command
+        return self._writer.submit(own.request_id, digest(own), own)
 
     def post(self, command: Command) -> tuple[Result, ...]:
         """Post ``command``, wait until it is durable, and return one result per item."""

@@ -12,7 +12,7 @@ from io import BytesIO
 from itertools import accumulate
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, cast, func, literal, select
+from sqlalchemy import ColumnElement, Connection, LargeBinary, cast, func, inspect, literal, select
 
 from ledger.account import Account, AccountId
 from ledger.entry import Entry, Leg
@@ -117,6 +117,15 @@ def last_segment(connection: Connection) -> Segment | None:
     query = select(*_SEGMENT).where(segments.c.first_sequence == newest)
     row = connection.execute(query).mappings().first()
     return None if row is None else Segment(**row)
+
+
+def first_kind(connection: Connection) -> int | None:
+    """Kind of the first entry; None in an empty journal, or in a database that has none."""
+    if not inspect(connection).has_table(segments.name):
+        return None
+    first = select(cast(segments.c.leaves, LargeBinary)).where(segments.c.first_sequence == 0)
+    leaves = connection.execute(first).scalar()
+    return None if leaves is None else decode_leaf(bytes(leaves[:LEAF_BYTES])).kind
 
 
 def journal_size(connection: Connection) -> int:

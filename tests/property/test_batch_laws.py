@@ -119,12 +119,14 @@ class Auditor:
     reversed: set[bytes] = field(default_factory=set)
     lines: dict[bytes, Line] = field(default_factory=dict)
     size: int = 0
+    now_ms: int = 0
 
     def decide(self, command: Command, now_ms: int) -> list[Result]:
         items = list(items_of(command))
         legs = sum(len(item.legs) for item in items if isinstance(item, Entry))
         if len(items) > ITEMS_MAX or legs > LEGS_MAX:
             return [Result(refusal=Refusal.BATCH_TOO_LONG)] * len(items)
+        self.now_ms = now_ms
         self.expire(now_ms)
         results: list[Result] = []
         while len(results) < len(items):
@@ -274,7 +276,7 @@ class Auditor:
 
     def wish_of_post(self, item: PostHold) -> dict[str, Any] | Refusal:
         pledge = self.pledges.get(item.hold_id)
-        if pledge is None:
+        if pledge is None or 0 < pledge.expires_ms <= self.now_ms:
             return Refusal.HOLD_NOT_OPEN
         amount = pledge.amount if item.amount is None else item.amount
         if amount <= 0:

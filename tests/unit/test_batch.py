@@ -15,6 +15,7 @@ from ledger.batch import (
     BATCH_MAX,
     BODY_BYTES_MAX,
     EXPIRED_KIND,
+    EXPIRED_MAX,
     Batch,
     Item,
     PlaceHold,
@@ -714,6 +715,23 @@ def test_a_hold_can_be_posted_to_the_last_millisecond(desk: Desk) -> None:
     assert desk.send(hold(9, 400, expires_ms=LATER_MS)) == ["POSTED"]
     assert desk.send(post_hold(10, 9), now_ms=LATER_MS - 1) == ["POSTED"]
     assert desk.apply(Batch(items=()), LATER_MS).entries == ()
+
+
+def test_a_command_gives_back_no_more_than_so_many_holds_and_the_next_one_goes_on(desk: Desk) -> None:
+    desk.send(pay(8, MINT, ALICE, 1))
+    desk.send(*(hold(100 + n, 1, expires_ms=LATER_MS) for n in range(EXPIRED_MAX - 300)))
+    desk.send(*(hold(5_000 + n, 1, expires_ms=LATER_MS + 1) for n in range(301)))
+    assert desk.send(post_hold(9, 5_300), now_ms=LATER_MS + 1) == ["HOLD_NOT_OPEN"]
+    assert list(desk.book.holds) == [numbered(5_300)], "what was not given back yet cannot be posted either"
+    desk.send(now_ms=LATER_MS + 1)
+    assert not desk.book.holds
+
+
+def test_nothing_expires_before_its_time(desk: Desk) -> None:
+    desk.send(hold(5, 1, expires_ms=LATER_MS))
+    desk.send(now_ms=LATER_MS)
+    before, expired = book_of(*desk.journal[:-1]), desk.journal[-1]
+    assert post(before, replace(expired, effective_ms=LATER_MS - 1)) is Refusal.ENTRY_MALFORMED
 
 
 def test_holds_expire_in_the_order_of_their_times_before_a_batch_or_a_column(desk: Desk) -> None:
