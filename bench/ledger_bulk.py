@@ -37,7 +37,7 @@ def _on(run: Run, store: Store, beside: Store) -> Iterator[Row]:
         for size in ROUNDS:
             run.tell(f"batches of {size:,} on {store.kind}, beside the naive design")
             measured[size] = _side_by_side(run.traffic, subject, naive, size)
-        entries_per_s = median(measured[size][0]) / 2
+        entries_per_s = median(measured[SCHEDULED][0]) / 2
         run.tell(f"{entries_per_s:,.0f} entries/s on a schedule on {store.kind}")
         turns = [_scheduled(run.traffic, subject, entries_per_s) for _ in range(TURNS)]
     error = verdict(store, subject.size)

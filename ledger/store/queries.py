@@ -30,6 +30,7 @@ from ledger.leaf import (
 )
 from ledger.merkle import leaf_hash, tree_root
 from ledger.seal import Piece, leaf_hashes, pieces_of
+from ledger.store.kinds import AS_BYTES
 from ledger.store.tables import requests, segments
 from ledger.transfers import Record, Transfers, count, entries_of, keys_of
 
@@ -41,6 +42,8 @@ _SEGMENT = [
     cast(column, column.type).label(column.name) if isinstance(column.type, LargeBinary) else column
     for column in segments.columns
 ]
+
+_ALL = select(*_SEGMENT).execution_options(**{AS_BYTES: True})
 
 # Neither database reads a column to tell its length.
 _STORED_BYTES = sum(
@@ -95,7 +98,7 @@ def read_segments(connection: Connection, from_sequence: int = 0) -> Iterator[Se
     beyond = [segments.c.first_sequence >= from_sequence] if from_sequence else []
     while firsts := _next_page(connection, beyond):
         page = segments.c.first_sequence.between(firsts[0], firsts[-1])
-        query = select(*_SEGMENT).where(page).order_by(segments.c.first_sequence)
+        query = _ALL.where(page).order_by(segments.c.first_sequence)
         for row in connection.execute(query).mappings().all():
             yield Segment(**row)
         beyond = [segments.c.first_sequence > firsts[-1]]
@@ -114,7 +117,7 @@ def _next_page(connection: Connection, beyond: list[ColumnElement[bool]]) -> lis
 def last_segment(connection: Connection) -> Segment | None:
     """The newest segment, or None in an empty journal."""
     newest = select(func.max(segments.c.first_sequence)).scalar_subquery()
-    query = select(*_SEGMENT).where(segments.c.first_sequence == newest)
+    query = _ALL.where(segments.c.first_sequence == newest)
     row = connection.execute(query).mappings().first()
     return None if row is None else Segment(**row)
 
@@ -249,7 +252,7 @@ def read_at(connection: Connection, sequences: Iterable[int], find: "Find") -> d
 
 
 def _segment_with(connection: Connection, sequence: int) -> Segment | None:
-    query = select(*_SEGMENT).where(segments.c.first_sequence <= sequence)
+    query = _ALL.where(segments.c.first_sequence <= sequence)
     row = connection.execute(query.order_by(segments.c.first_sequence.desc()).limit(1)).mappings().first()
     return None if row is None or sequence >= row["first_sequence"] + row["count"] else Segment(**row)
 
