@@ -11,6 +11,8 @@ import pytest
 
 from clearing.model.outcomes import Reason
 from clearing.server.errors import Fault
+from clearing.store.migrate import upgrade
+from ledger.store.connect import open_store
 from tests.serving import environment
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -114,3 +116,28 @@ def test_every_reason_for_a_refusal_stands_in_the_list_of_reasons() -> None:
     listed = dict(re.findall(r"^\| `([A-Z_]+)` \| (.+?) \|", (DOCS / "reasons.md").read_text(), re.MULTILINE))
     wanted = {reason.name: reason.value for reason in Reason} | {f.name: f.sentence for f in Fault}
     assert listed == wanted
+
+
+@pytest.mark.slow
+def test_the_ledger_alone_does_what_its_page_says(reader: Path) -> None:
+    blocks = re.findall(
+        r"(?:^ {4}clearing ledger.*\n)+", (DOCS / "ledger.md").read_text(), flags=re.MULTILINE
+    )
+    done = typed(reader, "".join(blocks).replace("    clearing", "clearing"))
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert [line for line in said if line.startswith("1: ")] == [
+        *(f"1: POSTED, entry {number}" for number in range(5)),
+        "1: POSTED, entry 4",
+        "1: LIMIT_EXCEEDED",
+    ]
+    assert ("refused" in said, "100 USD" in said, any("entries hold" in line for line in said)) == (True,) * 3
+    assert (reader / "alice.receipt").read_text().startswith("ledger/leg-receipt@v1\n")
+
+
+def test_the_python_of_the_ledgers_page_runs(tmp_path: Path) -> None:
+    (source,) = re.findall(r"```python\n(.*?)```", (DOCS / "ledger.md").read_text(), flags=re.DOTALL)
+    database = open_store(f"sqlite:///{tmp_path / 'books.db'}")
+    upgrade(database)
+    exec(compile(source, "ledger.md", "exec"), {"database": database, "now_ms": 1_700_000_000_000})
+    database.dispose()
