@@ -386,6 +386,25 @@ def verify(
 
 
 @app.command()
+def rebuild(database: Url = DEFAULT_URL) -> None:
+    """Drop the history and make it again from the journal, as after `verify` found an edited row of it.
+
+    The journal itself is not touched. A house may serve meanwhile; its history is behind until this is done.
+
+    Example: clearing ledger rebuild
+    """
+    from ledger.store.projector import Projector
+
+    with _refusing(), _opened(database) as opened:
+        projector = Projector(opened)
+        projector.rebuild()
+        with _busy("making the history again"):
+            while projector.step():
+                pass
+    typer.echo(f"the history has {projector.position:,} entries")
+
+
+@app.command()
 def prove(
     entry: Annotated[int, typer.Argument(help="Number of the entry.", min=0)],
     origin: Annotated[str, typer.Option(help="The log's name, such as example.org/ledger.")],
