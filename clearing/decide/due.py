@@ -9,6 +9,7 @@ step is found. The order is fixed:
  3. liquidation steps, by netting set, while the marks are valid
  4. defaults, by id: close-out, loss, answers that can be taken, answers that are due
  5. assessments, by key: what can be taken, what is due
+ 6. halves of trades that expired, or whose member is in default
 """
 
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from typing import TypeVar
 from clearing.decide.close_out import close_out, fix_loss
 from clearing.decide.cycle import close_cycle
 from clearing.decide.expiry import expire
+from clearing.decide.halves import end_halves, ending
 from clearing.decide.liquidation import step
 from clearing.decide.resolve import (
     answers_to_take,
@@ -66,6 +68,8 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
             yield _with_key(take_assessment, key)
         elif house.assessments[key].due_ms <= now_ms:
             yield _with_key(end_assessment, key)
+    if ending(house, now_ms):
+        yield end_halves
 
 
 def _expired_calls(house: House, now_ms: int) -> Iterator[Step]:
@@ -102,4 +106,5 @@ def next_due_ms(house: House) -> int | None:
     times += [liquidation.next_step_ms for liquidation in ordered(house.liquidations)]
     times += [d.answers_due_ms for d in ordered(house.defaults) if d.stage is Stage.ANSWERING]
     times += [assessment.due_ms for assessment in ordered(house.assessments)]
+    times += [half.due_ms for half in house.halves.values()]
     return min(times, default=None)

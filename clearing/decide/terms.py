@@ -30,6 +30,7 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "reducing_band_bp": (0, BP - 1),
     "trade_fee_bp": (0, BP),
     "trade_lots_max": (1, 10**18),
+    "half_ms": (1, YEAR_MS),
     "fee_share_bp": (0, BP),
     "call_ms": (0, YEAR_MS),
     "liquidation_step_ms": (1, YEAR_MS),

@@ -12,21 +12,44 @@ on the state that the one before left.
  7. price within the band around the mark
  8. margin of both netting sets after the trade: equity ≥ R and cash as §8 allows, or reducing; and
     gains that are withheld while a loss is open (§11.8) stay
+
+A half of a trade with another member goes through 1 to 5 and waits; when the half of the other member comes
+and says the same, the trade goes through all of them (``halves``).
 """
+
+from dataclasses import replace
 
 from clearing import chart
 from clearing.decide.calls import cure
+from clearing.decide.halves import (
+    difference,
+    end_halves,
+    ending,
+    joined,
+    other_half,
+    ownership_refusal,
+    reference_is_sound,
+    wait,
+)
 from clearing.default.gate import withheld
 from clearing.margin.assess import Assessment, array_of, assess, settlement_price
 from clearing.market.novation import fee, notional, novate, position_lots_max
 from clearing.model.commands import TRADES_MAX, NewTrade, SubmitTrades
 from clearing.model.draft import Draft
-from clearing.model.house import House, Put
+from clearing.model.house import House
 from clearing.model.ids import TRADE_ID_PATTERN, MemberId, SetId, TradeKey, member_of
 from clearing.model.kinds import Kind
-from clearing.model.outcomes import Reason, Rejected, Result, Status, accepted, refused
-from clearing.model.values import BP, MINUTE_MS, AccountStatus, MemberStatus, Trade
+from clearing.model.outcomes import Reason, Rejected, Result, Status, accepted, pending, refused
+from clearing.model.values import BP, MINUTE_MS, AccountStatus, Half, MemberStatus, Trade
 from ledger.entry import Leg, transfer
+
+ABOUT_A_SET = (
+    Reason.REDUCE_ONLY,
+    Reason.MARGIN_INSUFFICIENT,
+    Reason.CASH_INSUFFICIENT,
+    Reason.GAIN_WITHHELD,
+)
+"""Refusals whose figures are of one netting set, and nobody's business but its members'."""
 
 
 def submit_trades(draft: Draft, command: SubmitTrades) -> tuple[Result, ...]:
@@ -37,12 +60,16 @@ def submit_trades(draft: Draft, command: SubmitTrades) -> tuple[Result, ...]:
         return (refused(Rejected(Reason.BATCH_EMPTY)),)
     if len(command.trades) > TRADES_MAX:
         return (refused(Rejected(Reason.BATCH_TOO_LARGE, f"at most {TRADES_MAX} trades")),)
+    while ending(draft.house, draft.now_ms):
+        end_halves(draft)
     return tuple(_submit(draft, command.member, trade) for trade in command.trades)
 
 
 def _submit(draft: Draft, member: MemberId, new: NewTrade) -> Result:
     if not TRADE_ID_PATTERN.fullmatch(new.trade_id):
         return refused(Rejected(Reason.NAME_MALFORMED, "trade id"), new.trade_id)
+    if not reference_is_sound(new.trade_ref):
+        return refused(Rejected(Reason.NAME_MALFORMED, "trade reference"), new.trade_id)
     trade = Trade(
         key=TradeKey(f"{member}/{new.trade_id}"),
         instrument=new.instrument,
@@ -51,18 +78,34 @@ def _submit(draft: Draft, member: MemberId, new: NewTrade) -> Result:
         lots=new.lots,
         price_ticks=new.price_ticks,
         executed_ms=new.executed_ms,
+        trade_ref=new.trade_ref,
     )
-    first = draft.house.trades.get(trade.key)
-    if first is not None:
-        return _again(first, trade, new.trade_id)
-    rejected = _terms(draft.house, member, trade, draft.now_ms) or _novate(draft, trade)
-    return accepted(new.trade_id) if rejected is None else refused(rejected, new.trade_id)
+    return _again(draft.house, trade, new.trade_id) or _decide(draft, member, trade, new.trade_id)
 
 
-def _again(first: Trade, trade: Trade, trade_id: str) -> Result:
+def _again(house: House, trade: Trade, trade_id: str) -> Result | None:
+    """Check 1: how a trade stands that was sent before, or None for one that was not."""
+    waiting = house.halves.get(trade.key)
+    first = house.trades.get(trade.key) if waiting is None else waiting.trade
+    if first is None:
+        return None
     if first != trade:
         return refused(Rejected(Reason.TRADE_ID_REUSED, first.key), trade_id)
-    return Result(key=trade_id, status=Status.ACCEPTED, reason=Reason.TRADE_DUPLICATE.name)
+    status = Status.ACCEPTED if waiting is None else Status.PENDING
+    return Result(key=trade_id, status=status, reason=Reason.TRADE_DUPLICATE.name)
+
+
+def _decide(draft: Draft, member: MemberId, trade: Trade, trade_id: str) -> Result:
+    """Checks 2 to 8, or 2 to 5 for a half that is the first of its trade."""
+    rejected = _terms(draft.house, member, trade, draft.now_ms)
+    if rejected is not None:
+        return refused(rejected, trade_id)
+    half = other_half(draft.house, member, trade) if trade.trade_ref else None
+    if trade.trade_ref and half is None:
+        rejected = wait(draft, member, trade)
+        return pending(trade_id) if rejected is None else refused(rejected, trade_id)
+    rejected = (half and difference(half, trade)) or _novate(draft, member, trade, half)
+    return accepted(trade_id) if rejected is None else refused(rejected, trade_id)
 
 
 def _terms(house: House, member: MemberId, trade: Trade, now_ms: int) -> Rejected | None:
@@ -78,9 +121,8 @@ def _terms(house: House, member: MemberId, trade: Trade, now_ms: int) -> Rejecte
     for key in keys:
         if key not in house.accounts:
             return Rejected(Reason.ACCOUNT_UNKNOWN, key)
-    for key in keys:
-        if member_of(key) != member:
-            return Rejected(Reason.ACCOUNT_NOT_YOURS, key)
+    if (rejected := ownership_refusal(member, trade)) is not None:
+        return rejected
     for key in keys:
         if house.accounts[key].status is AccountStatus.CLOSED_OUT:
             return Rejected(Reason.ACCOUNT_CLOSED_OUT, key)
@@ -103,7 +145,7 @@ def _size_refusal(house: House, trade: Trade) -> Rejected | None:
     return None
 
 
-def _novate(draft: Draft, trade: Trade) -> Rejected | None:
+def _novate(draft: Draft, member: MemberId, trade: Trade, half: Half | None) -> Rejected | None:
     """Checks 6 to 8, the last on a fork that carries the trade; the fork is taken if they pass.
 
     A trade outside the band reduces nothing (§4) and is not even tried: no book may hold its payment.
@@ -114,25 +156,33 @@ def _novate(draft: Draft, trade: Trade) -> Rejected | None:
     mark = settlement_price(house, trade.instrument)
     if abs(trade.price_ticks - mark) * BP > house.parameters.price_band_bp * mark:
         outside = Rejected(Reason.PRICE_OUTSIDE_BAND, f"{trade.price_ticks} against a mark of {mark}")
-        return next((reason for reason in refusals.values() if reason is not None), outside)
+        told = (_as_told(house, member, s, reason) for s, reason in refusals.items() if reason is not None)
+        return next(told, outside)
     before = {set_id: assess(house, set_id) for set_id in sets}
     attempt = draft.fork()
-    attempt.record(
-        Kind.TRADE_NOVATED, Put("trades", trade.key, trade), legs=_legs(house, trade), references=(trade.key,)
-    )
+    references = (trade.key,) if half is None else (trade.key, half.trade.key)
+    attempt.record(Kind.TRADE_NOVATED, *joined(trade, half), legs=_legs(house, trade), references=references)
     after = {set_id: assess(attempt.house, set_id) for set_id in sets}
     bearing = [set_id for set_id in sets if not _reducing(house, trade, before[set_id], after[set_id])]
-    for rejected in (
-        *(refusals[set_id] for set_id in bearing),
-        *(_margin_refusal(before[set_id], after[set_id]) for set_id in bearing),
-        *(_withheld_refusal(house, before[set_id], after[set_id]) for set_id in sets),
+    for set_id, rejected in (
+        *((set_id, refusals[set_id]) for set_id in bearing),
+        *((set_id, _margin_refusal(before[set_id], after[set_id])) for set_id in bearing),
+        *((set_id, _withheld_refusal(house, before[set_id], after[set_id])) for set_id in sets),
     ):
         if rejected is not None:
-            return rejected
+            return _as_told(house, member, set_id, rejected)
     draft.take(attempt)
     for set_id in sets:
         cure(draft, set_id)
     return None
+
+
+def _as_told(house: House, member: MemberId, set_id: SetId, rejected: Rejected) -> Rejected:
+    """A refusal without the figures of a set in which the caller has no account."""
+    own = any(member_of(key) == member for key in house.netting_sets[set_id].accounts)
+    return (
+        rejected if own or rejected.reason not in ABOUT_A_SET else replace(rejected, detail="the other side")
+    )
 
 
 def _legs(house: House, trade: Trade) -> tuple[Leg, ...]:

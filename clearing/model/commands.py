@@ -176,7 +176,10 @@ class ApplyPrices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTrade:
-    """A trade between two accounts of the submitting member."""
+    """A trade between two accounts of the submitting member, or its half of a trade with another member.
+
+    A half names the other member's account too, and the ``trade_ref`` under which both send theirs.
+    """
 
     trade_id: str
     instrument: InstrumentId
@@ -185,6 +188,7 @@ class NewTrade:
     lots: int
     price_ticks: int
     executed_ms: int
+    trade_ref: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

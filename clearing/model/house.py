@@ -39,6 +39,7 @@ from clearing.model.values import (
     ClearingAccount,
     Cycle,
     Default,
+    Half,
     Instrument,
     LinkProposal,
     Liquidation,
@@ -100,6 +101,8 @@ class House:
     observations: Map[str, Observation] = Map()
     providers: Map[AccountKey, Provider] = Map()
     trades: Map[TradeKey, Trade] = Map()
+    halves: Map[TradeKey, Half] = Map()
+    half_refs: Map[str, TradeKey] = Map()
     withdrawals: Map[str, Withdrawal] = Map()
     calls: Map[str, Call] = Map()
     liquidations: Map[SetId, Liquidation] = Map()
@@ -189,6 +192,8 @@ TABLES: dict[str, type] = {
     "observations": Observation,
     "providers": Provider,
     "trades": Trade,
+    "halves": Half,
+    "half_refs": str,
     "withdrawals": Withdrawal,
     "calls": Call,
     "liquidations": Liquidation,

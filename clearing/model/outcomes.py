@@ -43,10 +43,13 @@ class Reason(Enum):
     PRICE_TOO_LARGE = "a price is beyond what the book can hold"
     FEED_UNKNOWN = "nothing is marked by this feed"
     FEED_REPEATED = "a publication names each feed once"
-    TRADE_DUPLICATE = "the trade was novated before: this is its first result again"
+    TRADE_DUPLICATE = "the trade was sent before: nothing more is done, this is how it stands"
     TRADE_ID_REUSED = "the trade id was used for another trade"
     INSTRUMENT_UNKNOWN = "no such instrument"
     INSTRUMENT_NOT_ACTIVE = "the instrument has expired or has no mark yet"
+    TRADE_REF_NOT_WANTED = "a trade reference joins the halves of two members: this trade is of one"
+    TRADE_REF_TAKEN = "another half of the member waits under this trade reference"
+    HALVES_DIFFER = "the other member's half says something else"
     BUYER_IS_SELLER = "buyer and seller are the same account"
     LOTS_OUT_OF_RANGE = "lots must be positive and within the limit"
     REDUCE_ONLY = "only reducing trades are taken now"
@@ -67,9 +70,10 @@ class Reason(Enum):
 
 
 class Status(Enum):
-    """Whether a command, or one element of a batch, took effect."""
+    """Whether a command, or one element of a batch, took effect, or waits for another member."""
 
     ACCEPTED = "accepted"
+    PENDING = "pending"
     REFUSED = "refused"
 
 
@@ -85,7 +89,7 @@ class Rejected:
 class Result:
     """The result of one element of a batch (or of the command itself, with an empty key).
 
-    ``reason`` is the name of a :class:`Reason`, empty when accepted.
+    ``reason`` is the name of a :class:`Reason`, empty when it is accepted or waits.
     """
 
     key: str
@@ -123,6 +127,11 @@ class Outcome:
 def accepted(key: str = "") -> Result:
     """An accepted element."""
     return Result(key=key, status=Status.ACCEPTED)
+
+
+def pending(key: str) -> Result:
+    """An element that waits for its counterpart."""
+    return Result(key=key, status=Status.PENDING)
 
 
 def refused(rejected: Rejected, key: str = "") -> Result:

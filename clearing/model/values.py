@@ -63,6 +63,7 @@ class Parameters:
     reducing_band_bp: int = 100
     trade_fee_bp: int = 2
     trade_lots_max: int = 10**12
+    half_ms: int = HOUR_MS
     fee_share_bp: int = 2_000
     call_ms: int = HOUR_MS
     liquidation_step_ms: int = MINUTE_MS
@@ -275,7 +276,7 @@ class Cycle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trade:
-    """A novated trade."""
+    """A novated trade. One between two members has a row for each, with the ``trade_ref`` that joined them."""
 
     key: TradeKey
     instrument: InstrumentId
@@ -284,6 +285,15 @@ class Trade:
     lots: int
     price_ticks: int
     executed_ms: int
+    trade_ref: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Half:
+    """What one of two members said of their trade; it waits for the half of the other (rulebook §4)."""
+
+    trade: Trade
+    due_ms: int
 
 
 class WithdrawalState(Enum):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clearing import chart
-from clearing.decide import trades
+from clearing.decide import halves, trades
 from clearing.market.novation import position_lots_max
 from clearing.model.commands import (
     PRICE_TICKS_MAX,
@@ -185,10 +185,13 @@ def test_a_trade_that_breaks_two_rules_gets_the_first_reason(first: Flaw, second
 
 def test_every_reason_that_the_decider_can_give_is_tested_here() -> None:
     """A new check must be given its place in the order above."""
-    given = set(findall(r"Reason\.([A-Z_]+)", Path(trades.__file__).read_text(encoding="utf-8")))
+    texts = [Path(path).read_text(encoding="utf-8") for path in (trades.__file__, halves.__file__) if path]
+    given = set(findall(r"Reason\.([A-Z_]+)", " ".join(texts)))
     of_the_batch = {"MEMBER_UNKNOWN", "BATCH_EMPTY", "BATCH_TOO_LARGE", "TRADE_DUPLICATE"}
     last_of_all = {"GAIN_WITHHELD"}  # tests/unit/test_escapes.py
-    assert given == {flaw.reason.name for flaw in IN_PUBLIC_ORDER} | of_the_batch | last_of_all
+    of_halves = {"TRADE_REF_NOT_WANTED", "TRADE_REF_TAKEN", "HALVES_DIFFER"}  # tests/unit/test_halves.py
+    in_order = {flaw.reason.name for flaw in IN_PUBLIC_ORDER}
+    assert given == in_order | of_the_batch | last_of_all | of_halves
 
 
 def test_a_caller_that_is_no_member_is_refused_before_its_trades_are_looked_at() -> None:

@@ -6,7 +6,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from clearing.model.house import House
 from clearing.model.ids import MemberId
 from clearing.model.kinds import Kind
-from clearing.model.outcomes import Outcome, Reason, Rejected, Result, Status, accepted, event, refused
+from clearing.model.outcomes import (
+    Outcome,
+    Reason,
+    Rejected,
+    Result,
+    Status,
+    accepted,
+    event,
+    pending,
+    refused,
+)
 from clearing.server.wire import accounts, prices, trades
 from clearing.server.wire.violations import RequestInvalid
 from clearinghouse.v1 import account_service_pb2, price_service_pb2, trade_service_pb2
@@ -113,14 +123,23 @@ def test_a_trade_in_an_unknown_instrument_is_left_to_the_decider(house: House) -
 def test_results_come_back_by_name_with_reason_and_sentence() -> None:
     rejected = Rejected(Reason.MARGIN_INSUFFICIENT, "equity 1, requirement 2")
     again = Result(key="t-3", status=Status.ACCEPTED, reason=Reason.TRADE_DUPLICATE.name)
-    outcome = Outcome(results=(accepted("t-1"), refused(rejected, "t-2"), again))
-    first, second, third = trades.answer(MemberId("dex"), outcome).results
+    outcome = Outcome(results=(accepted("t-1"), refused(rejected, "t-2"), again, pending("t-4")))
+    first, second, third, fourth = trades.answer(MemberId("dex"), outcome).results
     assert (first.trade, first.status) == ("members/dex/trades/t-1", trade_service_pb2.TRADE_STATUS_NOVATED)
     assert (first.reason, first.message) == ("", "")
     assert second.status == trade_service_pb2.TRADE_STATUS_REFUSED
     assert second.reason == "MARGIN_INSUFFICIENT"
     assert second.message.endswith(": equity 1, requirement 2")
     assert (third.status, third.reason) == (trade_service_pb2.TRADE_STATUS_NOVATED, "TRADE_DUPLICATE")
+    assert (fourth.status, fourth.reason) == (trade_service_pb2.TRADE_STATUS_WAITING, "")
+
+
+def test_a_half_carries_the_reference_that_joins_it(house: House) -> None:
+    (trade,) = trades.parse(batch(new_trade(trade_ref="deal-1")), house).trades
+    assert trade.trade_ref == "deal-1"
+    with pytest.raises(RequestInvalid) as error:
+        trades.parse(batch(new_trade(trade_ref="Deal 1")), house)
+    assert wrong_fields(error) == {"trades[0].trade_ref"}
 
 
 def test_prices_become_ticks_of_their_feeds(house: House) -> None:

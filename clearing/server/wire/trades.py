@@ -1,5 +1,6 @@
 """Trades on the wire."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clearing.model.commands import NewTrade, SubmitTrades
@@ -13,6 +14,12 @@ from clearing.server.wire.decimal import DecimalRefused
 from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import trade_service_pb2 as pb
+
+_STATUSES: "Mapping[Status, pb.TradeStatus.ValueType]" = {
+    Status.ACCEPTED: pb.TRADE_STATUS_NOVATED,
+    Status.PENDING: pb.TRADE_STATUS_WAITING,
+    Status.REFUSED: pb.TRADE_STATUS_REFUSED,
+}
 
 
 def parse(request: pb.SubmitTradesRequest, house: House) -> SubmitTrades:
@@ -53,6 +60,7 @@ def _new_trade(trade: pb.NewTrade, figures: _Figures) -> NewTrade:
         lots=figures.lots,
         price_ticks=figures.price_ticks,
         executed_ms=figures.executed_ms,
+        trade_ref=trade.trade_ref,
     )
 
 
@@ -70,10 +78,9 @@ def answer(member: MemberId, outcome: Outcome) -> pb.SubmitTradesResponse:
 
 
 def _result(member: MemberId, result: Result) -> pb.TradeResult:
-    novated = result.status is Status.ACCEPTED
     return pb.TradeResult(
         trade=names.trade(TradeKey(f"{member}/{result.key}")),
-        status=pb.TRADE_STATUS_NOVATED if novated else pb.TRADE_STATUS_REFUSED,
+        status=_STATUSES[result.status],
         reason=result.reason,
         message=sentence_of(result),
     )
@@ -90,4 +97,5 @@ def message(trade: Trade, house: House) -> pb.Trade:
         size=units.of_size(instrument).render(trade.lots),
         price=units.of_price(instrument).render(trade.price_ticks),
         execute_time=times.from_ms(trade.executed_ms),
+        trade_ref=trade.trade_ref,
     )
