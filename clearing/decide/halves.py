@@ -30,7 +30,7 @@ TERMS = {
 
 
 def reference_is_sound(trade_ref: str) -> bool:
-    """Whether a reference is absent, or spelled as trade ids are."""
+    """Whether a reference (of a trade or of a group) is absent, or spelled as trade ids are."""
     return not trade_ref or TRADE_ID_PATTERN.fullmatch(trade_ref) is not None
 
 

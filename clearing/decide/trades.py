@@ -1,7 +1,8 @@
 """Trades and novation (rulebook §4).
 
 Checks in their public order; the first that fails is the reason. Each trade of a batch is decided
-on the state that the one before left.
+on the state that the one before left. Trades of one group that stand next to each other stand or fall
+together: the first that is refused gives its reason, the others say that it was.
 
  1. trade id not used (a retry returns its first result)
  2. instrument known · active
@@ -17,7 +18,9 @@ A half of a trade with another member goes through 1 to 5 and waits; when the ha
 and says the same, the trade goes through all of them (``halves``).
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 
 from clearing import chart
 from clearing.decide.calls import cure
@@ -62,7 +65,42 @@ def submit_trades(draft: Draft, command: SubmitTrades) -> tuple[Result, ...]:
         return (refused(Rejected(Reason.BATCH_TOO_LARGE, f"at most {TRADES_MAX} trades")),)
     while ending(draft.house, draft.now_ms):
         end_halves(draft)
-    return tuple(_submit(draft, command.member, trade) for trade in command.trades)
+    return tuple(_in_groups(draft, command))
+
+
+def _in_groups(draft: Draft, command: SubmitTrades) -> Iterator[Result]:
+    for group, links in groupby(command.trades, key=lambda new: new.group):
+        if group:
+            yield from _together(draft, command.member, tuple(links))
+        else:
+            yield from (_submit(draft, command.member, new) for new in links)
+
+
+def _together(draft: Draft, member: MemberId, links: tuple[NewTrade, ...]) -> tuple[Result, ...]:
+    """The links of a group, decided on a fork that is taken if all of them stand."""
+    attempt = draft.fork()
+    results: list[Result] = []
+    for new in links:
+        results.append(_submit(attempt, member, new))
+        if results[-1].status is not Status.ACCEPTED:
+            return _fallen(draft.house, member, links, results)
+    draft.take(attempt)
+    return tuple(results)
+
+
+def _fallen(
+    house: House, member: MemberId, links: tuple[NewTrade, ...], results: list[Result]
+) -> tuple[Result, ...]:
+    """Results of a group whose last decided link did not stand; what had been sent before stays as it was."""
+    last = len(results) - 1
+    own = results[last]
+    if own.status is Status.PENDING:
+        own = refused(Rejected(Reason.HALF_IN_GROUP, links[last].group), own.key)
+    fallen = Rejected(Reason.GROUP_REFUSED, links[last].trade_id)
+    others = (
+        _again(house, _trade(member, new), new.trade_id) or refused(fallen, new.trade_id) for new in links
+    )
+    return tuple(own if place == last else other for place, other in enumerate(others))
 
 
 def _submit(draft: Draft, member: MemberId, new: NewTrade) -> Result:
@@ -70,7 +108,14 @@ def _submit(draft: Draft, member: MemberId, new: NewTrade) -> Result:
         return refused(Rejected(Reason.NAME_MALFORMED, "trade id"), new.trade_id)
     if not reference_is_sound(new.trade_ref):
         return refused(Rejected(Reason.NAME_MALFORMED, "trade reference"), new.trade_id)
-    trade = Trade(
+    if not reference_is_sound(new.group):
+        return refused(Rejected(Reason.NAME_MALFORMED, "group"), new.trade_id)
+    trade = _trade(member, new)
+    return _again(draft.house, trade, new.trade_id) or _decide(draft, member, trade, new.trade_id)
+
+
+def _trade(member: MemberId, new: NewTrade) -> Trade:
+    return Trade(
         key=TradeKey(f"{member}/{new.trade_id}"),
         instrument=new.instrument,
         buyer=new.buyer,
@@ -80,7 +125,6 @@ def _submit(draft: Draft, member: MemberId, new: NewTrade) -> Result:
         executed_ms=new.executed_ms,
         trade_ref=new.trade_ref,
     )
-    return _again(draft.house, trade, new.trade_id) or _decide(draft, member, trade, new.trade_id)
 
 
 def _again(house: House, trade: Trade, trade_id: str) -> Result | None:

@@ -178,7 +178,8 @@ class ApplyPrices:
 class NewTrade:
     """A trade between two accounts of the submitting member, or its half of a trade with another member.
 
-    A half names the other member's account too, and the ``trade_ref`` under which both send theirs.
+    A half names the other member's account too, and the ``trade_ref`` under which both send theirs. Trades of
+    one ``group`` that stand next to each other in a batch stand or fall together.
     """
 
     trade_id: str
@@ -189,11 +190,12 @@ class NewTrade:
     price_ticks: int
     executed_ms: int
     trade_ref: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitTrades:
-    """A batch of trades; each gets its own result."""
+    """A batch of trades; each gets its own result, and only a group is atomic."""
 
     member: MemberId
     trades: tuple[NewTrade, ...]

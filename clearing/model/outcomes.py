@@ -50,6 +50,8 @@ class Reason(Enum):
     TRADE_REF_NOT_WANTED = "a trade reference joins the halves of two members: this trade is of one"
     TRADE_REF_TAKEN = "another half of the member waits under this trade reference"
     HALVES_DIFFER = "the other member's half says something else"
+    HALF_IN_GROUP = "a linked group stands or falls at once: a half that has to wait cannot be part of one"
+    GROUP_REFUSED = "another trade of the linked group was refused"
     BUYER_IS_SELLER = "buyer and seller are the same account"
     LOTS_OUT_OF_RANGE = "lots must be positive and within the limit"
     REDUCE_ONLY = "only reducing trades are taken now"

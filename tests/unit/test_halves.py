@@ -134,7 +134,7 @@ def test_halves_that_differ_are_refused_and_the_refusal_names_what_differs(
 
 
 def test_every_term_of_a_trade_is_compared() -> None:
-    assert set(halves.TERMS) == {*NewTrade.__dataclass_fields__} - {"trade_id", "trade_ref"}
+    assert set(halves.TERMS) == {*NewTrade.__dataclass_fields__} - {"trade_id", "trade_ref", "group"}
 
 
 def test_another_reference_is_another_trade() -> None:
@@ -238,6 +238,36 @@ def test_the_trade_id_of_a_half_is_used_from_when_it_waits(change: dict[str, Any
     if is_met:
         submit(world, SELL, member=OTHER)
     assert only(submit(world, replace(BUY, **change))).reason == Reason.TRADE_ID_REUSED.name
+
+
+# ------------------------------------------------------------------------------------------------------ groups
+
+
+def test_a_half_that_would_wait_takes_its_group_along() -> None:
+    world = two_members()
+    before = world.state
+    hedge = replace(BUY, trade_id="hedge", seller=BOB, trade_ref="", group="g")
+    outcome = submit(world, hedge, replace(BUY, group="g"))
+    assert [r.reason for r in outcome.results] == [Reason.GROUP_REFUSED.name, Reason.HALF_IN_GROUP.name]
+    assert world.state is before
+
+
+def test_a_half_that_is_met_at_once_stands_in_a_group() -> None:
+    world = two_members()
+    submit(world, SELL, member=OTHER)
+    hedge = replace(BUY, trade_id="hedge", buyer=BOB, seller=ALICE, trade_ref="", group="g")
+    assert submit(world, replace(BUY, group="g"), hedge).accepted
+    assert [world.state.position(key, BTC_PERP) for key in (ALICE, BOB, ZOE)] == [0, 10, -10]
+
+
+def test_a_group_that_falls_leaves_the_other_members_half_waiting() -> None:
+    world = two_members()
+    submit(world, SELL, member=OTHER)
+    before = world.state
+    much = replace(BUY, trade_id="much", seller=BOB, trade_ref="", group="g", lots=10**6)
+    outcome = submit(world, replace(BUY, group="g"), much)
+    assert [r.reason for r in outcome.results] == [Reason.GROUP_REFUSED.name, Reason.MARGIN_INSUFFICIENT.name]
+    assert world.state is before
 
 
 # ----------------------------------------------------------------------------------------------------- endings

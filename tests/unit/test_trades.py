@@ -190,8 +190,9 @@ def test_every_reason_that_the_decider_can_give_is_tested_here() -> None:
     of_the_batch = {"MEMBER_UNKNOWN", "BATCH_EMPTY", "BATCH_TOO_LARGE", "TRADE_DUPLICATE"}
     last_of_all = {"GAIN_WITHHELD"}  # tests/unit/test_escapes.py
     of_halves = {"TRADE_REF_NOT_WANTED", "TRADE_REF_TAKEN", "HALVES_DIFFER"}  # tests/unit/test_halves.py
+    of_groups = {"HALF_IN_GROUP", "GROUP_REFUSED"}
     in_order = {flaw.reason.name for flaw in IN_PUBLIC_ORDER}
-    assert given == in_order | of_the_batch | last_of_all | of_halves
+    assert given == in_order | of_the_batch | last_of_all | of_halves | of_groups
 
 
 def test_a_caller_that_is_no_member_is_refused_before_its_trades_are_looked_at() -> None:
@@ -300,6 +301,93 @@ def test_each_trade_of_a_batch_is_decided_on_the_state_that_the_one_before_left(
         "",
     ]
     assert world.state.position(ALICE, BTC_PERP) == 1_500
+
+
+# --------------------------------------------------------------------------------------------- linked groups
+
+
+def linked(*names: str, **changes: Any) -> tuple[NewTrade, ...]:
+    """Small trades of one group."""
+    return tuple(replace(GOOD, trade_id=name, price_ticks=80_000, group="pair", **changes) for name in names)
+
+
+TOO_MUCH = replace(GOOD, trade_id="much", lots=10**6, price_ticks=80_000, group="pair")
+
+
+def reasons(outcome: Outcome) -> list[str]:
+    return [result.reason for result in outcome.results]
+
+
+def test_a_group_of_which_every_trade_passes_stands() -> None:
+    world = two_traders()
+    assert submit(world, *linked("a", "b")).accepted
+    assert world.state.position(ALICE, BTC_PERP) == 20
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_trade_that_is_refused_takes_its_group_along(place: int) -> None:
+    world = two_traders()
+    before = world.state
+    batch = list(linked("a", "b"))
+    batch.insert(place, TOO_MUCH)
+    outcome = submit(world, *batch)
+    expected = [Reason.GROUP_REFUSED.name] * 3
+    expected[place] = Reason.MARGIN_INSUFFICIENT.name
+    assert reasons(outcome) == expected
+    assert {r.detail for r in outcome.results if r.reason == Reason.GROUP_REFUSED.name} == {"much"}
+    assert world.state is before, "nothing of the group is left, no entry either"
+
+
+def test_a_group_touches_neither_what_is_around_it_nor_another_group() -> None:
+    world = two_traders()
+    alone = [replace(one, group="") for one in linked("before", "after")]
+    other = [replace(one, group="other") for one in linked("x", "y")]
+    outcome = submit(world, alone[0], *linked("a"), TOO_MUCH, *other, alone[1])
+    none, fallen = "", Reason.GROUP_REFUSED.name
+    assert reasons(outcome) == [none, fallen, Reason.MARGIN_INSUFFICIENT.name, none, none, none]
+    assert set(world.state.trades) == {f"dex/{name}" for name in ("before", "x", "y", "after")}
+
+
+def test_trades_of_one_name_that_are_not_next_to_each_other_are_two_groups() -> None:
+    world = two_traders()
+    between = replace(linked("between")[0], group="")
+    outcome = submit(world, *linked("a"), between, TOO_MUCH)
+    assert reasons(outcome) == ["", "", Reason.MARGIN_INSUFFICIENT.name]
+
+
+def test_a_trade_of_a_group_is_decided_on_what_the_one_before_left() -> None:
+    """The second trade reduces what the first built, so the third fits."""
+    world = two_traders()
+    buy, sell, again = linked("buy", "sell", "again", lots=1_500)
+    sell = replace(sell, buyer=BOB, seller=ALICE)
+    assert reasons(submit(world, buy, again)) == [Reason.GROUP_REFUSED.name, Reason.MARGIN_INSUFFICIENT.name]
+    assert submit(world, buy, sell, again).accepted
+    assert world.state.position(ALICE, BTC_PERP) == 1_500
+
+
+def test_a_retry_of_a_group_returns_its_first_results() -> None:
+    world = two_traders()
+    group = linked("a", "b")
+    submit(world, *group)
+    before = world.state
+    outcome = submit(world, *group)
+    assert outcome.accepted
+    assert reasons(outcome) == [Reason.TRADE_DUPLICATE.name] * 2
+    assert world.state is before
+
+
+def test_a_trade_that_was_novated_before_stays_so_in_a_group_that_falls() -> None:
+    world = two_traders()
+    (old,) = linked("old")
+    submit(world, replace(old, group=""))
+    outcome = submit(world, old, TOO_MUCH, *linked("new"))
+    assert [r.status for r in outcome.results] == [Status.ACCEPTED, Status.REFUSED, Status.REFUSED]
+    assert reasons(outcome)[::2] == [Reason.TRADE_DUPLICATE.name, Reason.GROUP_REFUSED.name]
+
+
+def test_the_name_of_a_group_is_spelled_like_a_trade_id() -> None:
+    wrong = replace(GOOD, group="Pair/1", price_ticks=80_000)
+    assert reasons(submit(two_traders(), wrong)) == [Reason.NAME_MALFORMED.name]
 
 
 # ------------------------------------------------------------------------------------------------- novation

@@ -135,11 +135,11 @@ def test_results_come_back_by_name_with_reason_and_sentence() -> None:
 
 
 def test_a_half_carries_the_reference_that_joins_it(house: House) -> None:
-    (trade,) = trades.parse(batch(new_trade(trade_ref="deal-1")), house).trades
-    assert trade.trade_ref == "deal-1"
+    (trade,) = trades.parse(batch(new_trade(trade_ref="deal-1", group="pair")), house).trades
+    assert (trade.trade_ref, trade.group) == ("deal-1", "pair")
     with pytest.raises(RequestInvalid) as error:
-        trades.parse(batch(new_trade(trade_ref="Deal 1")), house)
-    assert wrong_fields(error) == {"trades[0].trade_ref"}
+        trades.parse(batch(new_trade(trade_ref="Deal 1", group="a/b")), house)
+    assert wrong_fields(error) == {"trades[0].trade_ref", "trades[0].group"}
 
 
 def test_prices_become_ticks_of_their_feeds(house: House) -> None:

@@ -61,6 +61,7 @@ def _new_trade(trade: pb.NewTrade, figures: _Figures) -> NewTrade:
         price_ticks=figures.price_ticks,
         executed_ms=figures.executed_ms,
         trade_ref=trade.trade_ref,
+        group=trade.group,
     )
 
 
