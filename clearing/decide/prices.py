@@ -1,13 +1,15 @@
 """Price publications, and the snapshot that starts a clearing cycle (rulebook §6, §7).
 
 A snapshot is accepted when every feed that the house needs has a quorum of fresh observations that
-are newer than the last snapshot. Accepting it settles variation margin at once; what it leads to
+are newer than the last snapshot. Accepting it settles variation margin at once, for expired futures the last
+(``maturity``); what it leads to
 (calls, liquidations, defaults) is found by ``due``.
 """
 
 from dataclasses import replace
 
 from clearing import chart
+from clearing.decide.maturity import active, expiring, settle_expired
 from clearing.margin.assess import price_of_feed
 from clearing.margin.table import MODELS
 from clearing.market.marks import mark_of
@@ -67,9 +69,9 @@ def _refusal(draft: Draft, command: ApplyPrices) -> Rejected | None:
         return Rejected(Reason.PRICE_STALE, f"observed {command.observed_ms}, now {draft.now_ms}")
     if len(set(feeds)) != len(feeds):
         return Rejected(Reason.FEED_REPEATED)
-    needed = feeds_of(house)
+    known = _known_feeds(house)
     for price in command.prices:
-        if price.feed not in needed:
+        if price.feed not in known:
             return Rejected(Reason.FEED_UNKNOWN, price.feed)
         if price.price_ticks <= 0:
             return Rejected(Reason.PRICE_NOT_POSITIVE, f"{price.feed} {price.price_ticks}")
@@ -79,10 +81,20 @@ def _refusal(draft: Draft, command: ApplyPrices) -> Rejected | None:
 
 
 def feeds_of(house: House) -> tuple[FeedId, ...]:
-    """Every feed that an instrument or a collateral asset is marked by, in order."""
-    instruments = {instrument.feed for instrument in ordered(house.instruments)}
-    assets = {asset.feed for asset in ordered(house.assets) if asset.feed is not None}
-    return tuple(sorted(instruments | assets))
+    """Every feed that an active instrument or a collateral asset is marked by, in order; where all instruments
+    have expired and no asset has a feed, those that were needed before, so that cycles go on.
+    """
+    instruments = {instrument.feed for instrument in active(house)}
+    return tuple(sorted(instruments | _asset_feeds(house))) or tuple(sorted(_known_feeds(house)))
+
+
+def _known_feeds(house: House) -> set[FeedId]:
+    """What sources may publish: who goes on to publish an expired future does no harm."""
+    return {instrument.feed for instrument in ordered(house.instruments)} | _asset_feeds(house)
+
+
+def _asset_feeds(house: House) -> set[FeedId]:
+    return {asset.feed for asset in ordered(house.assets) if asset.feed is not None}
 
 
 def _marks(house: House, now_ms: int) -> tuple[Mark, ...] | None:
@@ -113,26 +125,34 @@ def _accept(draft: Draft, marks: tuple[Mark, ...]) -> None:
     before = draft.house
     model = MODELS[before.parameters.margin_model]
     prices = {mark.feed: mark.price_ticks for mark in marks}
+    expired = expiring(before, draft.now_ms)
+    living = [one for one in active(before) if one not in expired]
     cycle = Cycle(
         number=1 if before.cycle is None else before.cycle.number + 1,
         accepted_ms=draft.now_ms,
         closed=False,
         marks=marks,
-        array=model.risk_array(ordered(before.instruments), prices, before.parameters),
+        array=model.risk_array(living, prices, before.parameters),
         fees_kept_minor=0 if before.cycle is None else before.cycle.fees_kept_minor,
     )
     draft.record(Kind.SNAPSHOT_ACCEPTED, single("cycle", cycle))
     draft.tell(Kind.SNAPSHOT_ACCEPTED, str(cycle.number))
-    for instrument, legs in _variation(before, prices):
+    for instrument, legs in _variation(before, prices, {one.id for one in living}):
         draft.record(Kind.VARIATION_MARGIN, legs=legs, references=(instrument,))
+    for one in expired:
+        settle_expired(draft, before, one, prices[one.feed])
 
 
-def _variation(before: House, prices: dict[FeedId, int]) -> list[tuple[InstrumentId, tuple[Leg, ...]]]:
-    """Per instrument whose price moved: what each holder gains, lots × Δticks × tick value, exactly."""
+def _variation(
+    before: House, prices: dict[FeedId, int], living: set[InstrumentId]
+) -> list[tuple[InstrumentId, tuple[Leg, ...]]]:
+    """Per living instrument whose price moved: what each holder gains, lots × Δticks × tick value, exactly."""
     legs: dict[InstrumentId, list[Leg]] = {}
     for key in sorted(before.held):
         for instrument_id, lots in sorted(before.held[key].items()):
             instrument = before.instruments[instrument_id]
+            if instrument_id not in living:
+                continue
             moved = prices[instrument.feed] - price_of_feed(before, instrument.feed)
             gain = lots * moved * instrument.tick_value_minor
             if gain:

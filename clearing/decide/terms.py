@@ -103,6 +103,8 @@ def instrument_flaw(instrument: Instrument, now_ms: int) -> str:
         return f"the tick value lies between 1 and {TICK_VALUE_MAX}"
     if not all(0 <= d <= DECIMALS_MAX for d in (instrument.price_decimals, instrument.lot_decimals)):
         return f"decimals lie between 0 and {DECIMALS_MAX}"
+    if instrument.final_ticks is not None:
+        return "an instrument is listed before it is settled for good"
     if instrument.kind is InstrumentKind.PERPETUAL:
         return "" if instrument.expires_ms is None else "a perpetual does not expire"
     return "" if (instrument.expires_ms or 0) > now_ms else "a future expires, and not in the past"

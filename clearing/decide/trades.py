@@ -157,10 +157,10 @@ def _terms(house: House, member: MemberId, trade: Trade, now_ms: int) -> Rejecte
     instrument = house.instruments.get(trade.instrument)
     if instrument is None:
         return Rejected(Reason.INSTRUMENT_UNKNOWN, trade.instrument)
-    if trade.instrument not in {row.instrument for row in array_of(house).instruments}:
-        return Rejected(Reason.INSTRUMENT_NOT_ACTIVE, "no mark yet")
     if instrument.expires_ms is not None and now_ms >= instrument.expires_ms:
         return Rejected(Reason.INSTRUMENT_NOT_ACTIVE, "expired")
+    if trade.instrument not in {row.instrument for row in array_of(house).instruments}:
+        return Rejected(Reason.INSTRUMENT_NOT_ACTIVE, "no mark yet")
     keys = (trade.buyer, trade.seller)
     for key in keys:
         if key not in house.accounts:

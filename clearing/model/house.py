@@ -62,7 +62,7 @@ from ledger.transfers import Record, entries_of
 
 V = TypeVar("V")
 
-SETTLEMENT_KINDS = (Kind.VARIATION_MARGIN,)
+SETTLEMENT_KINDS = (Kind.VARIATION_MARGIN, Kind.FUTURE_SETTLED)
 """Entries whose cash legs are gains of the window (rulebook §11.8) and losses of the legs (§10.5)."""
 PRICE_KINDS = (Kind.TRADE_NOVATED, Kind.POSITION_ASSIGNED)
 """Entries whose cash legs, what was paid against the settlement price, are losses of the legs only."""

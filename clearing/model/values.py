@@ -123,7 +123,8 @@ class Instrument:
     """A cleared instrument, marked by the price of ``feed``.
 
     ``tick_value_minor``: what one lot gains when the price rises by one tick. A tick is
-    10^-price_decimals of the quote currency, a lot 10^-lot_decimals of the underlying.
+    10^-price_decimals of the quote currency, a lot 10^-lot_decimals of the underlying. ``final_ticks``: the
+    mark at which an expired future was settled for good.
     """
 
     id: InstrumentId
@@ -134,6 +135,7 @@ class Instrument:
     price_decimals: int
     lot_decimals: int
     expires_ms: int | None = None
+    final_ticks: int | None = None
 
 
 class MemberStatus(Enum):

@@ -59,6 +59,7 @@ def _instrument(row: Instrument, house: House, marks: Mapping[FeedId, int]) -> p
         lot_size=units.of_size(row).render(1),
         tick_value=units.of_settlement(house).render(row.tick_value_minor),
         mark_price=tick.render(marks[row.feed]) if row.feed in marks else "",
+        final_price="" if row.final_ticks is None else tick.render(row.final_ticks),
     )
     if row.expires_ms is not None:
         found.expire_time.CopyFrom(times.from_ms(row.expires_ms))
