@@ -156,16 +156,16 @@ class World:
         self.entries += entries
         return from_text(Outcome, decision.answer)
 
-    def ok(self, command: Command) -> Outcome:
+    def ok(self, command: Command, actor: str = "test") -> Outcome:
         """Decide a command that must be accepted."""
-        outcome = self.do(command)
+        outcome = self.do(command, actor)
         assert outcome.accepted, outcome.results
         return outcome
 
-    def reason(self, command: Command) -> str:
+    def reason(self, command: Command, actor: str = "test") -> str:
         """Decide a command that must be refused, without any effect; gives the reason."""
         before = self.state
-        outcome = self.do(command)
+        outcome = self.do(command, actor)
         assert not outcome.accepted
         assert self.state is before or rows_of(self.state) == rows_of(before)
         return outcome.results[0].reason

@@ -53,14 +53,13 @@ def _follow(draft: Draft, set_id: SetId, kind: CallKind, short_minor: int) -> No
         return
     if standing is not None and standing.amount_minor == short_minor:
         return
-    issued = draft.now_ms if standing is None else standing.issued_ms
     call = Call(
         kind=kind,
         netting_set=set_id,
         amount_minor=short_minor,
         parts=_parts(draft, set_id, short_minor, key),
-        issued_ms=issued,
-        due_ms=issued + draft.house.parameters.call_ms,
+        issued_ms=draft.now_ms if standing is None else standing.issued_ms,
+        due_ms=draft.now_ms + draft.house.parameters.call_ms if standing is None else standing.due_ms,
     )
     happened = Kind.CALL_ISSUED if standing is None else Kind.CALL_CHANGED
     draft.record(happened, Put("calls", key, call))

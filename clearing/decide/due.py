@@ -5,11 +5,12 @@ and goes on until nothing is due, so a crash between two steps loses nothing: af
 step is found. The order is fixed:
 
  1. the cycle whose snapshot was accepted is closed
- 2. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
- 3. liquidation steps, by netting set, while the marks are valid
- 4. defaults, by id: close-out, loss, answers that can be taken, answers that are due
- 5. assessments, by key: what can be taken, what is due
- 6. halves of trades that expired, or whose member is in default
+ 2. changes of parameters, by id: those that take effect, those whose time is over (rulebook §13)
+ 3. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
+ 4. liquidation steps, by netting set, while the marks are valid
+ 5. defaults, by id: close-out, loss, answers that can be taken, answers that are due
+ 6. assessments, by key: what can be taken, what is due
+ 7. halves of trades that expired, or whose member is in default
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from typing import TypeVar
 from clearing.decide.close_out import close_out, fix_loss
 from clearing.decide.cycle import close_cycle
 from clearing.decide.expiry import expire
+from clearing.decide.governance import next_governance_ms, proposal_step
 from clearing.decide.halves import end_halves, ending
 from clearing.decide.liquidation import step
 from clearing.decide.resolve import (
@@ -58,6 +60,10 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
         return
     if house.cycle is not None and not house.cycle.closed:
         yield close_cycle
+    for proposal in ordered(house.parameter_proposals):
+        step_of = proposal_step(house, proposal, now_ms)
+        if step_of is not None:
+            yield _with_key(step_of, proposal.id)
     if not mark_is_stale(house, now_ms):
         yield from _expired_calls(house, now_ms)
         yield from _liquidation_steps(house, now_ms)
@@ -107,4 +113,5 @@ def next_due_ms(house: House) -> int | None:
     times += [d.answers_due_ms for d in ordered(house.defaults) if d.stage is Stage.ANSWERING]
     times += [assessment.due_ms for assessment in ordered(house.assessments)]
     times += [half.due_ms for half in house.halves.values()]
+    times += next_governance_ms(house)
     return min(times, default=None)

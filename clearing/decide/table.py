@@ -9,6 +9,7 @@ from typing import Any
 
 from clearing.decide.attestation import record_attestation
 from clearing.decide.due import next_due_ms, run_due
+from clearing.decide.governance import approve_proposal, propose_parameters, reject_proposal
 from clearing.decide.prices import apply_prices
 from clearing.decide.recovery import record_recovery
 from clearing.decide.registry import (
@@ -35,6 +36,7 @@ from clearing.model.codec import to_text
 from clearing.model.commands import (
     AdmitMember,
     ApplyPrices,
+    ApproveProposal,
     Command,
     ContributeToPool,
     Deposit,
@@ -45,10 +47,12 @@ from clearing.model.commands import (
     ListInstrument,
     OpenAccount,
     PayDue,
+    ProposeParameters,
     RecordAttestation,
     RecordRecovery,
     RegisterProvider,
     RegisterSource,
+    RejectProposal,
     RequestWithdrawal,
     SettleWithdrawal,
     SizePool,
@@ -74,6 +78,9 @@ DECIDERS: dict[type, Decider] = {
     AdmitMember: admit_member,
     OpenAccount: open_account,
     LinkAccounts: link_accounts,
+    ProposeParameters: propose_parameters,
+    ApproveProposal: approve_proposal,
+    RejectProposal: reject_proposal,
     RegisterSource: register_source,
     RegisterProvider: register_provider,
     FundHouse: fund_house,

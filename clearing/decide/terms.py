@@ -49,6 +49,8 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "capped_period_business_days": (0, 366),
     "capped_period_max_ms": (0, YEAR_MS),
     "liquidity_line_minor": (0, DEPOSIT_MAX),
+    "change_delay_ms": (0, YEAR_MS),
+    "proposal_validity_ms": (1, YEAR_MS),
 }
 """The least and the greatest value of every parameter that is one number."""
 

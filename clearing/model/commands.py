@@ -80,6 +80,34 @@ class LinkAccounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProposeParameters:
+    """An administrator proposes new parameters, all of them, and says why (rulebook §13).
+
+    ``immediate``: to take effect on approval, without the delay; only a tightening may.
+    """
+
+    proposal: str
+    parameters: Parameters
+    reason: str
+    immediate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApproveProposal:
+    """Another administrator approves a change of parameters; it takes effect after the delay."""
+
+    proposal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectProposal:
+    """An administrator ends a change of parameters that is not in force yet; who proposed it, withdraws it."""
+
+    proposal: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterSource:
     """Register a price source by its Ed25519 public key (64 hex digits)."""
 
@@ -239,6 +267,9 @@ Command: TypeAlias = (
     | AdmitMember
     | OpenAccount
     | LinkAccounts
+    | ProposeParameters
+    | ApproveProposal
+    | RejectProposal
     | RegisterSource
     | RegisterProvider
     | FundHouse

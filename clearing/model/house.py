@@ -47,6 +47,7 @@ from clearing.model.values import (
     NettingSet,
     Observation,
     Parameters,
+    ParametersProposal,
     Provider,
     Source,
     Stage,
@@ -97,6 +98,7 @@ class House:
     accounts: Map[AccountKey, ClearingAccount] = Map()
     netting_sets: Map[SetId, NettingSet] = Map()
     proposals: Map[SetId, LinkProposal] = Map()
+    parameter_proposals: Map[str, ParametersProposal] = Map()
     sources: Map[SourceId, Source] = Map()
     observations: Map[str, Observation] = Map()
     providers: Map[AccountKey, Provider] = Map()
@@ -188,6 +190,7 @@ TABLES: dict[str, type] = {
     "accounts": ClearingAccount,
     "netting_sets": NettingSet,
     "proposals": LinkProposal,
+    "parameter_proposals": ParametersProposal,
     "sources": Source,
     "observations": Observation,
     "providers": Provider,

@@ -26,6 +26,8 @@ REQUEST_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}", re.ASCII)
 
 HOUSE_ACCOUNT = "house"
 """The name of the account that holds a member's own positions."""
+ADMINISTRATOR = "administrator/"
+"""How the journal's name of whoever runs the house begins (rulebook §13)."""
 LINK = "link"
 """Stands where a single account's netting set has its member, so no member is called so."""
 

@@ -68,6 +68,13 @@ class Reason(Enum):
     NOTHING_DUE = "the member owes nothing"
     DEFAULT_UNKNOWN = "no such default"
     DEFAULT_NOT_RECOVERING = "recoveries are taken once the waterfall of the default is done"
+    NOT_AN_ADMINISTRATOR = "only an administrator of the house may do this"
+    SAME_ADMINISTRATOR = "two different administrators are needed"
+    REASON_MALFORMED = "a reason is needed, of printable characters and within its length"
+    PROPOSAL_UNKNOWN = "no such proposal"
+    PROPOSAL_ENDED = "the proposal is not open to this any more"
+    PROPOSAL_OUTDATED = "the parameters were changed since the proposal: propose again"
+    NOT_A_TIGHTENING = "only a change that moves every number to the safe side may be immediate"
     ATTESTATION_OUT_OF_ORDER = "attestations are numbered without a gap"
 
 

@@ -82,6 +82,8 @@ class Parameters:
     capped_period_business_days: int = 20
     capped_period_max_ms: int = 92 * DAY_MS
     liquidity_line_minor: int = 0
+    change_delay_ms: int = DAY_MS
+    proposal_validity_ms: int = 7 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,75 @@ class Asset:
     tick_value_minor: int = 0
     haircut_bp: int = 0
     issuer: MemberId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetImpact:
+    """A netting set that would not meet R under other parameters, and how it stands now (healths of §8).
+
+    ``short_minor``: what a call would ask for, what is missing to M, or what is missing to nothing.
+    """
+
+    netting_set: SetId
+    before: str
+    after: str
+    equity_minor: int
+    maintenance_minor: int
+    requirement_minor: int
+    short_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Impact:
+    """What other parameters would do at the newest marks (rulebook §13). ``sets`` lists the largest shortfalls
+    when there are too many; the counts and the sums are of all.
+    """
+
+    requirement_before_minor: int
+    requirement_after_minor: int
+    called: int
+    called_minor: int
+    liquidated: int
+    liquidated_minor: int
+    bankrupt: int
+    bankrupt_minor: int
+    sets: tuple[SetImpact, ...]
+
+
+class ProposalState(Enum):
+    """Where a change of parameters stands. A lapsed one met other parameters or terms than it was made for."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    IN_FORCE = "in_force"
+    WITHDRAWN = "withdrawn"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    LAPSED = "lapsed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParametersProposal:
+    """A change of parameters that one administrator wants and another approves (rulebook §13).
+
+    ``base_version``: the version of the parameters that it changes. ``expires_ms``: until when it can be approved,
+    and once it was, until when it can still take effect.
+    """
+
+    id: str
+    parameters: Parameters
+    reason: str
+    immediate: bool
+    proposed_by: str
+    proposed_ms: int
+    base_version: int
+    expires_ms: int
+    impact: Impact
+    state: ProposalState = ProposalState.OPEN
+    approved_by: str = ""
+    effective_ms: int = 0
+    ended_by: str = ""
+    ended_reason: str = ""
 
 
 class InstrumentKind(Enum):
