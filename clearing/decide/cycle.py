@@ -1,12 +1,13 @@
 """The end of a clearing cycle: every netting set is measured, and what that demands is begun (rulebook §7).
 
 Order: fee share to the insurance fund · each set in the order of its id: cures, calls, liquidations
-opened · bankrupt sets declared as one event · the cycle is closed.
+opened · bankrupt sets declared as one event · the cycle is closed · breakers that its marks trip (§13).
 """
 
 from dataclasses import replace
 
 from clearing import chart
+from clearing.decide.breakers import trails_after, trip_breakers
 from clearing.decide.calls import review
 from clearing.decide.declare import declare
 from clearing.decide.liquidation import open_liquidation
@@ -33,8 +34,9 @@ def close_cycle(draft: Draft) -> None:
         declare(draft, bankrupt)
     short = tuple(one.netting_set for one in measured if one.health is not Health.HEALTHY)
     closed = replace(draft.house.newest_cycle, closed=True, short=short, fees_kept_minor=kept)
-    draft.record(Kind.CYCLE_CLOSED, single("cycle", closed))
+    draft.record(Kind.CYCLE_CLOSED, single("cycle", closed), *trails_after(draft.house))
     draft.tell(Kind.CYCLE_CLOSED, str(closed.number), sum(one.requirement_minor for one in measured))
+    trip_breakers(draft)
 
 
 def _share_fees(draft: Draft) -> int:

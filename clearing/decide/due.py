@@ -6,16 +6,21 @@ step is found. The order is fixed:
 
  1. the cycle whose snapshot was accepted is closed
  2. changes of parameters, by id: those that take effect, those whose time is over (rulebook §13)
- 3. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
- 4. liquidation steps, by netting set, while the marks are valid
- 5. defaults, by id: close-out, loss, answers that can be taken, answers that are due
- 6. assessments, by key: what can be taken, what is due
- 7. halves of trades that expired, or whose member is in default
+ 3. breakers that a rule reopens, by scope, while the marks are valid
+ 4. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
+ 5. liquidation steps, by netting set, while the marks are valid
+ 6. defaults, by id: close-out, loss, answers that can be taken, answers that are due
+ 7. assessments, by key: what can be taken, what is due
+ 8. halves of trades that expired, or whose member is in default
+
+While everything is halted, 4 and 5 wait, and so does what would close out anybody in 6 and 7; while an
+instrument is halted, what would close out a set that holds it waits.
 """
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from clearing.decide.breakers import next_reopening_ms, reopen, reopens
 from clearing.decide.close_out import close_out, fix_loss
 from clearing.decide.cycle import close_cycle
 from clearing.decide.expiry import expire
@@ -31,9 +36,10 @@ from clearing.decide.resolve import (
     take_assessment,
 )
 from clearing.decide.trades import mark_is_stale
+from clearing.market.breakers import everything_halted, is_stuck
 from clearing.model.draft import Draft
 from clearing.model.house import House, ordered
-from clearing.model.ids import DefaultId
+from clearing.model.ids import DefaultId, MemberId, house_account
 from clearing.model.values import Stage
 from ledger.require import require
 
@@ -65,17 +71,25 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
         if step_of is not None:
             yield _with_key(step_of, proposal.id)
     if not mark_is_stale(house, now_ms):
+        for breaker in ordered(house.breakers):
+            if reopens(house, breaker, now_ms):
+                yield _with_key(reopen, breaker.scope)
+    if not mark_is_stale(house, now_ms) and everything_halted(house) is None:
         yield from _expired_calls(house, now_ms)
         yield from _liquidation_steps(house, now_ms)
     for default in ordered(house.defaults):
         yield from _default_step(house, default.id, now_ms)
+    yield from _assessments(house, now_ms)
+    if ending(house, now_ms):
+        yield end_halves
+
+
+def _assessments(house: House, now_ms: int) -> Iterator[Step]:
     for key in sorted(house.assessments):
         if free_cash(house, house.assessments[key].member):
             yield _with_key(take_assessment, key)
-        elif house.assessments[key].due_ms <= now_ms:
+        elif house.assessments[key].due_ms <= now_ms and not _is_stuck(house, house.assessments[key].member):
             yield _with_key(end_assessment, key)
-    if ending(house, now_ms):
-        yield end_halves
 
 
 def _expired_calls(house: House, now_ms: int) -> Iterator[Step]:
@@ -86,20 +100,30 @@ def _expired_calls(house: House, now_ms: int) -> Iterator[Step]:
 
 def _liquidation_steps(house: House, now_ms: int) -> Iterator[Step]:
     for set_id in sorted(house.liquidations):
-        if house.liquidations[set_id].next_step_ms <= now_ms:
+        if house.liquidations[set_id].next_step_ms <= now_ms and not is_stuck(house, set_id):
             yield _with_key(step, set_id)
 
 
 def _default_step(house: House, default_id: DefaultId, now_ms: int) -> Iterator[Step]:
     default = house.defaults[default_id]
     if default.stage is Stage.DECLARED:
-        yield _with_key(close_out, default_id)
+        if not any(is_stuck(house, one.netting_set) for one in default.sets):
+            yield _with_key(close_out, default_id)
     elif default.stage is Stage.CLOSED_OUT:
         yield _with_key(fix_loss, default_id)
     elif default.stage is Stage.ANSWERING and answers_to_take(house, default):
         yield _with_key(take_answers, default_id)
-    elif default.stage is Stage.ANSWERING and default.answers_due_ms <= now_ms:
+    elif (
+        default.stage is Stage.ANSWERING
+        and default.answers_due_ms <= now_ms
+        and not any(_is_stuck(house, answer.member) for answer in default.answers)
+    ):
         yield _with_key(end_answers, default_id)
+
+
+def _is_stuck(house: House, member: MemberId) -> bool:
+    """Whether a member's own account cannot be closed out now."""
+    return is_stuck(house, house.accounts[house_account(member)].netting_set)
 
 
 def _with_key(step_of: Callable[[Draft, K], None], key: K) -> Step:
@@ -114,4 +138,5 @@ def next_due_ms(house: House) -> int | None:
     times += [assessment.due_ms for assessment in ordered(house.assessments)]
     times += [half.due_ms for half in house.halves.values()]
     times += next_governance_ms(house)
+    times += next_reopening_ms(house)
     return min(times, default=None)

@@ -1,9 +1,9 @@
 """Price publications, and the snapshot that starts a clearing cycle (rulebook §6, §7).
 
 A snapshot is accepted when every feed that the house needs has a quorum of fresh observations that
-are newer than the last snapshot. Accepting it settles variation margin at once, for expired futures the last
-(``maturity``); what it leads to
-(calls, liquidations, defaults) is found by ``due``.
+are newer than the last snapshot; none is while everything is halted. Accepting it settles variation margin
+at once, for expired futures the last (``maturity``); what it leads to (calls, liquidations, defaults) is found
+by ``due``.
 """
 
 from dataclasses import replace
@@ -12,6 +12,7 @@ from clearing import chart
 from clearing.decide.maturity import active, expiring, settle_expired
 from clearing.margin.assess import price_of_feed
 from clearing.margin.table import MODELS
+from clearing.market.breakers import everything_halted
 from clearing.market.marks import mark_of
 from clearing.market.prices import signature_holds
 from clearing.model.commands import OBSERVATIONS_MAX, PRICE_TICKS_MAX, ApplyPrices
@@ -47,7 +48,7 @@ def apply_prices(draft: Draft, command: ApplyPrices) -> Rejected | None:
         references=(command.signature,),
     )
     marks = _marks(draft.house, draft.now_ms)
-    if marks is not None:
+    if marks is not None and everything_halted(draft.house) is None:
         _accept(draft, marks)
     return None
 

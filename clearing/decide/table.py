@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearing.decide.attestation import record_attestation
+from clearing.decide.breakers import set_breaker
 from clearing.decide.due import next_due_ms, run_due
 from clearing.decide.governance import approve_proposal, propose_parameters, reject_proposal
 from clearing.decide.prices import apply_prices
@@ -54,6 +55,7 @@ from clearing.model.commands import (
     RegisterSource,
     RejectProposal,
     RequestWithdrawal,
+    SetBreaker,
     SettleWithdrawal,
     SizePool,
     SubmitTrades,
@@ -81,6 +83,7 @@ DECIDERS: dict[type, Decider] = {
     ProposeParameters: propose_parameters,
     ApproveProposal: approve_proposal,
     RejectProposal: reject_proposal,
+    SetBreaker: set_breaker,
     RegisterSource: register_source,
     RegisterProvider: register_provider,
     FundHouse: fund_house,

@@ -51,6 +51,10 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "liquidity_line_minor": (0, DEPOSIT_MAX),
     "change_delay_ms": (0, YEAR_MS),
     "proposal_validity_ms": (1, YEAR_MS),
+    "breaker_move_bp": (0, 100 * BP),
+    "breaker_window_ms": (1, YEAR_MS),
+    "breaker_drawdown_bp": (0, BP),
+    "breaker_pause_ms": (0, YEAR_MS),
 }
 """The least and the greatest value of every parameter that is one number."""
 

@@ -27,8 +27,13 @@ SAFE_SIDE: Final[Mapping[str, int]] = {
     "liquidity_line_minor": DOWN,
     "change_delay_ms": UP,
     "proposal_validity_ms": DOWN,
+    "breaker_move_bp": DOWN,
+    "breaker_drawdown_bp": DOWN,
+    "breaker_pause_ms": UP,
 }
 """Where each parameter that is one number may go in a tightening. ``call_ms`` is of calls still to be issued."""
+OFF_AT_ZERO: Final = frozenset({"breaker_move_bp", "breaker_drawdown_bp"})
+"""Limits that hold nothing back at zero."""
 
 
 def is_tightening(before: Parameters, after: Parameters) -> bool:
@@ -42,8 +47,13 @@ def _is_safer(name: str, before: Parameters, after: Parameters) -> bool:
         return _wider(before.scan_ranges, after.scan_ranges)
     if name == "offsets":
         return _lower(before.offsets, after.offsets)
-    moved: int = SAFE_SIDE.get(name, 0) and getattr(after, name) - getattr(before, name)
-    return moved * SAFE_SIDE.get(name, 0) > 0
+    if name in OFF_AT_ZERO and 0 in (getattr(before, name), getattr(after, name)):
+        return bool(getattr(before, name) == 0)
+    side = SAFE_SIDE.get(name)
+    if side is None:
+        return False
+    moved: int = getattr(after, name) - getattr(before, name)
+    return moved * side > 0
 
 
 def _wider(before: tuple[ScanRange, ...], after: tuple[ScanRange, ...]) -> bool:

@@ -9,7 +9,8 @@ together: the first that is refused gives its reason, the others say that it was
  3. accounts the caller's · known · not closed out
  4. buyer is not the seller
  5. lots positive and within the limit
- 6. not reduce-only (member in default, set in liquidation, stale mark), unless the trade reduces
+ 6. not halted (§13); not reduce-only (breaker, member in default, set in liquidation, stale mark), unless
+    the trade reduces
  7. price within the band around the mark
  8. margin of both netting sets after the trade: equity ≥ R and cash as §8 allows, or reducing; and
     gains that are withheld while a loss is open (§11.8) stay
@@ -36,6 +37,7 @@ from clearing.decide.halves import (
 )
 from clearing.default.gate import withheld
 from clearing.margin.assess import Assessment, array_of, assess, settlement_price
+from clearing.market.breakers import blocking
 from clearing.market.novation import fee, notional, novate, position_lots_max
 from clearing.model.commands import TRADES_MAX, NewTrade, SubmitTrades
 from clearing.model.draft import Draft
@@ -43,7 +45,7 @@ from clearing.model.house import House
 from clearing.model.ids import TRADE_ID_PATTERN, MemberId, SetId, TradeKey, member_of
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected, Result, Status, accepted, pending, refused
-from clearing.model.values import BP, MINUTE_MS, AccountStatus, Half, MemberStatus, Trade
+from clearing.model.values import BP, MINUTE_MS, AccountStatus, BreakerState, Half, MemberStatus, Trade
 from ledger.entry import Leg, transfer
 
 ABOUT_A_SET = (
@@ -195,6 +197,9 @@ def _novate(draft: Draft, member: MemberId, trade: Trade, half: Half | None) -> 
     A trade outside the band reduces nothing (§4) and is not even tried: no book may hold its payment.
     """
     house = draft.house
+    breaker = blocking(house, trade.instrument)
+    if breaker is not None and breaker.state is BreakerState.HALTED:
+        return Rejected(Reason.HALTED, f"{breaker.scope}: {breaker.reason}")
     sets = tuple(dict.fromkeys(house.accounts[key].netting_set for key in (trade.buyer, trade.seller)))
     refusals = {set_id: _reduce_only(house, set_id, trade, draft.now_ms) for set_id in sets}
     mark = settlement_price(house, trade.instrument)
@@ -266,6 +271,9 @@ def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Reje
     members = {member_of(key) for key in (trade.buyer, trade.seller)}
     if any(house.members[member].status is MemberStatus.DEFAULTED for member in members):
         return Rejected(Reason.MEMBER_NOT_ACTIVE, " ".join(sorted(members)))
+    breaker = blocking(house, trade.instrument)
+    if breaker is not None:
+        return Rejected(Reason.REDUCE_ONLY, f"{breaker.scope}: {breaker.reason}")
     if set_id in house.liquidations:
         return Rejected(Reason.REDUCE_ONLY, f"{set_id} is in liquidation")
     if mark_is_stale(house, now_ms):

@@ -6,6 +6,7 @@ The gate is a function of the state, so it cannot be left open or shut by mistak
 from dataclasses import dataclass
 
 from clearing import chart
+from clearing.market.breakers import everything_halted
 from clearing.model.house import House, ordered
 from clearing.model.ids import SetId
 from clearing.model.values import Stage
@@ -25,7 +26,17 @@ class Gate:
 
 def gates(house: House, now_ms: int) -> tuple[Gate, ...]:
     """Every reason that holds now; the gate is open when there is none."""
-    return (*_cycle_gates(house, now_ms), *_default_gates(house), *_cash_gate(house, now_ms))
+    return (
+        *_halt_gate(house),
+        *_cycle_gates(house, now_ms),
+        *_default_gates(house),
+        *_cash_gate(house, now_ms),
+    )
+
+
+def _halt_gate(house: House) -> tuple[Gate, ...]:
+    halted = everything_halted(house)
+    return () if halted is None else (_gate("HALTED", halted.since_ms, "two administrators"),)
 
 
 def _cycle_gates(house: House, now_ms: int) -> tuple[Gate, ...]:

@@ -18,7 +18,7 @@ from clearing.model.ids import (
     ParticipantId,
     SourceId,
 )
-from clearing.model.values import Asset, Instrument, Parameters
+from clearing.model.values import Asset, BreakerState, Instrument, Parameters
 
 TRADES_MAX = 1_000
 """Trades in one batch."""
@@ -104,6 +104,18 @@ class RejectProposal:
     """An administrator ends a change of parameters that is not in force yet; who proposed it, withdraws it."""
 
     proposal: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetBreaker:
+    """An administrator puts the breaker of an instrument, or of everything (``*``), into a state (rulebook §13).
+
+    Tightening holds at once; loosening needs a second administrator, who sends the same.
+    """
+
+    scope: str
+    state: BreakerState
     reason: str
 
 
@@ -270,6 +282,7 @@ Command: TypeAlias = (
     | ProposeParameters
     | ApproveProposal
     | RejectProposal
+    | SetBreaker
     | RegisterSource
     | RegisterProvider
     | FundHouse

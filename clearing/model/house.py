@@ -22,6 +22,7 @@ from clearing.model.ids import (
     AccountKey,
     AssetId,
     DefaultId,
+    FeedId,
     InstrumentId,
     MemberId,
     SetId,
@@ -33,6 +34,7 @@ from clearing.model.values import (
     Assessment,
     Asset,
     AttestationRecord,
+    Breaker,
     Call,
     CappedPeriod,
     Charter,
@@ -52,6 +54,7 @@ from clearing.model.values import (
     Source,
     Stage,
     Trade,
+    Trail,
     Withdrawal,
 )
 from ledger.account import Account
@@ -99,6 +102,8 @@ class House:
     netting_sets: Map[SetId, NettingSet] = Map()
     proposals: Map[SetId, LinkProposal] = Map()
     parameter_proposals: Map[str, ParametersProposal] = Map()
+    breakers: Map[str, Breaker] = Map()
+    trails: Map[FeedId, Trail] = Map()
     sources: Map[SourceId, Source] = Map()
     observations: Map[str, Observation] = Map()
     providers: Map[AccountKey, Provider] = Map()
@@ -191,6 +196,8 @@ TABLES: dict[str, type] = {
     "netting_sets": NettingSet,
     "proposals": LinkProposal,
     "parameter_proposals": ParametersProposal,
+    "breakers": Breaker,
+    "trails": Trail,
     "sources": Source,
     "observations": Observation,
     "providers": Provider,

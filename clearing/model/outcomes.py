@@ -54,6 +54,7 @@ class Reason(Enum):
     GROUP_REFUSED = "another trade of the linked group was refused"
     BUYER_IS_SELLER = "buyer and seller are the same account"
     LOTS_OUT_OF_RANGE = "lots must be positive and within the limit"
+    HALTED = "trading is halted"
     REDUCE_ONLY = "only reducing trades are taken now"
     MARK_STALE = "the mark is too old for this use"
     PRICE_OUTSIDE_BAND = "the price is outside the band around the mark"

@@ -84,6 +84,10 @@ class Parameters:
     liquidity_line_minor: int = 0
     change_delay_ms: int = DAY_MS
     proposal_validity_ms: int = 7 * DAY_MS
+    breaker_move_bp: int = 0
+    breaker_window_ms: int = 5 * MINUTE_MS
+    breaker_drawdown_bp: int = 0
+    breaker_pause_ms: int = 15 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +184,59 @@ class ParametersProposal:
     effective_ms: int = 0
     ended_by: str = ""
     ended_reason: str = ""
+
+
+class BreakerState(Enum):
+    """What a circuit breaker lets through: every trade, reducing ones, none (rulebook §13)."""
+
+    OPEN = "open"
+    REDUCE_ONLY = "reduce_only"
+    HALTED = "halted"
+
+
+class BreakerTrigger(Enum):
+    """What put a breaker into its state; only the rules reopen by rule."""
+
+    ADMINISTRATORS = "administrators"
+    PRICE_MOVE = "price_move"
+    POOL_DRAWDOWN = "pool_drawdown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """The circuit breaker of an instrument, or of everything (scope ``*``).
+
+    ``reopens_ms``: when a rule reopens it at the earliest. ``asked``: what one administrator wants it loosened to,
+    and another has not confirmed yet.
+    """
+
+    scope: str
+    state: BreakerState
+    trigger: BreakerTrigger
+    reason: str
+    since_ms: int
+    set_by: str = ""
+    reopens_ms: int = 0
+    asked: BreakerState | None = None
+    asked_by: str = ""
+    asked_reason: str = ""
+    asked_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailPoint:
+    """What a mark was at a time."""
+
+    at_ms: int
+    price_ticks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """Where the mark of a feed came from: a few points that reach back over the breakers' window."""
+
+    feed: FeedId
+    points: tuple[TrailPoint, ...]
 
 
 class InstrumentKind(Enum):

@@ -11,6 +11,7 @@ import pytest
 
 from clearing import chart
 from clearing.decide import halves, trades
+from clearing.market.breakers import EVERYTHING
 from clearing.market.novation import position_lots_max
 from clearing.model.commands import (
     PRICE_TICKS_MAX,
@@ -20,12 +21,13 @@ from clearing.model.commands import (
     ListInstrument,
     NewTrade,
     PayDue,
+    SetBreaker,
     SubmitTrades,
 )
 from clearing.model.ids import AccountKey, InstrumentId, MemberId, SetId, account_key, house_account
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Outcome, Reason, Status
-from clearing.model.values import MINUTE_MS, AccountStatus, InstrumentKind, MemberStatus
+from clearing.model.values import MINUTE_MS, AccountStatus, BreakerState, InstrumentKind, MemberStatus
 from ledger.entry import Leg, credit, debit
 from tests.builders import (
     ALICE,
@@ -63,6 +65,9 @@ GOOD = NewTrade(
     price_ticks=MARK,
     executed_ms=START_MS,
 )
+
+
+HALT = SetBreaker(scope=EVERYTHING, state=BreakerState.HALTED, reason="a reason")
 
 
 # ------------------------------------------------------------------------------------------------ the checks
@@ -111,6 +116,7 @@ class Flaw:
     to_itself: bool = False
     later_ms: int = 0
     member_fails: bool = False
+    halted: bool = False
 
     @property
     def name(self) -> str:
@@ -128,6 +134,7 @@ IN_PUBLIC_ORDER = (
     Flaw(reason=Reason.ACCOUNT_CLOSED_OUT, party=CAROL),
     Flaw(reason=Reason.BUYER_IS_SELLER, to_itself=True),
     Flaw(reason=Reason.LOTS_OUT_OF_RANGE, changes={"lots": PARAMETERS.trade_lots_max + 1}),
+    Flaw(reason=Reason.HALTED, halted=True),
     Flaw(reason=Reason.MEMBER_NOT_ACTIVE, member_fails=True),
     Flaw(reason=Reason.REDUCE_ONLY, party=DAN),
     Flaw(reason=Reason.MARK_STALE, later_ms=61 * MINUTE_MS),
@@ -151,6 +158,8 @@ def submitted_with(*flaws: Flaw) -> str:
             changes[side] = flaw.party
         new = replace(new, **changes)
         world.now_ms += flaw.later_ms
+        if flaw.halted:
+            world.ok(HALT, "administrator/anna")
         if flaw.member_fails:
             failed = replace(world.state.members[DEX], status=MemberStatus.DEFAULTED)
             world.state = replace(world.state, members=world.state.members.set(DEX, failed))

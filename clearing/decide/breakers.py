@@ -1,0 +1,185 @@
+"""Circuit breakers (rulebook §13): set by administrators, tripped and reopened by rule.
+
+One administrator tightens at once; to loosen, a second one sends the same. Rules only ever reduce, and never halt:
+a halt would also stop the liquidations that a crash makes necessary, so it is a decision of people, and people end
+it. A rule reopens what a rule shut, after its pause and once its condition is over.
+"""
+
+from dataclasses import replace
+
+from clearing.decide.governance import administrator_refusal, reason_refusal
+from clearing.market.breakers import (
+    EVERYTHING,
+    STRICTNESS,
+    extended,
+    moved_beyond,
+    pool_drawn_since,
+    pool_short_minor,
+)
+from clearing.model.commands import SetBreaker
+from clearing.model.draft import Draft
+from clearing.model.house import Drop, House, Put, ordered
+from clearing.model.ids import InstrumentId
+from clearing.model.kinds import Kind
+from clearing.model.outcomes import Reason, Rejected
+from clearing.model.values import Breaker, BreakerState, BreakerTrigger, TrailPoint
+
+
+def set_breaker(draft: Draft, command: SetBreaker) -> Rejected | None:
+    """Tighten at once, or ask for a loosening, or confirm one that another administrator asked for."""
+    standing = _standing(draft.house, command.scope)
+    rejected = administrator_refusal(draft.actor) or _refusal(draft, command, standing)
+    if rejected is not None:
+        return rejected
+    if _loosens(standing, command.state) and not _is_asked(draft, standing, command.state):
+        asked = replace(
+            standing,
+            asked=command.state,
+            asked_by=draft.actor,
+            asked_reason=command.reason,
+            asked_ms=draft.now_ms,
+        )
+        draft.record(Kind.BREAKER_ASKED, Put("breakers", asked.scope, asked))
+        draft.tell(Kind.BREAKER_ASKED, f"{asked.scope} {command.state.value}")
+        return None
+    after = Breaker(
+        scope=command.scope,
+        state=command.state,
+        trigger=BreakerTrigger.ADMINISTRATORS,
+        reason=command.reason,
+        since_ms=draft.now_ms,
+        set_by=draft.actor,
+    )
+    draft.record(Kind.BREAKER_SET, Put("breakers", after.scope, after), *_forgotten(draft.house, after))
+    draft.tell(Kind.BREAKER_SET, f"{after.scope} {after.state.value}")
+    return None
+
+
+def _standing(house: House, scope: str) -> Breaker:
+    return house.breakers.get(scope) or Breaker(
+        scope=scope,
+        state=BreakerState.OPEN,
+        trigger=BreakerTrigger.ADMINISTRATORS,
+        reason="",
+        since_ms=0,
+    )
+
+
+def _refusal(draft: Draft, command: SetBreaker, standing: Breaker) -> Rejected | None:
+    if command.scope != EVERYTHING and command.scope not in draft.house.instruments:
+        return Rejected(Reason.INSTRUMENT_UNKNOWN, command.scope)
+    if (rejected := reason_refusal(command.reason)) is not None:
+        return rejected
+    is_ruled = standing.trigger is not BreakerTrigger.ADMINISTRATORS
+    if command.state is standing.state and (command.state is BreakerState.OPEN or not is_ruled):
+        return Rejected(Reason.ALREADY_EXISTS, f"{command.scope} is {standing.state.value}")
+    if _is_asked(draft, standing, command.state) and standing.asked_by == draft.actor:
+        return Rejected(Reason.SAME_ADMINISTRATOR, draft.actor)
+    return None
+
+
+def _loosens(standing: Breaker, state: BreakerState) -> bool:
+    return STRICTNESS.index(state) < STRICTNESS.index(standing.state)
+
+
+def _is_asked(draft: Draft, standing: Breaker, state: BreakerState) -> bool:
+    """Whether this was asked for, not so long ago that a proposal would have expired."""
+    validity = draft.house.parameters.proposal_validity_ms
+    return standing.asked is state and draft.now_ms < standing.asked_ms + validity
+
+
+def _forgotten(house: House, after: Breaker) -> list[Drop]:
+    """What people open is measured from now on, or the rule would shut it in the next cycle again."""
+    if after.state is not BreakerState.OPEN or after.scope == EVERYTHING:
+        return []
+    feed = house.instruments[InstrumentId(after.scope)].feed
+    return [Drop("trails", feed)] if feed in house.trails else []
+
+
+def trails_after(house: House) -> list[Put]:
+    """The trails that the newest cycle's marks make longer; none while no price move trips."""
+    parameters, cycle = house.parameters, house.newest_cycle
+    if not parameters.breaker_move_bp:
+        return []
+    feeds = {instrument.feed for instrument in ordered(house.instruments)}
+    longer = [
+        extended(
+            house.trails.get(mark.feed),
+            mark.feed,
+            TrailPoint(at_ms=cycle.accepted_ms, price_ticks=mark.price_ticks),
+            parameters.breaker_window_ms,
+        )
+        for mark in cycle.marks
+        if mark.feed in feeds
+    ]
+    return [Put("trails", trail.feed, trail) for trail in longer if trail != house.trails.get(trail.feed)]
+
+
+def trip_breakers(draft: Draft) -> None:
+    """Shut the open breakers whose limit the cycle that was closed has passed."""
+    house, now_ms = draft.house, draft.now_ms
+    for instrument in sorted(house.instruments):
+        before = moved_beyond(house, instrument)
+        if before is not None and _standing(house, instrument).state is BreakerState.OPEN:
+            limit = house.parameters.breaker_move_bp
+            ago = house.newest_cycle.accepted_ms - before.at_ms
+            reason = f"more than {limit} bp from {before.price_ticks} ticks {ago} ms ago"
+            _trip(draft, instrument, BreakerTrigger.PRICE_MOVE, reason, now_ms)
+    short, everything = pool_short_minor(house), _standing(house, EVERYTHING)
+    if everything.state is BreakerState.OPEN and short and pool_drawn_since(house, everything.since_ms):
+        _trip(
+            draft,
+            EVERYTHING,
+            BreakerTrigger.POOL_DRAWDOWN,
+            f"the pool was drawn on and lacks {short}",
+            now_ms,
+        )
+
+
+def _trip(draft: Draft, scope: str, trigger: BreakerTrigger, reason: str, now_ms: int) -> None:
+    tripped = Breaker(
+        scope=scope,
+        state=BreakerState.REDUCE_ONLY,
+        trigger=trigger,
+        reason=reason,
+        since_ms=now_ms,
+        reopens_ms=now_ms + draft.house.parameters.breaker_pause_ms,
+    )
+    draft.record(Kind.BREAKER_TRIPPED, Put("breakers", scope, tripped))
+    draft.tell(Kind.BREAKER_TRIPPED, f"{scope} {trigger.value}")
+
+
+def reopens(house: House, breaker: Breaker, now_ms: int) -> bool:
+    """Whether a rule reopens a breaker now: its pause and its condition are over."""
+    if breaker.state is BreakerState.OPEN or now_ms < breaker.reopens_ms:
+        return False
+    if breaker.trigger is BreakerTrigger.PRICE_MOVE:
+        return moved_beyond(house, InstrumentId(breaker.scope)) is None
+    return breaker.trigger is BreakerTrigger.POOL_DRAWDOWN and not pool_short_minor(house)
+
+
+def reopen(draft: Draft, scope: str) -> None:
+    """Reopen what a rule has shut."""
+    tripped = draft.house.breakers[scope]
+    opened = replace(
+        tripped,
+        state=BreakerState.OPEN,
+        reason=f"reopened after: {tripped.reason}",
+        since_ms=draft.now_ms,
+        reopens_ms=0,
+        asked=None,
+        asked_by="",
+        asked_reason="",
+        asked_ms=0,
+    )
+    draft.record(Kind.BREAKER_REOPENED, Put("breakers", scope, opened))
+    draft.tell(Kind.BREAKER_REOPENED, scope)
+
+
+def next_reopening_ms(house: House) -> list[int]:
+    """When the pauses of the breakers that rules have shut are over."""
+    return [
+        one.reopens_ms
+        for one in ordered(house.breakers)
+        if one.state is not BreakerState.OPEN and one.trigger is not BreakerTrigger.ADMINISTRATORS
+    ]
