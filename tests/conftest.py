@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests import postgres
 from tests.stores import SqliteFiles, Stores
+
+settings.register_profile("untimed", deadline=None)  # machines are shared: no test fails for being slow
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
