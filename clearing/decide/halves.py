@@ -9,6 +9,7 @@
 
 from dataclasses import replace
 
+from clearing.model.commands import PRICE_TICKS_MAX
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put
 from clearing.model.ids import TRADE_ID_PATTERN, MemberId, TradeKey, member_of
@@ -62,6 +63,10 @@ def wait(draft: Draft, member: MemberId, trade: Trade) -> Rejected | None:
     house, reference = draft.house, _reference(member, _other(member, trade), trade.trade_ref)
     if house.members[member].status is MemberStatus.DEFAULTED:
         return Rejected(Reason.MEMBER_NOT_ACTIVE, member)
+    if trade.price_ticks <= 0:
+        return Rejected(Reason.PRICE_NOT_POSITIVE, str(trade.key))
+    if trade.price_ticks > PRICE_TICKS_MAX:
+        return Rejected(Reason.PRICE_TOO_LARGE, f"at most {PRICE_TICKS_MAX} ticks")
     if reference in house.half_refs:
         return Rejected(Reason.TRADE_REF_TAKEN, house.half_refs[reference])
     half = Half(trade=trade, due_ms=draft.now_ms + house.parameters.half_ms)

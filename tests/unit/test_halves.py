@@ -8,7 +8,7 @@ import pytest
 from clearing import chart
 from clearing.decide import halves
 from clearing.decide.due import next_due_ms
-from clearing.model.commands import AdmitMember, NewTrade, SubmitTrades, Tick
+from clearing.model.commands import PRICE_TICKS_MAX, AdmitMember, NewTrade, SubmitTrades, Tick
 from clearing.model.house import rows_of
 from clearing.model.ids import AccountKey, MemberId, TradeKey
 from clearing.model.kinds import Kind
@@ -157,6 +157,8 @@ def test_another_reference_is_another_trade() -> None:
         ({"seller": AccountKey("other/nobody")}, Reason.ACCOUNT_UNKNOWN),
         ({"instrument": "DOGE"}, Reason.INSTRUMENT_UNKNOWN),
         ({"lots": 0}, Reason.LOTS_OUT_OF_RANGE),
+        ({"price_ticks": 0}, Reason.PRICE_NOT_POSITIVE),
+        ({"price_ticks": PRICE_TICKS_MAX + 1}, Reason.PRICE_TOO_LARGE),
     ],
 )
 def test_a_half_that_cannot_stand_does_not_wait(change: dict[str, Any], reason: Reason) -> None:

@@ -199,6 +199,7 @@ def test_every_reason_that_the_decider_can_give_is_tested_here() -> None:
     of_the_batch = {"MEMBER_UNKNOWN", "BATCH_EMPTY", "BATCH_TOO_LARGE", "TRADE_DUPLICATE"}
     last_of_all = {"GAIN_WITHHELD"}  # tests/unit/test_escapes.py
     of_halves = {"TRADE_REF_NOT_WANTED", "TRADE_REF_TAKEN", "HALVES_DIFFER"}  # tests/unit/test_halves.py
+    of_halves |= {"PRICE_NOT_POSITIVE", "PRICE_TOO_LARGE"}
     of_groups = {"HALF_IN_GROUP", "GROUP_REFUSED"}
     in_order = {flaw.reason.name for flaw in IN_PUBLIC_ORDER}
     assert given == in_order | of_the_batch | last_of_all | of_halves | of_groups
