@@ -1,14 +1,15 @@
 """Price publications, and the snapshot that starts a clearing cycle (rulebook §6, §7).
 
 A snapshot is accepted when every feed that the house needs has a quorum of fresh observations that
-are newer than the last snapshot; none is while everything is halted. Accepting it settles variation margin
-at once, for expired futures the last (``maturity``); what it leads to (calls, liquidations, defaults) is found
-by ``due``.
+are newer than the last snapshot; none is while everything is halted. Accepting it pays funding (``funding``) and
+settles variation margin at once, for expired futures the last (``maturity``); what it leads to (calls,
+liquidations, defaults) is found by ``due``.
 """
 
 from dataclasses import replace
 
 from clearing import chart
+from clearing.decide.funding import pay_funding
 from clearing.decide.maturity import active, expiring, settle_expired
 from clearing.margin.assess import price_of_feed
 from clearing.margin.table import MODELS
@@ -138,6 +139,7 @@ def _accept(draft: Draft, marks: tuple[Mark, ...]) -> None:
     )
     draft.record(Kind.SNAPSHOT_ACCEPTED, single("cycle", cycle))
     draft.tell(Kind.SNAPSHOT_ACCEPTED, str(cycle.number))
+    pay_funding(draft, before)
     for instrument, legs in _variation(before, prices, {one.id for one in living}):
         draft.record(Kind.VARIATION_MARGIN, legs=legs, references=(instrument,))
     for one in expired:

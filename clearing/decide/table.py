@@ -10,6 +10,7 @@ from typing import Any
 from clearing.decide.attestation import record_attestation
 from clearing.decide.breakers import set_breaker
 from clearing.decide.due import next_due_ms, run_due
+from clearing.decide.funding import publish_funding
 from clearing.decide.governance import approve_proposal, propose_parameters, reject_proposal
 from clearing.decide.prices import apply_prices
 from clearing.decide.recovery import record_recovery
@@ -49,6 +50,7 @@ from clearing.model.commands import (
     OpenAccount,
     PayDue,
     ProposeParameters,
+    PublishFunding,
     RecordAttestation,
     RecordRecovery,
     RegisterProvider,
@@ -93,6 +95,7 @@ DECIDERS: dict[type, Decider] = {
     SizePool: size_pool,
     ContributeToPool: contribute_to_pool,
     ApplyPrices: apply_prices,
+    PublishFunding: publish_funding,
     SubmitTrades: submit_trades,
     PayDue: pay_due,
     RecordRecovery: record_recovery,

@@ -11,7 +11,7 @@ from typing import Final
 from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.margin.table import MODELS
 from clearing.model.ids import CODE_PATTERN, FeedId
-from clearing.model.values import BP, DAY_MS, Asset, Instrument, InstrumentKind, Offset, Parameters
+from clearing.model.values import BP, DAY_MS, PPM, Asset, Instrument, InstrumentKind, Offset, Parameters
 
 DECIMALS_MAX = 36
 TICK_VALUE_MAX = 10**12
@@ -32,6 +32,7 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "trade_lots_max": (1, 10**18),
     "half_ms": (1, YEAR_MS),
     "fee_share_bp": (0, BP),
+    "funding_cap_ppm": (0, PPM),
     "call_ms": (0, YEAR_MS),
     "liquidation_step_ms": (1, YEAR_MS),
     "liquidation_step_bp": (1, BP),

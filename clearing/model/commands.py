@@ -215,6 +215,16 @@ class ApplyPrices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishFunding:
+    """The rate of one payment between holders of a perpetual, in millionths of the notional; the next snapshot
+    pays it. Positive: longs pay shorts.
+    """
+
+    instrument: InstrumentId
+    rate_ppm: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewTrade:
     """A trade between two accounts of the submitting member, or its half of a trade with another member.
 
@@ -292,6 +302,7 @@ Command: TypeAlias = (
     | SizePool
     | ContributeToPool
     | ApplyPrices
+    | PublishFunding
     | SubmitTrades
     | PayDue
     | RecordRecovery

@@ -41,6 +41,7 @@ from clearing.model.values import (
     ClearingAccount,
     Cycle,
     Default,
+    Funding,
     Half,
     Instrument,
     LinkProposal,
@@ -66,7 +67,7 @@ from ledger.transfers import Record, entries_of
 
 V = TypeVar("V")
 
-SETTLEMENT_KINDS = (Kind.VARIATION_MARGIN, Kind.FUTURE_SETTLED)
+SETTLEMENT_KINDS = (Kind.VARIATION_MARGIN, Kind.FUTURE_SETTLED, Kind.FUNDING_PAID)
 """Entries whose cash legs are gains of the window (rulebook §11.8) and losses of the legs (§10.5)."""
 PRICE_KINDS = (Kind.TRADE_NOVATED, Kind.POSITION_ASSIGNED)
 """Entries whose cash legs, what was paid against the settlement price, are losses of the legs only."""
@@ -110,6 +111,7 @@ class House:
     trades: Map[TradeKey, Trade] = Map()
     halves: Map[TradeKey, Half] = Map()
     half_refs: Map[str, TradeKey] = Map()
+    funding: Map[InstrumentId, Funding] = Map()
     withdrawals: Map[str, Withdrawal] = Map()
     calls: Map[str, Call] = Map()
     liquidations: Map[SetId, Liquidation] = Map()
@@ -204,6 +206,7 @@ TABLES: dict[str, type] = {
     "trades": Trade,
     "halves": Half,
     "half_refs": str,
+    "funding": Funding,
     "withdrawals": Withdrawal,
     "calls": Call,
     "liquidations": Liquidation,

@@ -47,6 +47,7 @@ class Reason(Enum):
     TRADE_ID_REUSED = "the trade id was used for another trade"
     INSTRUMENT_UNKNOWN = "no such instrument"
     INSTRUMENT_NOT_ACTIVE = "the instrument has expired or has no mark yet"
+    INSTRUMENT_NOT_PERPETUAL = "only perpetuals pay funding"
     TRADE_REF_NOT_WANTED = "a trade reference joins the halves of two members: this trade is of one"
     TRADE_REF_TAKEN = "another half of the member waits under this trade reference"
     HALVES_DIFFER = "the other member's half says something else"

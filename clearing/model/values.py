@@ -1,8 +1,8 @@
 """The rows of the house's state: what an entry's fact may change.
 
 Every number is an integer. The unit stands last in the name: ``_minor`` smallest units of the
-asset, ``_ticks`` price ticks, ``_lots`` lots, ``_bp`` basis points, ``_ms`` milliseconds (times are
-UTC since 1970).
+asset, ``_ticks`` price ticks, ``_lots`` lots, ``_bp`` basis points, ``_ppm`` parts per million, ``_ms``
+milliseconds (times are UTC since 1970).
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,8 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 BP = 10_000
 """Basis points in one."""
+PPM = 1_000_000
+"""Parts per million in one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ class Parameters:
     trade_lots_max: int = 10**12
     half_ms: int = HOUR_MS
     fee_share_bp: int = 2_000
+    funding_cap_ppm: int = 7_500
     call_ms: int = HOUR_MS
     liquidation_step_ms: int = MINUTE_MS
     liquidation_step_bp: int = 2_000
@@ -264,6 +267,14 @@ class Instrument:
     lot_decimals: int
     expires_ms: int | None = None
     final_ticks: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funding:
+    """A published rate that the next snapshot pays: millionths of the notional, positive when longs pay."""
+
+    instrument: InstrumentId
+    rate_ppm: int
 
 
 class MemberStatus(Enum):
