@@ -11,7 +11,7 @@ from clearing.decide.breakers import trails_after, trip_breakers
 from clearing.decide.calls import review
 from clearing.decide.declare import declare
 from clearing.decide.liquidation import open_liquidation
-from clearing.margin.assess import Health, assess, living_sets
+from clearing.margin.assess import Assessment, Health, assess, living_sets
 from clearing.model.draft import Draft
 from clearing.model.house import single
 from clearing.model.kinds import Kind
@@ -24,6 +24,16 @@ def close_cycle(draft: Draft) -> None:
     """Measure, call, liquidate, declare; then close the cycle."""
     kept = _share_fees(draft)
     measured = [assess(draft.house, set_id) for set_id in living_sets(draft.house)]
+    act_on(draft, measured)
+    short = tuple(one.netting_set for one in measured if one.health is not Health.HEALTHY)
+    closed = replace(draft.house.newest_cycle, closed=True, short=short, fees_kept_minor=kept)
+    draft.record(Kind.CYCLE_CLOSED, single("cycle", closed), *trails_after(draft.house))
+    draft.tell(Kind.CYCLE_CLOSED, str(closed.number), sum(one.requirement_minor for one in measured))
+    trip_breakers(draft)
+
+
+def act_on(draft: Draft, measured: list[Assessment]) -> None:
+    """Begin what the measures of netting sets demand: cures, calls, liquidations, one default."""
     for one in measured:
         if one.health is not Health.BANKRUPT:
             review(draft, one)
@@ -32,11 +42,6 @@ def close_cycle(draft: Draft) -> None:
     bankrupt = [one for one in measured if one.health is Health.BANKRUPT]
     if bankrupt:
         declare(draft, bankrupt)
-    short = tuple(one.netting_set for one in measured if one.health is not Health.HEALTHY)
-    closed = replace(draft.house.newest_cycle, closed=True, short=short, fees_kept_minor=kept)
-    draft.record(Kind.CYCLE_CLOSED, single("cycle", closed), *trails_after(draft.house))
-    draft.tell(Kind.CYCLE_CLOSED, str(closed.number), sum(one.requirement_minor for one in measured))
-    trip_breakers(draft)
 
 
 def _share_fees(draft: Draft) -> int:

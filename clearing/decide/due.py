@@ -7,13 +7,14 @@ step is found. The order is fixed:
  1. the cycle whose snapshot was accepted is closed
  2. changes of parameters, by id: those that take effect, those whose time is over (rulebook §13)
  3. breakers that a rule reopens, by scope, while the marks are valid
- 4. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
- 5. liquidation steps, by netting set, while the marks are valid
- 6. defaults, by id: close-out, loss, answers that can be taken, answers that are due
- 7. assessments, by key: what can be taken, what is due
- 8. halves of trades that expired, or whose member is in default
+ 4. links that are undone, by netting set, while the marks are valid
+ 5. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
+ 6. liquidation steps, by netting set, while the marks are valid
+ 7. defaults, by id: close-out, loss, answers that can be taken, answers that are due
+ 8. assessments, by key: what can be taken, what is due
+ 9. halves of trades that expired, or whose member is in default
 
-While everything is halted, 4 and 5 wait, and so does what would close out anybody in 6 and 7; while an
+While everything is halted, 4 to 6 wait, and so does what would close out anybody in 7 and 8; while an
 instrument is halted, what would close out a set that holds it waits.
 """
 
@@ -36,6 +37,7 @@ from clearing.decide.resolve import (
     take_assessment,
 )
 from clearing.decide.trades import mark_is_stale
+from clearing.decide.unlinking import can_unlink, unlink
 from clearing.market.breakers import everything_halted, is_stuck
 from clearing.model.draft import Draft
 from clearing.model.house import House, ordered
@@ -71,12 +73,7 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
         if step_of is not None:
             yield _with_key(step_of, proposal.id)
     if not mark_is_stale(house, now_ms):
-        for breaker in ordered(house.breakers):
-            if reopens(house, breaker, now_ms):
-                yield _with_key(reopen, breaker.scope)
-    if not mark_is_stale(house, now_ms) and everything_halted(house) is None:
-        yield from _expired_calls(house, now_ms)
-        yield from _liquidation_steps(house, now_ms)
+        yield from _steps_by_marks(house, now_ms)
     for default in ordered(house.defaults):
         yield from _default_step(house, default.id, now_ms)
     yield from _assessments(house, now_ms)
@@ -90,6 +87,20 @@ def _assessments(house: House, now_ms: int) -> Iterator[Step]:
             yield _with_key(take_assessment, key)
         elif house.assessments[key].due_ms <= now_ms and not _is_stuck(house, house.assessments[key].member):
             yield _with_key(end_assessment, key)
+
+
+def _steps_by_marks(house: House, now_ms: int) -> Iterator[Step]:
+    """What is due only while the marks are valid."""
+    for breaker in ordered(house.breakers):
+        if reopens(house, breaker, now_ms):
+            yield _with_key(reopen, breaker.scope)
+    if everything_halted(house) is not None:
+        return
+    for unlinking in ordered(house.unlinkings):
+        if can_unlink(house, unlinking, now_ms):
+            yield _with_key(unlink, unlinking.netting_set)
+    yield from _expired_calls(house, now_ms)
+    yield from _liquidation_steps(house, now_ms)
 
 
 def _expired_calls(house: House, now_ms: int) -> Iterator[Step]:
@@ -137,6 +148,7 @@ def next_due_ms(house: House) -> int | None:
     times += [d.answers_due_ms for d in ordered(house.defaults) if d.stage is Stage.ANSWERING]
     times += [assessment.due_ms for assessment in ordered(house.assessments)]
     times += [half.due_ms for half in house.halves.values()]
+    times += [unlinking.due_ms for unlinking in ordered(house.unlinkings)]
     times += next_governance_ms(house)
     times += next_reopening_ms(house)
     return min(times, default=None)

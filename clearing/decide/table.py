@@ -34,6 +34,7 @@ from clearing.decide.treasury import (
     settle_withdrawal,
     size_pool,
 )
+from clearing.decide.unlinking import unlink_accounts
 from clearing.model.codec import to_text
 from clearing.model.commands import (
     AdmitMember,
@@ -62,6 +63,7 @@ from clearing.model.commands import (
     SizePool,
     SubmitTrades,
     Tick,
+    UnlinkAccounts,
 )
 from clearing.model.draft import Draft
 from clearing.model.house import House
@@ -82,6 +84,7 @@ DECIDERS: dict[type, Decider] = {
     AdmitMember: admit_member,
     OpenAccount: open_account,
     LinkAccounts: link_accounts,
+    UnlinkAccounts: unlink_accounts,
     ProposeParameters: propose_parameters,
     ApproveProposal: approve_proposal,
     RejectProposal: reject_proposal,

@@ -56,6 +56,7 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "breaker_window_ms": (1, YEAR_MS),
     "breaker_drawdown_bp": (0, BP),
     "breaker_pause_ms": (0, YEAR_MS),
+    "unlink_business_days": (0, 366),
 }
 """The least and the greatest value of every parameter that is one number."""
 

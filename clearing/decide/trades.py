@@ -9,8 +9,8 @@ together: the first that is refused gives its reason, the others say that it was
  3. accounts the caller's · known · not closed out
  4. buyer is not the seller
  5. lots positive and within the limit
- 6. not halted (§13); not reduce-only (breaker, member in default, set in liquidation, stale mark), unless
-    the trade reduces
+ 6. not halted (§13); not reduce-only (breaker, member in default, set in liquidation or being unlinked,
+    stale mark), unless the trade reduces
  7. price within the band around the mark
  8. margin of both netting sets after the trade: equity ≥ R and cash as §8 allows, or reducing; and
     gains that are withheld while a loss is open (§11.8) stay
@@ -276,6 +276,8 @@ def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Reje
         return Rejected(Reason.REDUCE_ONLY, f"{breaker.scope}: {breaker.reason}")
     if set_id in house.liquidations:
         return Rejected(Reason.REDUCE_ONLY, f"{set_id} is in liquidation")
+    if set_id in house.unlinkings:
+        return Rejected(Reason.REDUCE_ONLY, f"{set_id} is being unlinked")
     if mark_is_stale(house, now_ms):
         minutes = house.parameters.mark_validity_ms // MINUTE_MS
         return Rejected(Reason.MARK_STALE, f"marks hold {minutes} minutes; only reducing trades are taken")

@@ -11,7 +11,7 @@ from clearing import chart
 from clearing.decide.calls import cure
 from clearing.default.gate import gates, loss_is_open
 from clearing.default.sizing import contributions
-from clearing.margin.assess import assess
+from clearing.margin.assess import assess, assess_alone
 from clearing.model.commands import (
     ContributeToPool,
     Deposit,
@@ -171,6 +171,13 @@ def _hold(draft: Draft, command: RequestWithdrawal) -> Rejected | None:
     if after.cash_minor < 0 or after.equity_minor < after.requirement_minor:
         left = f"cash {after.cash_minor} and equity {after.equity_minor} would be left"
         return Rejected(Reason.WITHDRAWAL_EXCEEDS, f"{left}, the requirement is {after.requirement_minor}")
+    if after.netting_set in house.unlinkings:
+        alone = assess_alone(attempt.house, command.account)
+        if alone.cash_minor < 0 or alone.equity_minor < alone.requirement_minor:
+            left = f"cash {alone.cash_minor} and equity {alone.equity_minor} would be left"
+            return Rejected(
+                Reason.WITHDRAWAL_EXCEEDS, f"{left} alone, where {alone.requirement_minor} is required"
+            )
     draft.take(attempt)
     return None
 

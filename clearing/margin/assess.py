@@ -8,15 +8,15 @@ Collateral value is rounded down, asset by asset. Cash held for a withdrawal has
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from clearing import chart
 from clearing.margin.model import Margin
 from clearing.margin.table import MODELS
 from clearing.model.house import House, ordered
-from clearing.model.ids import AccountKey, AssetId, InstrumentId, SetId, member_of
-from clearing.model.values import BP, AccountStatus, Asset, RiskArray
+from clearing.model.ids import AccountKey, AssetId, InstrumentId, SetId, member_of, single_set
+from clearing.model.values import BP, AccountStatus, Asset, NettingSet, RiskArray
 from ledger.amount import divide_down, divide_up
 from ledger.require import require
 
@@ -62,6 +62,12 @@ class Assessment:
 def assess(house: House, set_id: SetId) -> Assessment:
     """Measure one netting set at the newest cycle's marks and risk array."""
     return measure(house, set_id, portfolio_of(house, set_id))
+
+
+def assess_alone(house: House, key: AccountKey) -> Assessment:
+    """Measure an account as if it were linked with no other."""
+    alone = NettingSet(id=single_set(key), participant=house.accounts[key].participant, accounts=(key,))
+    return assess(replace(house, netting_sets=house.netting_sets.set(alone.id, alone)), alone.id)
 
 
 def living_sets(house: House) -> list[SetId]:

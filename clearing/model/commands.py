@@ -80,6 +80,14 @@ class LinkAccounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnlinkAccounts:
+    """A member gives notice to undo the link of a participant's accounts (rulebook §2)."""
+
+    member: MemberId
+    participant: ParticipantId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProposeParameters:
     """An administrator proposes new parameters, all of them, and says why (rulebook §13).
 
@@ -289,6 +297,7 @@ Command: TypeAlias = (
     | AdmitMember
     | OpenAccount
     | LinkAccounts
+    | UnlinkAccounts
     | ProposeParameters
     | ApproveProposal
     | RejectProposal

@@ -56,6 +56,7 @@ from clearing.model.values import (
     Stage,
     Trade,
     Trail,
+    Unlinking,
     Withdrawal,
 )
 from ledger.account import Account
@@ -102,6 +103,7 @@ class House:
     accounts: Map[AccountKey, ClearingAccount] = Map()
     netting_sets: Map[SetId, NettingSet] = Map()
     proposals: Map[SetId, LinkProposal] = Map()
+    unlinkings: Map[SetId, Unlinking] = Map()
     parameter_proposals: Map[str, ParametersProposal] = Map()
     breakers: Map[str, Breaker] = Map()
     trails: Map[FeedId, Trail] = Map()
@@ -197,6 +199,7 @@ TABLES: dict[str, type] = {
     "accounts": ClearingAccount,
     "netting_sets": NettingSet,
     "proposals": LinkProposal,
+    "unlinkings": Unlinking,
     "parameter_proposals": ParametersProposal,
     "breakers": Breaker,
     "trails": Trail,

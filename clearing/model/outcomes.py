@@ -26,6 +26,7 @@ class Reason(Enum):
     ACCOUNT_UNKNOWN = "no such account"
     ACCOUNT_CLOSED_OUT = "the account was closed out in a default"
     ACCOUNT_LINKED = "the account belongs to a link already"
+    LINK_UNKNOWN = "the participant has no accounts that are linked"
     LINK_TOO_SMALL = "a link takes two accounts or more, each once, and has a limit"
     CALL_OPEN = "the netting set has an open call, whose due time never moves: meet it first"
     DEFAULT_OPEN = "a loss is being allocated: until then nothing changes by which it is divided"

@@ -91,6 +91,7 @@ class Parameters:
     breaker_window_ms: int = 5 * MINUTE_MS
     breaker_drawdown_bp: int = 0
     breaker_pause_ms: int = 15 * MINUTE_MS
+    unlink_business_days: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,6 +338,25 @@ class LinkProposal:
     participant: ParticipantId
     accounts: tuple[AccountKey, ...]
     accepted_by: tuple[MemberId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlinkingPart:
+    """An account that will stand alone again, and what it then lacked to its requirement at the notice."""
+
+    account: AccountKey
+    short_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlinking:
+    """Notice to undo a link: until it is due, the set only reduces and its parts are to be paid up (rulebook §2)."""
+
+    netting_set: SetId
+    noticed_by: MemberId
+    noticed_ms: int
+    due_ms: int
+    parts: tuple[UnlinkingPart, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

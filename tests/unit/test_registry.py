@@ -39,6 +39,7 @@ from clearing.model.commands import (
     SizePool,
     SubmitTrades,
     Tick,
+    UnlinkAccounts,
 )
 from clearing.model.house import rows_of
 from clearing.model.ids import (
@@ -120,6 +121,7 @@ COMMANDS: tuple[Command, ...] = (
     AdmitMember(member=DEX, name="Dex"),
     OpenAccount(member=DEX, account="a", participant=PARTICIPANT),
     LinkAccounts(member=DEX, participant=PARTICIPANT, accounts=(ALICE, ALICE_AGAIN)),
+    UnlinkAccounts(member=DEX, participant=PARTICIPANT),
     ProposeParameters(proposal="p", parameters=PARAMETERS, reason="why"),
     ApproveProposal(proposal="p"),
     RejectProposal(proposal="p", reason="why"),
