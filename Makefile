@@ -35,6 +35,12 @@ test: $(READY) ## run every test
 test-fast: $(READY) ## run the tests that take no more than a few seconds each
 	$(BIN)/pytest --numprocesses auto -m 'not slow' $(ARGS)
 
+SEEDS ?= 200
+
+.PHONY: sim
+sim: $(READY) ## walk 200 seeded worlds against the rulebook; SEEDS=20 of them, or SEED=7 alone
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
 .PHONY: lint
 lint: $(READY) ## check style, types, floors and protos
 	$(BIN)/ruff check

@@ -1,0 +1,159 @@
+"""The house under simulation: the pure decider in memory, or the engine on a SQLite store that crashes.
+
+Both hand every new entry to the auditor as plain lines, and hold replay against the state.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from clearing.decide.table import Request, decide
+from clearing.engine import Engine
+from clearing.model.codec import encode, from_text
+from clearing.model.commands import Command
+from clearing.model.house import House, fold
+from clearing.model.kinds import Kind
+from clearing.model.outcomes import Outcome
+from clearing.store import migrate
+from ledger.entry import Entry
+from ledger.store.connect import open_store
+from ledger.store.queries import Directory, read_segments
+from ledger.transfers import entries_of
+from tests.builders import START_MS, as_recorded, assert_same
+from tests.simulation.books import Line, require
+
+
+def data_of(command: Command) -> dict[str, Any]:
+    """A command as plain data."""
+    fields = encode(command)
+    assert isinstance(fields, dict)
+    return {"type": type(command).__name__, **fields}
+
+
+def lines_of(entries: Sequence[Entry], command: Command) -> list[Line]:
+    """Entries as the auditor reads them."""
+    data = data_of(command)
+    return [
+        Line(
+            kind=Kind(entry.kind).name,
+            at_ms=entry.effective_ms,
+            legs=tuple((leg.account.path, leg.account.unit, leg.amount) for leg in entry.legs),
+            references=entry.references,
+            fact=entry.fact,
+            command=data,
+        )
+        for entry in entries
+    ]
+
+
+class Simulated(Protocol):
+    """What a walk drives."""
+
+    now_ms: int
+    remembers: bool
+    """Whether a request that is sent again gets its first answer."""
+
+    def execute(self, command: Command, request_id: str) -> tuple[Outcome, list[Line]]:
+        """Decide a command; gives the answer and the entries that are new."""
+
+    def crash(self) -> bool:
+        """Die and come back, where the house can; says whether it did."""
+
+    def close(self) -> None:
+        """The walk is over."""
+
+
+class Decided:
+    """The pure decider; after each command the recorded bytes are folded and compared with its state."""
+
+    remembers = False
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+        self.state = House()
+
+    def execute(self, command: Command, request_id: str) -> tuple[Outcome, list[Line]]:
+        request = Request(request_id=request_id, actor="sim", command=command)
+        decision = decide(self.state, request, self.now_ms)
+        replayed = self.state
+        entries = [
+            as_recorded(one)
+            for record in decision.entries
+            for one in entries_of(record, self.state.book.known)
+        ]
+        for entry in entries:
+            replayed = fold(replayed, entry)
+        require(replayed == decision.state, "replay gives the state", request_id)
+        self.state = replayed
+        return from_text(Outcome, decision.answer), lines_of(entries, command)
+
+    def crash(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+
+class Stored:
+    """The engine on a SQLite file. What the auditor reads is what the journal holds on disk."""
+
+    remembers = True
+
+    def __init__(self, folder: Path) -> None:
+        self.now_ms = START_MS
+        self._folder = folder
+        self._lives = 0
+        self._file = folder / "house-0.db"
+        self._open()
+        self._directory = Directory()
+        self._read = 0
+
+    @property
+    def state(self) -> House:
+        return self._engine.view.state
+
+    def execute(self, command: Command, request_id: str) -> tuple[Outcome, list[Line]]:
+        outcome = self._engine.execute(command, request_id=request_id, actor="sim")
+        return outcome, lines_of(self._new_entries(), command)
+
+    def crash(self) -> bool:
+        """Killed: what is on disk at this moment is all that comes back. Every other time: an orderly stop."""
+        before = self.state
+        self._lives += 1
+        if self._lives % 2:
+            killed = self._folder / f"house-{self._lives}.db"
+            for suffix in ("", "-wal"):
+                left = Path(f"{self._file}{suffix}")
+                if left.exists():
+                    shutil.copy(left, f"{killed}{suffix}")
+            self.close()
+            self._file = killed
+        else:
+            self.close()
+        self._open()
+        assert_same(self.state, before)
+        return True
+
+    def close(self) -> None:
+        self._engine.close()
+        self._database.dispose()
+
+    def _open(self) -> None:
+        self._database = open_store(f"sqlite:///{self._file}")
+        migrate.upgrade(self._database)
+        self._engine = Engine(self._database, clock=lambda: self.now_ms, salts=lambda _, size: bytes(size))
+
+    def _new_entries(self) -> list[Entry]:
+        with self._database.connect() as connection:
+            segments = list(read_segments(connection, self._read))
+        entries = [entry for segment in segments for entry in self._directory.decode(segment)]
+        self._read += len(entries)
+        return entries
+
+
+def answer_of(outcome: Outcome) -> dict[str, Any]:
+    """An answer as plain data."""
+    data: dict[str, Any] = json.loads(json.dumps(encode(outcome)))
+    return data

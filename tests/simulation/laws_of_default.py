@@ -1,0 +1,366 @@
+"""What a default may cost whom (rulebook §10.3 to §11): declaration, close-out, waterfall, recoveries.
+
+Each entry of an event is worked out again from the books before it: payers, order, limits, rounding.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from tests.simulation.books import (
+    BP,
+    Books,
+    Legs,
+    Line,
+    cash,
+    claim,
+    holder,
+    position,
+    purse,
+    require,
+    shares,
+)
+from tests.simulation.measure import maintenance, measured
+
+REPAYMENT = (8, 7, 6, 5, 4, 3, 2, 0)
+DAY_MS = 86_400_000
+Draws = list[tuple[int, str, int]]
+
+
+def declared(before: Books, line: Line, _: Books) -> None:
+    """T0: equity and weights of each set as measured, the survivors, and a reason to declare it."""
+    ((name, default),) = line.changes("defaults").items()
+    known = {one["netting_set"] for one in before.table("defaults").get(name, {"sets": []})["sets"]}
+    for one in default["sets"]:
+        set_id = one["netting_set"]
+        if set_id in known:
+            continue
+        stands = measured(before, set_id)
+        require(int(one["equity_minor"]) == stands.equity, "equity at T0", set_id, stands.equity)
+        reason = stands.equity < 0 or stands.cash < 0 or set_id in before.table("liquidations")
+        require(reason, "a default has a reason", set_id, stands)
+        weights = {w["member"]: int(w["amount_minor"]) for w in one["weights"]}
+        require(weights == _weights(before, set_id), "members answer by their losses", set_id, weights)
+    if not known:
+        alive = [m for m, row in sorted(before.table("members").items()) if row["status"] == "active"]
+        require(default["survivors"] == alive, "the survivors of T0", name, alive)
+
+
+def _weights(books: Books, set_id: str) -> dict[str, int]:
+    """By losses since R was last met; all zero: by standalone requirement; that too: equally (§10.5)."""
+    lost: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    for key in books.accounts_of(set_id):
+        member = key.split("/")[0]
+        lost[member] += max(0, books.lost[key])
+        alone[member] += maintenance(books, books.positions(key))
+    if any(lost.values()):
+        return dict(lost)
+    return dict(alone) if any(alone.values()) else dict.fromkeys(alone, 1)
+
+
+def torn_up(before: Books, line: Line, _: Books) -> None:
+    """What nobody took ends at S, pro rata over the opposite positions; no money moves (rulebook §11.9)."""
+    event, instrument = line.references
+    expected = [_tear_up(before, event, instrument, keys) for keys in _closing(before, event)]
+    actual = {path: amount for (path, _), amount in line.moved().items()}
+    require(actual in expected, "a tear-up is minimal and pro rata", instrument, actual, expected)
+    units = {unit for _, unit in line.moved()}
+    require(units <= {instrument}, "a tear-up moves no money", units)
+
+
+def _closing(books: Books, event: str) -> list[list[str]]:
+    """The accounts that may be closed out now: the event's sets, or a failed member's house account."""
+    default = books.table("defaults")[event]
+    if default["stage"] == "declared":
+        return [[key for one in default["sets"] for key in books.accounts_of(one["netting_set"])]]
+    failed = [m for m, row in books.table("members").items() if row["status"] == "defaulted"]
+    return [books.accounts_of(books.set_of(f"{m}/house")) for m in failed]
+
+
+def _tear_up(books: Books, event: str, instrument: str, keys: list[str]) -> dict[str, int]:
+    ended = {key: books.positions(key).get(instrument, 0) for key in keys}
+    total = sum(ended.values())
+    sign = 1 if total > 0 else -1
+    lots = {key: -sign * books.positions(key).get(instrument, 0) for key in books.table("accounts")}
+    opposite = {key: quantity for key, quantity in lots.items() if quantity > 0}
+    parts = shares(abs(total), opposite, event, opposite)
+    moved = {position(key): quantity for key, quantity in ended.items() if quantity}
+    return moved | {position(key): -sign * part for key, part in parts.items()}
+
+
+def closed_out(before: Books, line: Line, _: Books) -> None:
+    """Gains of the window by netting set: winners alone, sets in default not (rulebook §11.8)."""
+    ((name, default),) = line.changes("defaults").items()
+    won = {s: sum(before.window[key] for key in before.accounts_of(s)) for s in before.living_sets()}
+    gains = {gain["netting_set"]: int(gain["gain_minor"]) for gain in default["gains"]}
+    require(gains == {s: g for s, g in won.items() if g > 0}, "gains are what was won", name, gains, won)
+    sets = {one["netting_set"] for one in default["sets"]}
+    left = {key: before.positions(key) for s in sets for key in before.accounts_of(s)}
+    require(not any(left.values()), "a closed-out set has no position", name, left)
+
+
+def loss_fixed(before: Books, line: Line, after: Books) -> None:
+    """Cash inside each set is brought together; what it still owes is the members' to answer for (§10.5)."""
+    event = line.references[0]
+    own_house = line.references[1:]
+    sets = [before.set_of(f"{m}/house") for m in own_house] or [
+        one["netting_set"] for one in before.table("defaults")[event]["sets"]
+    ]
+    legs, owed = Legs(before.money), Counter[str]()
+    for number, set_id in enumerate(sets):
+        have = {key: before.cash(key) for key in before.accounts_of(set_id)}
+        owing = {key: -amount for key, amount in have.items() if amount < 0}
+        limit = {k: a for k, a in have.items() if a > 0}
+        given = shares(sum(owing.values()), limit, set_id, limit)
+        deficit = max(0, -sum(have.values()))
+        weights = {own_house[0]: 1} if own_house else _row_weights(before, event, number)
+        for member, part in shares(deficit, weights, f"{event}/{set_id}").items():
+            owed[member] += part
+        legs.sums.update({(cash(key), before.money): part for key, part in given.items()})
+        legs.sums.subtract({(cash(key), before.money): amount for key, amount in owing.items()})
+    for member, part in owed.items():
+        legs.sums[f"defaults/{event}/members/{member}/loss", before.money] += part
+    legs.require_moved(line)
+    if not own_house:
+        answers = {a["member"]: int(a["amount_minor"]) for a in after.table("defaults")[event]["answers"]}
+        require(answers == dict(owed), "members answer for the deficits", event, answers, dict(owed))
+
+
+def _row_weights(books: Books, event: str, number: int) -> dict[str, int]:
+    weights = books.table("defaults")[event]["sets"][number]["weights"]
+    return {w["member"]: int(w["amount_minor"]) for w in weights}
+
+
+def answered(before: Books, line: Line, after: Books) -> None:
+    """An answering member pays from its own house account, no more than it owes, and gets a claim for it."""
+    event, member = line.references
+    hole = f"defaults/{event}/members/{member}/loss"
+    paid = min(before.debit(hole), before.cash(f"{member}/house"))
+    require(paid > 0, "an answer pays something", event, member)
+    legs = Legs(before.money)
+    legs.pay(cash(f"{member}/house"), hole, paid)
+    legs.pay(f"defaults/{event}/claims", claim(0, member), paid)
+    legs.require_moved(line)
+    grown = _claims(after, event) - _claims(before, event)
+    require(grown == Counter({(0, member): paid}), "an answer makes a claim", event, grown)
+
+
+def member_failed(before: Books, line: Line, _: Books) -> None:
+    """A member is in default for a hole that it did not fill in time (rulebook §10.5)."""
+    (event,), (member,) = line.references, line.changes("members")
+    default = before.table("defaults")[event]
+    require(int(default["answers_due_ms"]) <= line.at_ms, "an answer has its hour", event)
+    require(before.debit(f"defaults/{event}/members/{member}/loss") > 0, "who paid has not failed", member)
+
+
+# ----------------------------------------------------------------------------------------------- the waterfall
+
+
+def waterfall(before: Books, line: Line, after: Books) -> None:
+    """One balanced entry: the tiers in their order, each up to its limit; claims equal the draws of 2 to 8."""
+    event = line.references[0]
+    default, row = before.table("defaults")[event], after.table("defaults")[event]
+    holes = {m: before.debit(f"defaults/{event}/members/{m}/loss") for m in before.table("members")}
+    losses = {member: hole for member, hole in holes.items() if hole}
+    draws, uncovered = _expected(before, event, losses)
+    drawn = [(int(d["tier"]), d["payer"], int(d["amount_minor"])) for d in row["draws"]]
+    require(drawn == draws, "the tiers pay in their order, up to their limits", event, drawn, draws)
+    fills = sum(amount for *_, amount in drawn) + int(row["uncovered_minor"])
+    require(fills == sum(losses.values()), "Σ draws + uncovered = loss", event, fills, losses)
+    legs = Legs(before.money)
+    for tier, payer, amount in draws:
+        source = f"members/{payer}/assessment" if tier == 7 else purse(tier, payer)
+        legs.sums[source, before.money] += amount
+        if tier >= 2:
+            legs.pay(f"defaults/{event}/claims", claim(tier, payer), amount)
+    legs.sums[f"defaults/{event}/uncovered", before.money] += uncovered
+    for member, loss in losses.items():
+        legs.sums[f"defaults/{event}/members/{member}/loss", before.money] -= loss
+    legs.require_moved(line)
+    claims = _claims(after, event) - _claims(before, event)
+    due = Counter({(tier, payer): amount for tier, payer, amount in draws if tier >= 2})
+    require(claims == due, "claims are the draws of tiers 2 to 8", event, claims, due)
+    _period(before, line, after, default, draws)
+
+
+def _expected(books: Books, event: str, losses: Mapping[str, int]) -> tuple[Draws, int]:
+    default = books.table("defaults")[event]
+    failed = {m for m, row in books.table("members").items() if row["status"] == "defaulted"} | set(losses)
+    alive = [m for m in default["survivors"] if m not in failed]
+    needed = {m: int(books.table("members")[m]["required_contribution_minor"]) for m in alive}
+    pool = {m: books.credit(f"members/{m}/pool") for m in (*alive, *losses)}
+    left, draws = dict(losses), Draws()
+    for tier, own in ((1, {m: max(0, books.cash(f"{m}/house")) for m in losses}), (2, pool)):
+        parts = {m: min(own[m], left[m]) for m in left}
+        draws += [(tier, m, part) for m, part in sorted(parts.items()) if part]
+        left = {m: loss - parts[m] for m, loss in left.items()}
+    rest = sum(left.values())
+    fund = books.credit("house/insurance_fund") * books.parameter("fund_event_cap_bp") // BP
+    paid_in = {m: pool[m] for m in alive}
+    weights = {m: needed[m] or pool[m] for m in alive}
+    for tier in range(3, 9):
+        if tier in (3, 4, 6):
+            payer = purse(tier, "")
+            parts = {payer: min(rest, fund if tier == 4 else books.credit(payer))}
+        elif tier == 5:
+            parts = shares(rest, weights, event, paid_in)
+        elif tier == 7:
+            parts = shares(rest, needed, event, _assessable(books, default, needed))
+        else:
+            parts = _haircuts(books, event, rest)
+        draws += [(tier, payer, part) for payer, part in sorted(parts.items()) if part]
+        rest -= sum(parts.values())
+    return draws, rest
+
+
+def _assessable(books: Books, default: Any, needed: Mapping[str, int]) -> dict[str, int]:
+    """What is left of each survivor's cap in the capped period (rulebook §11.7)."""
+    period = books.single("capped_period")
+    runs = period is not None and int(default["declared_ms"]) <= int(period["ends_ms"])
+    called = {p["member"]: int(p["amount_minor"]) for p in period["called"]} if runs else {}
+    cap = books.parameter("assessment_cap_bp")
+    return {m: max(0, amount * cap // BP - called.get(m, 0)) for m, amount in needed.items()}
+
+
+def _haircuts(books: Books, event: str, loss: int) -> dict[str, int]:
+    """One factor over the gains of the window, less what earlier events of it took; never more than the cash."""
+    default = books.table("defaults")[event]
+    gains: dict[str, int] = {}
+    able: dict[str, dict[str, int]] = {}
+    for gain in default["gains"]:
+        accounts = books.accounts_of(gain["netting_set"])
+        taken = sum(
+            int(draw["amount_minor"])
+            for earlier in books.table("defaults").values()
+            if earlier["cycle"] == default["cycle"]
+            for draw in earlier["draws"]
+            if draw["tier"] == "8" and draw["payer"] in accounts
+        )
+        gains[gain["netting_set"]] = max(0, int(gain["gain_minor"]) - taken)
+        able[gain["netting_set"]] = {key: max(0, books.cash(key)) for key in accounts}
+    caps = {s: min(gains[s], sum(able[s].values())) for s in gains}
+    parts: dict[str, int] = {}
+    for set_id, part in shares(loss, gains, event, caps).items():
+        parts |= shares(part, able[set_id], event, able[set_id])
+    return parts
+
+
+def _period(before: Books, line: Line, after: Books, default: Any, draws: Draws) -> None:
+    """The capped period begins at T0, ends [20] business days after the last T0, and sums what was called."""
+    was, now, at = before.single("capped_period"), after.single("capped_period"), int(default["declared_ms"])
+    runs = was is not None and at <= int(was["ends_ms"])
+    called = Counter({p["member"]: int(p["amount_minor"]) for p in was["called"]} if runs else {})
+    called.update({payer: amount for tier, payer, amount in draws if tier == 7})
+    summed = Counter({p["member"]: int(p["amount_minor"]) for p in now["called"]})
+    require(summed == called, "one cap through the period", line.references, summed, called)
+    begins, day, business = int(was["begins_ms"]) if runs else at, at, 0
+    while business < before.parameter("capped_period_business_days"):
+        day += DAY_MS
+        business += (day // DAY_MS + 3) % 7 < 5
+    latest = min(day, begins + before.parameter("capped_period_max_ms"))
+    ends = max(int(was["ends_ms"]) if runs else at, latest)
+    require((int(now["begins_ms"]), int(now["ends_ms"])) == (begins, ends), "the capped period", begins, ends)
+
+
+# ----------------------------------------------------------------------------------------------- afterwards
+
+
+def assessment_paid(before: Books, line: Line, _: Books) -> None:
+    """A survivor pays its assessment from its own house account, no more than it was called for."""
+    called = before.table("assessments")[line.references[0]]
+    receivable = f"members/{called['member']}/assessment"
+    paid = -line.moved()[receivable, before.money]
+    most = min(int(called["amount_minor"]), before.cash(f"{called['member']}/house"))
+    require(0 < paid <= most, "an assessment is paid once, from cash that is there", called, paid)
+    legs = Legs(before.money)
+    legs.pay(cash(f"{called['member']}/house"), receivable, paid)
+    legs.require_moved(line)
+
+
+def assessment_failed(before: Books, line: Line, after: Books) -> None:
+    """What is unpaid when due is a hole of the next event, and who has not paid has no claim for it."""
+    called = before.table("assessments")[line.references[0]]
+    member, amount = called["member"], int(called["amount_minor"])
+    require(int(called["due_ms"]) <= line.at_ms, "an assessment has its day", called)
+    (event,) = line.changes("defaults").keys() - before.table("defaults").keys()
+    legs = Legs(before.money)
+    legs.pay(f"defaults/{event}/members/{member}/loss", f"members/{member}/assessment", amount)
+    legs.pay(claim(7, member), f"defaults/{called['default']}/claims", amount)
+    legs.require_moved(line)
+    gone = _claims(before, called["default"]) - _claims(after, called["default"])
+    require(gone == Counter({(7, member): amount}), "who has not paid has no claim", gone)
+
+
+def distributed(before: Books, line: Line, after: Books) -> None:
+    """A recovery fills what is uncovered, then repays 8 → 2 pro rata, who answered, and the estate (§11)."""
+    event = line.references[0]
+    default, left = before.table("defaults")[event], before.credit(f"defaults/{event}/recoveries")
+    source, legs, repaid = f"defaults/{event}/recoveries", Legs(before.money), Counter[tuple[int, str]]()
+    filled = min(left, before.debit(f"defaults/{event}/uncovered"))
+    legs.pay(source, f"defaults/{event}/uncovered", filled)
+    left -= filled
+    for tier in REPAYMENT:
+        owed = {payer: amount for (t, payer), amount in _claims(before, event).items() if t == tier}
+        for payer, part in shares(left, owed, event, owed).items():
+            legs.pay(source, purse(tier if tier != 7 else 0, payer), part)
+            legs.pay(claim(tier, payer), f"defaults/{event}/claims", part)
+            repaid[tier, payer] += part
+        left -= sum(part for (t, _), part in repaid.items() if t == tier)
+    for key, part in shares(left, _estate(before, default), event).items():
+        legs.pay(source, cash(key), part)
+    legs.require_moved(line)
+    shrunk = _claims(before, event) - _claims(after, event)
+    require(shrunk == repaid, "claims shrink by what they are repaid", event, shrunk, repaid)
+
+
+def _estate(books: Books, default: Any) -> dict[str, int]:
+    if not default["sets"]:
+        return {f"{p['member']}/house": int(p["amount_minor"]) for p in default["losses"]}
+    return {
+        books.accounts_of(one["netting_set"])[0]: max(1, -int(one["equity_minor"])) for one in default["sets"]
+    }
+
+
+def _claims(books: Books, event: str) -> Counter[tuple[int, str]]:
+    sums: Counter[tuple[int, str]] = Counter()
+    for row in books.table("defaults").get(event, {"claims": []})["claims"]:
+        sums[int(row["tier"]), row["payer"]] += int(row["amount_minor"])
+    return sums
+
+
+def claims_agree(books: Books) -> None:
+    """Rows and balances of claims, holes and what is uncovered say the same; a hole is gone after the waterfall."""
+    held: Counter[str] = Counter()
+    for event, default in books.table("defaults").items():
+        claims = _claims(books, event)
+        require(books.debit(f"defaults/{event}/claims") == claims.total(), "claims have a contra", event)
+        for (tier, payer), amount in claims.items():
+            held[claim(tier, payer)] += amount
+        uncovered = int(default["uncovered_minor"])
+        require(
+            books.debit(f"defaults/{event}/uncovered") == uncovered, "what is uncovered has a holder", event
+        )
+        filled = default["stage"] in ("assessing", "recovering", "closed")
+        holes = sum(books.debit(f"defaults/{event}/members/{m}/loss") for m in books.table("members"))
+        owed = 0 if filled else sum(int(p["amount_minor"]) for p in default["losses"])
+        require(holes == owed, "holes are filled", event, holes, owed)
+    for path, unit in list(books.balances):
+        is_claim = path.endswith("/claim") or path.startswith("house/claims/")
+        if is_claim:
+            require(
+                books.credit(path, unit) == held[path], "a claim is a row and a balance", path, held[path]
+            )
+
+
+def collateral_is_ring_fenced(before: Books, line: Line, _: Books) -> None:
+    """No client's money or collateral leaves it but by its own acts, its own close-out, or a haircut (§2, §11)."""
+    default = before.table("defaults").get(line.references[0]) if line.references else None
+    for (path, unit), amount in line.moved().items():
+        key = holder(path, "cash") or holder(path, "collateral")
+        if key is None or amount < 0 or key.endswith("/house") or default is None:
+            continue
+        mine = {k for one in default["sets"] for k in before.accounts_of(one["netting_set"])}
+        winners = {k for gain in default["gains"] for k in before.accounts_of(gain["netting_set"])}
+        haircut = line.kind == "WATERFALL" and key in winners and holder(path, "cash") is not None
+        require(key in mine or haircut, "no client pays for another's loss", line.kind, path, unit, amount)

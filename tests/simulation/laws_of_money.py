@@ -1,0 +1,328 @@
+"""What each kind of entry may move while nobody is in default: money in and out, trades, settlement, calls.
+
+A law takes the books before a line, the line, and the books after it.
+"""
+
+from collections import Counter
+from typing import Any
+
+from tests.simulation.books import (
+    BP,
+    Books,
+    Legs,
+    Line,
+    cash,
+    collateral,
+    holder,
+    position,
+    require,
+    shares,
+    up,
+)
+from tests.simulation.measure import (
+    Measure,
+    gate_is_shut,
+    maintenance,
+    market_value,
+    measured,
+    notional_of_lot,
+    required,
+)
+
+
+def paid_in(before: Books, line: Line, _: Books) -> None:
+    """What arrives is what custody, a member or the administrator reports, credited where they say."""
+    command, amount = line.command, int(line.command["amount_minor"])
+    asset = command.get("asset", before.money)
+    target = {
+        "Deposit": lambda: (
+            cash(command["account"]) if asset == before.money else collateral(command["account"])
+        ),
+        "FundHouse": lambda: f"house/{command['into']}",
+        "ContributeToPool": lambda: f"members/{command['member']}/pool",
+        "RecordRecovery": lambda: f"defaults/{command['default']}/recoveries",
+    }[command["type"]]()
+    legs = Legs(asset)
+    legs.pay("custody", target, amount)
+    legs.require_moved(line)
+
+
+def held(before: Books, line: Line, after: Books) -> None:
+    """A withdrawal is held only through an open gate, and leaves cash ≥ 0 and equity ≥ R (rulebook §8)."""
+    (row,) = line.changes("withdrawals").values()
+    require(row["id"] not in before.table("withdrawals"), "a withdrawal is held once", row["id"])
+    require(not list(gate_is_shut(before, line.at_ms)), "no outflow while the gate is shut", row["id"])
+    wanted = {name: line.command[name] for name in ("account", "asset", "amount_minor")}
+    require(wanted.items() <= row.items(), "what is held is what was asked for", row["id"])
+    legs, key, asset = Legs(row["asset"]), row["account"], row["asset"]
+    source = cash(key) if asset == before.money else collateral(key)
+    legs.pay(source, f"withdrawals/{row['id']}", int(row["amount_minor"]))
+    legs.require_moved(line)
+    stands = measured(after, after.set_of(key))
+    require(stands.cash >= 0, "no withdrawal makes cash negative", key, stands.cash)
+    require(stands.equity >= stands.requirement, "no withdrawal below the requirement", key, stands)
+
+
+def settled(before: Books, line: Line, _: Books) -> None:
+    """What was held is paid by custody once, or goes back to the account that it came from."""
+    (row,) = line.changes("withdrawals").values()
+    first = before.table("withdrawals")[row["id"]]
+    require(first["state"] == "held", "a withdrawal is settled once", row["id"])
+    paid = line.kind == "WITHDRAWAL_PAID"
+    back = cash(first["account"]) if first["asset"] == before.money else collateral(first["account"])
+    legs = Legs(first["asset"])
+    legs.pay(f"withdrawals/{row['id']}", "custody" if paid else back, int(first["amount_minor"]))
+    legs.require_moved(line)
+    require(row["state"] == ("paid" if paid else "released"), "the row says what the money did", row["id"])
+
+
+# ----------------------------------------------------------------------------------------------- trades
+
+
+def novated(before: Books, line: Line, after: Books) -> None:
+    """Lots to the buyer, lots × (P − S) to the seller, both pay the fee; margin holds or the trade reduces."""
+    (trade,) = line.changes("trades").values()
+    require(trade["key"] not in before.table("trades"), "a trade is novated once", trade["key"])
+    lots, price = int(trade["lots"]), int(trade["price_ticks"])
+    instrument = before.table("instruments")[trade["instrument"]]
+    carried, tick = before.marks()[instrument["feed"]], int(instrument["tick_value_minor"])
+    legs = Legs(before.money)
+    legs.pay(position(trade["seller"]), position(trade["buyer"]), lots, trade["instrument"])
+    legs.pay(cash(trade["buyer"]), cash(trade["seller"]), lots * (price - carried) * tick)
+    fee = up(lots * price * tick * before.parameter("trade_fee_bp"), BP)
+    for key in (trade["buyer"], trade["seller"]):
+        legs.pay(cash(key), "house/fees", fee)
+    legs.require_moved(line)
+    near = abs(price - carried) * BP <= before.parameter("reducing_band_bp") * carried
+    for set_id in {before.set_of(trade["buyer"]), before.set_of(trade["seller"])}:
+        was, now = measured(before, set_id), measured(after, set_id)
+        bears = now.equity >= now.requirement and (now.cash >= 0 or now.cash >= was.cash)
+        require(bears or (near and _reduces(was, now)), "margin after the trade, or it reduces", set_id, now)
+
+
+def _reduces(was: Measure, now: Measure) -> bool:
+    headroom = now.equity - now.requirement >= was.equity - was.requirement
+    return now.requirement < was.requirement and headroom
+
+
+def assigned(before: Books, line: Line, after: Books) -> None:
+    """A provider takes lots at mark ∓ 1 %, within its capacity, and meets R with cash ≥ 0 afterwards."""
+    key, provider = line.references
+    ((_, instrument), amount) = next(
+        (place, amount) for place, amount in line.moved().items() if place[0] == position(key)
+    )
+    row = before.table("instruments")[instrument]
+    mark, off = before.marks()[row["feed"]], before.parameter("assignment_discount_bp")
+    price = mark * (BP - off) // BP if amount > 0 else up(mark * (BP + off), BP)
+    legs = Legs(before.money)
+    legs.pay(position(key), position(provider), amount, instrument)
+    legs.pay(cash(provider), cash(key), amount * (price - mark) * int(row["tick_value_minor"]))
+    legs.require_moved(line)
+    there = before.positions(key).get(instrument, 0)
+    require(0 < amount <= there or 0 > amount >= there, "an assignment only closes", key, there, amount)
+    _taker_stands(before, after, provider, abs(amount) * notional_of_lot(before, instrument))
+    require(_is_closing(before, key), "only who is liquidated or in default is assigned", key)
+
+
+def sold(before: Books, line: Line, after: Books) -> None:
+    """Collateral goes to a provider for its market value less the discount, rounded up."""
+    key, provider = line.references
+    ((_, asset), amount) = next(
+        (place, amount) for place, amount in line.moved().items() if place[0] == collateral(key)
+    )
+    value = market_value(before, asset, amount)
+    price = up(value * (BP - before.parameter("assignment_discount_bp")), BP)
+    legs = Legs(before.money)
+    legs.pay(collateral(key), collateral(provider), amount, asset)
+    legs.pay(cash(provider), cash(key), price)
+    legs.require_moved(line)
+    _taker_stands(before, after, provider, price)
+    owes = measured(before, before.set_of(key)).cash < 0 or key.endswith("/house")
+    require(owes or _is_closing(before, key), "only who owes has collateral sold", key)
+
+
+def _taker_stands(before: Books, after: Books, provider: str, taken: int) -> None:
+    was, now = before.table("providers")[provider], after.table("providers")[provider]
+    require(int(now["taken_minor"]) - int(was["taken_minor"]) == taken, "capacity is used", provider, taken)
+    require(int(now["taken_minor"]) <= int(now["capacity_minor"]), "no more than the capacity", provider)
+    stands = measured(after, after.set_of(provider))
+    sound = stands.cash >= 0 and stands.equity >= stands.requirement
+    require(sound, "a taker meets R and cash ≥ 0 afterwards", provider, stands)
+
+
+def _is_closing(books: Books, key: str) -> bool:
+    set_id, member = books.set_of(key), key.split("/", maxsplit=1)[0]
+    declared = {
+        one["netting_set"]
+        for default in books.table("defaults").values()
+        if default["stage"] == "declared"
+        for one in default["sets"]
+    }
+    failed = books.table("members")[member]["status"] == "defaulted" and key.endswith("/house")
+    return set_id in books.table("liquidations") or set_id in declared or failed
+
+
+def netted(before: Books, line: Line, after: Books) -> None:
+    """Opposite positions of those that are being closed meet at S: no money moves, nobody's position grows."""
+    for (path, instrument), amount in line.moved().items():
+        key = holder(path, "position")
+        require(key is not None, "netting moves positions only", path)
+        was, now = before.credit(path, instrument), after.credit(path, instrument)
+        require(0 <= now < was or 0 >= now > was, "netting only closes", path, was, amount)
+        require(_is_closing(before, str(key)), "only who is liquidated or in default is netted", str(key))
+
+
+# ----------------------------------------------------------------------------------------------- cycles
+
+
+def accepted(before: Books, line: Line, after: Books) -> None:
+    """Each mark is the median of the fresh observations near it, with a quorum left (rulebook §6)."""
+    was, marks = before.marks(), after.marks()
+    last = -1 if before.single("cycle") is None else int(before.single("cycle")["accepted_ms"])
+    for feed, mark in marks.items():
+        seen = [o for o in before.table("observations").values() if o["feed"] == feed]
+        fresh = [
+            int(o["price_ticks"])
+            for o in seen
+            if int(o["observed_ms"]) > last
+            and line.at_ms - int(o["observed_ms"]) <= before.parameter("observation_validity_ms")
+        ]
+        twice = _median_twice(fresh)
+        near = [p for p in fresh if abs(2 * p - twice) * BP <= before.parameter("outlier_bp") * twice]
+        require(len(near) >= before.parameter("price_quorum"), "a mark needs its quorum", feed, near)
+        low, odd = divmod(_median_twice(near), 2)
+        median = low + 1 if odd and was.get(feed, 0) > low else low
+        require(mark == median, "a mark is the median", feed, mark, median)
+    require(not line.legs, "a snapshot moves nothing")
+
+
+def _median_twice(prices: list[int]) -> int:
+    ordered = sorted(prices)
+    return ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]
+
+
+def variation(before: Books, after: Books) -> dict[str, Counter[tuple[str, str]]]:
+    """What each instrument's variation margin must move between two snapshots, exactly (rulebook §1)."""
+    was, now = before.marks(), after.marks()
+    due: dict[str, Counter[tuple[str, str]]] = {}
+    for key in before.table("accounts"):
+        for instrument, lots in before.positions(key).items():
+            row = before.table("instruments")[instrument]
+            gain = lots * (now[row["feed"]] - was[row["feed"]]) * int(row["tick_value_minor"])
+            if gain:
+                due.setdefault(instrument, Counter())[cash(key), before.money] -= gain
+    return due
+
+
+def shared(before: Books, line: Line, _: Books) -> None:
+    """The fund's share of the fees since the last cycle, rounded down (rulebook §3)."""
+    received = before.credit("house/fees") - int(before.single("cycle")["fees_kept_minor"])
+    legs = Legs(before.money)
+    legs.pay("house/fees", "house/insurance_fund", received * before.parameter("fee_share_bp") // BP)
+    legs.require_moved(line)
+
+
+def cycle_closed(before: Books, after: Books, standing: dict[str, Measure]) -> None:
+    """Every set is measured once VM is settled: short ones are called, liquidated, or in default (§7, §8)."""
+    in_default = {one["netting_set"] for d in before.table("defaults").values() for one in d["sets"]}
+    short = []
+    for set_id, stands in standing.items():
+        if stands.equity < stands.requirement:
+            short.append(set_id)
+        if stands.equity < 0:
+            require(set_id in in_default, "who is bankrupt is declared", set_id, stands)
+            continue
+        if stands.equity < stands.maintenance:
+            require(set_id in before.table("liquidations"), "below M is liquidated", set_id, stands)
+        else:
+            _called(before, f"margin/{set_id}", max(0, stands.requirement - stands.equity))
+        _called(before, f"cash/{set_id}", max(0, -stands.cash))
+    require(after.single("cycle")["short"] == short, "short is who misses R", short)
+    kept = int(after.single("cycle")["fees_kept_minor"])
+    require(kept == after.credit("house/fees"), "fees are shared from here", kept)
+
+
+def _called(books: Books, key: str, missing: int) -> None:
+    call = books.table("calls").get(key)
+    asked = 0 if call is None else int(call["amount_minor"])
+    require(asked == missing, "a call asks for what is missing", key, asked, missing)
+
+
+def called(before: Books, line: Line, after: Books) -> None:
+    """A call's amount follows the shortfall, its due time never moves, its parts sum to it (rulebook §10.1)."""
+    ((key, call),) = line.changes("calls").items()
+    standing = before.table("calls").get(key)
+    _called(after, key, _missing(after, key))
+    require((standing is None) == (line.kind == "CALL_ISSUED"), "a call is issued once", key)
+    issued = line.at_ms if standing is None else int(standing["issued_ms"])
+    due = issued + before.parameter("call_ms")
+    require((int(call["issued_ms"]), int(call["due_ms"])) == (issued, due), "a due time never moves", key)
+    weights: Counter[str] = Counter()
+    for account in before.accounts_of(call["netting_set"]):
+        alone = required(before, maintenance(before, before.positions(account)))
+        weights[account.split("/")[0]] += alone
+    if not any(weights.values()):
+        weights = Counter(dict.fromkeys(weights, 1))
+    parts = {p["member"]: int(p["amount_minor"]) for p in call["parts"] if int(p["amount_minor"])}
+    split = shares(int(call["amount_minor"]), weights, key)
+    require(parts == split, "a call is split by what each would need alone", key, parts, split)
+
+
+def _missing(books: Books, key: str) -> int:
+    kind, _, set_id = key.partition("/")
+    stands = measured(books, set_id)
+    return max(0, stands.requirement - stands.equity if kind == "margin" else -stands.cash)
+
+
+def met(before: Books, line: Line, _: Books) -> None:
+    """A call is met when nothing is missing."""
+    (key,) = line.changes("calls")
+    require(_missing(before, key) == 0, "a call is met when nothing is missing", key, _missing(before, key))
+
+
+def expired(before: Books, line: Line, _: Books) -> None:
+    """A call expires at its due time, not before."""
+    (key,) = line.changes("calls")
+    require(int(before.table("calls")[key]["due_ms"]) <= line.at_ms, "a call has its hour", key)
+
+
+# ----------------------------------------------------------------------------------------------- liquidation
+
+
+def opened(before: Books, line: Line, _: Books) -> None:
+    """A liquidation opens below M, or when a margin call has expired and R is still missed (rulebook §10.2)."""
+    ((set_id, row),) = line.changes("liquidations").items()
+    stands = measured(before, set_id)
+    require(stands.equity < stands.requirement, "who meets R is not liquidated", set_id, stands)
+    noted = int(row["requirement_at_open_minor"])
+    require(noted == stands.requirement, "R at the opening is written down", noted, stands.requirement)
+
+
+def stepped(before: Books, line: Line, _: Books) -> None:
+    """A step has its minute, and counts what was closed."""
+    ((set_id, row),) = line.changes("liquidations").items()
+    due = int(before.table("liquidations")[set_id]["next_step_ms"])
+    require(due <= line.at_ms, "a step every minute", set_id, due, line.at_ms)
+    following = line.at_ms + before.parameter("liquidation_step_ms")
+    require(int(row["next_step_ms"]) == following, "the next step is a minute later", set_id)
+    counted = int(row["notional_closed_minor"])
+    require(counted == before.placed[set_id], "a step counts what was closed", set_id, counted)
+
+
+def closed(before: Books, line: Line, _: Books) -> None:
+    """The penalty: the smallest of the rulebook's three, within the cash, to the insurance fund (§10.2)."""
+    (set_id,) = line.changes("liquidations")
+    row: Any = before.table("liquidations")[set_id]
+    stands = measured(before, set_id)
+    enough = stands.equity * BP >= stands.requirement * before.parameter("liquidation_stop_bp")
+    require(enough, "a liquidation goes on until equity ≥ 1.02 R", set_id, stands)
+    released = max(0, int(row["requirement_at_open_minor"]) - stands.requirement)
+    by_notional = int(row["notional_closed_minor"]) * before.parameter("penalty_notional_bp") // BP
+    by_release = released * before.parameter("penalty_released_bp") // BP
+    left = max(0, min(by_notional, by_release, stands.equity, stands.cash))
+    legs = Legs(before.money)
+    for key in before.accounts_of(set_id):
+        part = min(left, max(0, before.cash(key)))
+        legs.pay(cash(key), "house/insurance_fund", part)
+        left -= part
+    legs.require_moved(line)

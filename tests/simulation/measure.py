@@ -1,0 +1,147 @@
+"""Equity, requirement and the outflow gate by the rulebook (§8, §9.2), recomputed from the auditor's books.
+
+The ``scan`` requirement is computed from the marks, not from the array that the house publishes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tests.simulation.books import BP, Books, collateral, up
+
+MOVES = [(thirds, 100) for thirds in (0, 1, -1, 2, -2, 3, -3) for _ in range(2)] + [(6, 35), (-6, 35)]
+FULL_RANGE_UP = 10
+SHUT_BY = ("declared", "closed_out", "answering")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A netting set measured."""
+
+    equity: int
+    cash: int
+    maintenance: int
+    requirement: int
+
+
+def measured(books: Books, set_id: str) -> Measure:
+    """One netting set at the newest marks."""
+    lots: dict[str, int] = {}
+    accounts = books.accounts_of(set_id)
+    for key in accounts:
+        for instrument, quantity in books.positions(key).items():
+            lots[instrument] = lots.get(instrument, 0) + quantity
+    money = sum(books.cash(key) for key in accounts)
+    needed = maintenance(books, lots)
+    return Measure(
+        equity=money + sum(collateral_value(books, key) for key in accounts),
+        cash=money,
+        maintenance=needed,
+        requirement=required(books, needed),
+    )
+
+
+def required(books: Books, needed: int) -> int:
+    """The requirement of a maintenance amount."""
+    return up(needed * books.parameter("requirement_bp"), BP)
+
+
+def market_value(books: Books, asset: str, amount: int) -> int:
+    """Value at the mark, rounded down."""
+    row = books.table("assets")[asset]
+    ticks = books.marks().get(row["feed"] or "", 0)
+    value: int = amount * ticks * int(row["tick_value_minor"]) // 10 ** int(row["decimals"])
+    return value
+
+
+def collateral_value(books: Books, key: str) -> int:
+    """Collateral after haircut; a member's own token counts zero."""
+    total = 0
+    for asset, row in books.table("assets").items():
+        held = 0 if asset == books.money else books.credit(collateral(key), asset)
+        if held and row["issuer"] != key.split("/", maxsplit=1)[0]:
+            total += market_value(books, asset, held) * (BP - int(row["haircut_bp"])) // BP
+    return total
+
+
+def maintenance(books: Books, lots: Mapping[str, int]) -> int:
+    """The scan model: worst of sixteen moves, credit between underlyings, basis charge, floor."""
+    held = {instrument: quantity for instrument, quantity in lots.items() if quantity}
+    if not held:
+        return 0
+    by_underlying: dict[str, dict[str, int]] = {}
+    for instrument, quantity in held.items():
+        underlying = books.table("instruments")[instrument]["underlying"]
+        by_underlying.setdefault(underlying, {})[instrument] = quantity
+    profits = {u: _profits(books, positions) for u, positions in by_underlying.items()}
+    scan = sum(_worst(profit) for profit in profits.values())
+    credit = _credit(books, {u: profit[FULL_RANGE_UP] for u, profit in profits.items()})
+    basis = sum(_basis(books, u, positions) for u, positions in by_underlying.items())
+    alone = sum(_worst(_profits(books, {i: q})) for i, q in held.items())
+    return max(scan - credit + basis, up(alone * (BP - books.parameter("offset_cap_bp")), BP))
+
+
+def notional_of_lot(books: Books, instrument: str) -> int:
+    """Value of one lot at the mark."""
+    row = books.table("instruments")[instrument]
+    return books.marks()[row["feed"]] * int(row["tick_value_minor"])
+
+
+def _move_bp(books: Books, underlying: str) -> int:
+    ranges = books.single("charter")["parameters"]["scan_ranges"]
+    return next(int(r["move_bp"]) for r in ranges if r["underlying"] == underlying)
+
+
+def _profits(books: Books, positions: Mapping[str, int]) -> list[int]:
+    sums = [0] * len(MOVES)
+    for instrument, quantity in positions.items():
+        range_bp = _move_bp(books, books.table("instruments")[instrument]["underlying"])
+        signed = notional_of_lot(books, instrument) * (1 if quantity > 0 else -1)
+        for number, (thirds, percent) in enumerate(MOVES):
+            sums[number] += abs(quantity) * (signed * range_bp * thirds * percent // (3 * BP * 100))
+    return sums
+
+
+def _worst(profits: list[int]) -> int:
+    return max(0, -min(profits))
+
+
+def _credit(books: Books, exposures: dict[str, int]) -> int:
+    total = 0
+    for offset in books.single("charter")["parameters"]["offsets"]:
+        first, second = offset["first"], offset["second"]
+        one, other = exposures.get(first, 0), exposures.get(second, 0)
+        if one * other < 0:
+            matched = min(abs(one), abs(other))
+            total += 2 * matched * int(offset["rate_bp"]) // BP
+            exposures[first] -= matched if one > 0 else -matched
+            exposures[second] -= matched if other > 0 else -matched
+    return total
+
+
+def _basis(books: Books, underlying: str, positions: Mapping[str, int]) -> int:
+    worth = {i: q * notional_of_lot(books, i) for i, q in positions.items()}
+    hedged = min(sum(w for w in worth.values() if w > 0), -sum(w for w in worth.values() if w < 0))
+    offsets = books.single("charter")["parameters"]["offsets"]
+    credited = sum(int(o["rate_bp"]) for o in offsets if underlying in (o["first"], o["second"]))
+    most = 2 * _move_bp(books, underlying) * (BP - credited) // BP
+    return up(hedged * min(books.parameter("basis_floor_bp"), most), BP)
+
+
+def gate_is_shut(books: Books, now_ms: int) -> Iterator[str]:
+    """Every reason for which no outflow may begin now (rulebook §3, §7, §10.3, §11)."""
+    cycle = books.single("cycle")
+    if cycle is None or not cycle["closed"]:
+        yield "no cycle is closed"
+        return
+    if now_ms - int(cycle["accepted_ms"]) > books.parameter("mark_validity_ms"):
+        yield "the marks are stale"
+    for name, default in books.table("defaults").items():
+        if default["stage"] in SHUT_BY or int(default["uncovered_minor"]):
+            yield f"{name} is open"
+    if books.table("assessments"):
+        yield "an assessment is unpaid"
+    sums = [sum(map(books.cash, books.accounts_of(s))) for s in books.table("netting_sets")]
+    if -sum(c for c in sums if c < 0) > books.credit("house/capital") + books.parameter(
+        "liquidity_line_minor"
+    ):
+        yield "negative cash exceeds the capital"

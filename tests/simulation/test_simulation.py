@@ -1,0 +1,83 @@
+"""A few worlds of the simulation, and that they are worth their time; ``make sim`` walks many."""
+
+import ast
+import sys
+from collections import Counter
+from functools import cache
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.simulation import auditor, books, laws_of_default, laws_of_money, measure
+from tests.simulation.__main__ import tell
+from tests.simulation.books import Violation, shares
+from tests.simulation.worlds import Report, run
+
+SEEDS = (0, 36, 1, 27)
+"""The first runs on a store and crashes; together they contain all that is wanted below."""
+AUDITORS = (auditor, books, laws_of_default, laws_of_money, measure)
+
+walked = cache(run)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_law_breaks_in_a_world(seed: int) -> None:
+    assert walked(seed).violation == ""
+
+
+def test_the_worlds_contain_what_the_auditor_is_there_for() -> None:
+    """A world without a default proves nothing about defaults."""
+    seen: Counter[str] = sum((walked(seed).seen for seed in SEEDS), Counter())
+    wanted = (
+        *("DEFAULT_DECLARED", "ANSWER_PAID", "WATERFALL", *(f"tier {number}" for number in range(2, 9))),
+        *("WITHDRAWAL_EXCEEDS", "GATE_SHUT", "WITHDRAWAL_PAID", "WITHDRAWAL_RELEASED"),
+        *("CALL_ISSUED", "CALL_CHANGED", "CALL_MET", "CALL_EXPIRED"),
+        *("LIQUIDATION_STEPPED", "LIQUIDATION_CLOSED", "POSITION_ASSIGNED", "POSITIONS_NETTED"),
+        *("POSITIONS_TORN_UP", "COLLATERAL_SOLD", "NETTING_SET_LINKED", "TRADE_DUPLICATE"),
+        *("ASSESSMENT_PAID", "ASSESSMENT_DEFAULTED", "RECOVERY_DISTRIBUTED"),
+        *("crashed", "asked again"),
+    )
+    assert [kind for kind in wanted if not seen[kind]] == []
+
+
+def test_the_same_seed_walks_the_same_way() -> None:
+    assert run(SEEDS[1]) == walked(SEEDS[1])
+
+
+def test_the_auditor_imports_nothing_of_the_house_that_it_audits() -> None:
+    own = {module.__name__ for module in AUDITORS} | {"tests.simulation"}
+    for module in AUDITORS:
+        for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                known = name in own or name.partition(".")[0] in sys.stdlib_module_names
+                assert known, f"{module.__name__} imports {name}"
+            if isinstance(node, ast.ImportFrom) and node.module == "tests.simulation":
+                assert {f"tests.simulation.{alias.name}" for alias in node.names} <= own
+
+
+def test_parts_sum_to_the_whole_whatever_the_order() -> None:
+    weights, caps = {"a": 1, "b": 1, "c": 1}, {"a": 1, "b": 50, "c": 50}
+    assert sum(shares(100, weights, "event").values()) == 100
+    assert shares(10, weights, "event") == shares(10, dict(reversed(weights.items())), "event")
+    assert shares(100, weights, "event", caps) == {"a": 1, "b": 50, "c": 49} or shares(
+        100, weights, "event", caps
+    ) == {"a": 1, "b": 49, "c": 50}
+    assert shares(200, weights, "event", caps) == caps
+
+
+def test_the_last_line_counts_and_a_violation_names_its_seed_and_step() -> None:
+    said = StringIO()
+    reports = [
+        Report(seed=1, steps=10, seen=Counter(CLOSED_OUT=2, WATERFALL=1)),
+        Report(seed=7, steps=5, violation=f"{Violation.__name__}: the house is flat"),
+    ]
+    assert not tell(reports, Console(file=said, width=200))
+    first, again, last = said.getvalue().splitlines()
+    assert first == "seed 7, step 5: Violation: the house is flat"
+    assert again.strip() == "again: make sim SEED=7"
+    assert last == "2 worlds, 15 steps, 2 defaults, 1 waterfalls, 0 crashes, 1 violations"
+    assert tell(reports[:1], Console(file=said))
