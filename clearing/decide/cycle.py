@@ -11,6 +11,7 @@ from clearing.decide.breakers import trails_after, trip_breakers
 from clearing.decide.calls import review
 from clearing.decide.declare import declare
 from clearing.decide.liquidation import open_liquidation
+from clearing.default.gate import declared_sets
 from clearing.margin.assess import Assessment, Health, assess, living_sets
 from clearing.model.draft import Draft
 from clearing.model.house import single
@@ -24,7 +25,8 @@ def close_cycle(draft: Draft) -> None:
     """Measure, call, liquidate, declare; then close the cycle."""
     kept = _share_fees(draft)
     measured = [assess(draft.house, set_id) for set_id in living_sets(draft.house)]
-    act_on(draft, measured)
+    declared = declared_sets(draft.house)
+    act_on(draft, [one for one in measured if one.netting_set not in declared])
     short = tuple(one.netting_set for one in measured if one.health is not Health.HEALTHY)
     closed = replace(draft.house.newest_cycle, closed=True, short=short, fees_kept_minor=kept)
     draft.record(Kind.CYCLE_CLOSED, single("cycle", closed), *trails_after(draft.house))

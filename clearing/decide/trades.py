@@ -35,7 +35,7 @@ from clearing.decide.halves import (
     reference_is_sound,
     wait,
 )
-from clearing.default.gate import withheld
+from clearing.default.gate import declared_sets, withheld
 from clearing.margin.assess import Assessment, array_of, assess, settlement_price
 from clearing.market.breakers import blocking
 from clearing.market.novation import fee, notional, novate, position_lots_max
@@ -276,6 +276,8 @@ def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Reje
         return Rejected(Reason.REDUCE_ONLY, f"{breaker.scope}: {breaker.reason}")
     if set_id in house.liquidations:
         return Rejected(Reason.REDUCE_ONLY, f"{set_id} is in liquidation")
+    if set_id in declared_sets(house):
+        return Rejected(Reason.REDUCE_ONLY, f"{set_id} is in default")
     if set_id in house.unlinkings:
         return Rejected(Reason.REDUCE_ONLY, f"{set_id} is being unlinked")
     if mark_is_stale(house, now_ms):

@@ -90,6 +90,12 @@ def loss_is_open(house: House) -> bool:
     return any(default.stage in OPEN_STAGES for default in ordered(house.defaults))
 
 
+def declared_sets(house: House) -> frozenset[SetId]:
+    """Sets in default that are not closed out yet, as under a halt: nothing else is begun for them."""
+    declared = [default for default in ordered(house.defaults) if default.stage is Stage.DECLARED]
+    return frozenset(one.netting_set for default in declared for one in default.sets)
+
+
 def owed_cash(house: House) -> int:
     """The sum of negative cash over all netting sets, as a positive amount."""
     sums = (

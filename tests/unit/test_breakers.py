@@ -221,6 +221,18 @@ def test_a_default_in_a_halted_instrument_is_declared_and_closed_out_afterwards(
     assert world.state.position(ALICE, BTC_PERP) == 0
 
 
+def test_a_default_that_waits_for_the_end_of_a_halt_is_declared_once_and_takes_no_risk() -> None:
+    world = traders()
+    put(world, BTC_PERP, HALTED)
+    for _ in range(3):
+        world.prices(BTC=50_000, ETH=2_000)
+    assert [d.stage for d in world.state.defaults.values()] == [Stage.DECLARED]
+    world.deposit(ALICE, 50_000 * USD)
+    assert reason_of(world.trade(ALICE, BOB, 1, 2_000, ETH_PERP)) == Reason.REDUCE_ONLY.name
+    assert not world.state.calls
+    assert not world.state.liquidations
+
+
 def test_a_member_does_not_fail_over_an_answer_while_everything_is_halted() -> None:
     world = traders()
     world.prices(BTC=50_000, ETH=2_000)
