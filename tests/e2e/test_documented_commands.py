@@ -15,6 +15,8 @@ from clearing.store.migrate import upgrade
 from ledger.store.connect import open_store
 from tests.serving import environment
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 

@@ -27,6 +27,8 @@ from ledger.store.tile_files import TileFiles, leaves_from
 from tests.ledgers import PATIENCE_S, connected
 from tests.serving import CLIENTS, HOUSE, SOURCES, Served, seed, serving, signing_key, wait_until
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 4
 SEED = 20200312
 SWIFT = "from clearing import cli, main; main.BEAT_S = 0.02; cli.main()"

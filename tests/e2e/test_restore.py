@@ -17,6 +17,8 @@ from ledger.store.connect import open_store
 from tests.serving import CLIENTS, HOUSE, Served, environment, seed, serving, wait_until
 from tests.stores import Stores, file_of
 
+pytestmark = pytest.mark.slow
+
 SERVE = "from clearing.cli import main; main()"
 
 

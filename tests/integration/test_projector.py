@@ -49,6 +49,8 @@ from tests.ledgers import (
     paid,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 FUNDING = paid(1, MINT, ALICE, 1_000)
 MANY_LEGS = entry(

@@ -35,6 +35,8 @@ from ledger.tiles import TileRefused
 from tests.integration.test_tile_files import Killed, dying_at
 from tests.serving import BTC_TICKS, CLIENTS, HOUSE, SOURCES, publication, seed
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Place:

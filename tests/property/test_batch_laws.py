@@ -51,6 +51,8 @@ from tests.ledgers import (
     segment_of,
 )
 
+pytestmark = pytest.mark.slow
+
 ITEMS_MAX, LEGS_MAX, BODY_MAX = 16, 40, 1_000
 """Limits for these tests, so that random programs meet them."""
 

@@ -22,6 +22,8 @@ from tests.histories import SlowHistory, require_same, write_segments
 from tests.ledgers import entry
 from tests.stores import Stores
 
+pytestmark = pytest.mark.slow
+
 NAMES = tuple(Account(path, unit) for unit in ("USD", "ETH") for path in ("a", "b", "c"))
 FACTS: tuple[Json, ...] = (None, {"opens": []}, {"opens": [["x"]]}, '"opens":[]', {'"opens': [], "z": ""})
 AMOUNTS = st.one_of(

@@ -88,6 +88,8 @@ from tests.builders import (
     with_provider,
 )
 
+pytestmark = pytest.mark.slow
+
 MEMBERS = tuple(MemberId(name) for name in ("x", "y", "z"))
 AFTER_WATERFALL = (Stage.ASSESSING, Stage.RECOVERING, Stage.CLOSED)
 SEEDS = tuple(range(12))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from ledger.merkle import Frontier, tree_root
 from ledger.seal import salts_used, seal
 from ledger.store.queries import Directory, Segment
 from tests.ledgers import ACCOUNTS, ALICE, BOB, KIND, MINT, NOW_MS, OF_ONE_ENTRY, SALTS, TILL
+
+pytestmark = pytest.mark.slow
 
 UNLIMITED = tuple(Account(path, unit) for path in ("pool/a", "pool/b") for unit in ("USD", "BTC"))
 LATE = tuple(Account(f"late/{n}", "USD", Side.CREDIT, Limit.DEBITS_MUST_NOT_EXCEED_CREDITS) for n in range(3))

@@ -7,6 +7,7 @@ holds for them up to a bound that each test states in smallest units.
 from collections.abc import Mapping
 from random import Random
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -24,6 +25,8 @@ from clearing.model.values import (
     RiskArray,
     ScanRange,
 )
+
+pytestmark = pytest.mark.slow
 
 GOLD, SILVER, TIN = FeedId("GOLD"), FeedId("SILVER"), FeedId("TIN")
 UNDERLYINGS = (GOLD, GOLD, SILVER, SILVER, TIN)

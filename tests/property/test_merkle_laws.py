@@ -18,6 +18,8 @@ from ledger.merkle import (
     verify_inclusion,
 )
 
+pytestmark = pytest.mark.slow
+
 MAX_SIZE = 150
 LEAVES = [leaf_hash(number.to_bytes(4, "big")) for number in range(MAX_SIZE)]
 sizes = st.integers(1, MAX_SIZE)

@@ -13,6 +13,8 @@ from ledger.leaf import LEAF_BYTES
 from ledger.merkle import EMPTY_ROOT, consistency_path, inclusion_path, leaf_hash, tree_root
 from ledger.tiles import Bundle, TiledTree, TileFile, TileRefused, changed_tiles, parse_path, tiles_of
 
+pytestmark = pytest.mark.slow
+
 MAX_SIZE = 70_000
 LEAVES = [number.to_bytes(LEAF_BYTES, "big") for number in range(MAX_SIZE)]
 HASHES = [leaf_hash(leaf) for leaf in LEAVES]

@@ -13,6 +13,8 @@ from tests.simulation.books import Books, Line, Violation
 from tests.simulation.mutations import MUTATIONS, Mutation
 from tests.simulation.worlds import run
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (36, 1, 27, 11)
 STORED = 0
 

@@ -15,6 +15,8 @@ from tests.simulation.__main__ import tell
 from tests.simulation.books import Violation, shares
 from tests.simulation.worlds import Report, run
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (0, 36, 1, 27)
 """The first runs on a store and crashes; together they contain all that is wanted below."""
 AUDITORS = (auditor, books, laws_of_default, laws_of_money, measure)
