@@ -15,6 +15,7 @@ A leg's amount is debit positive. Numbers are refused, so that no reader of JSON
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -24,6 +25,7 @@ from ledger.book import Book
 from ledger.entry import Entry, Leg
 
 DEFAULT_KIND = "1"
+INTEGER_PATTERN = re.compile(r"-?(0|[1-9][0-9]{0,38})", re.ASCII)
 
 
 class LineRefused(ValueError):
@@ -37,16 +39,35 @@ def read_batch(lines: Iterable[str], book: Book, *, request_id: str, actor: str)
     for number, line in enumerate((line for line in lines if line.strip()), 1):
         try:
             said = json.loads(line, parse_int=_no_number, parse_float=_no_number, parse_constant=_no_number)
-            if said.pop("linked", False):
+            if _linked(said.pop("linked", False)):
                 linked.add(len(items))
             items.append(_item(said, book))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise LineRefused(f"line {number}: {_sentence(error)}") from None
     return Batch(items=tuple(items), linked=frozenset(linked), request_id=request_id, actor=actor)
 
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"write numbers as strings: {text}")
+
+
+def _linked(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("linked is true or false")
+    return value
+
+
+def _integer(text: object) -> int:
+    """A decimal string as JSON would write the number: no sign but minus, no spaces, no other digits."""
+    if not isinstance(text, str) or not INTEGER_PATTERN.fullmatch(text):
+        raise ValueError(f"not a whole number in a string: {text!r}")
+    return int(text)
+
+
+def _references(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError("references is a list of texts")
+    return tuple(value)
 
 
 def _sentence(error: Exception) -> str:
@@ -56,8 +77,8 @@ def _sentence(error: Exception) -> str:
 def _item(said: dict[str, Any], book: Book) -> Item:
     common: dict[str, Any] = {
         "entry_id": bytes.fromhex(said.pop("id")),
-        "kind": int(said.pop("kind", DEFAULT_KIND)),
-        "references": tuple(said.pop("references", ())),
+        "kind": _integer(said.pop("kind", DEFAULT_KIND)),
+        "references": _references(said.pop("references", [])),
     }
     for name, read in READERS.items():
         if name in said:
@@ -73,7 +94,7 @@ def _transfer(said: dict[str, Any], common: dict[str, Any], _book: Book) -> Tran
     return Transfer(
         debited=account_id(said.pop("debit"), unit),
         credited=account_id(said.pop("credit"), unit),
-        amount=int(said.pop("amount")),
+        amount=_integer(said.pop("amount")),
         **common,
     )
 
@@ -81,7 +102,8 @@ def _transfer(said: dict[str, Any], common: dict[str, Any], _book: Book) -> Tran
 def _entry(said: dict[str, Any], common: dict[str, Any], book: Book) -> Entry:
     opens = tuple(Account(p, u, Side(s), Limit(m)) for p, u, s, m in said.pop("opens", ()))
     legs = tuple(
-        Leg(_account(path, unit, book, opens), int(amount)) for path, unit, amount in said.pop("legs", ())
+        Leg(_account(path, unit, book, opens), _integer(amount))
+        for path, unit, amount in said.pop("legs", ())
     )
     return Entry(effective_ms=0, legs=legs, opens=opens, fact=said.pop("fact", None), **common)
 
@@ -100,7 +122,7 @@ def _hold(said: dict[str, Any], common: dict[str, Any], book: Book) -> PlaceHold
         source=_account(hold["source"], unit, book),
         target=_account(hold["target"], unit, book),
         amount=int(hold["amount"]),
-        expires_ms=int(hold.get("expires_ms", "0")),
+        expires_ms=_integer(hold.get("expires_ms", "0")),
         **common,
     )
 
@@ -108,7 +130,7 @@ def _hold(said: dict[str, Any], common: dict[str, Any], book: Book) -> PlaceHold
 def _post_hold(said: dict[str, Any], common: dict[str, Any], _book: Book) -> PostHold:
     amount = said.pop("amount", None)
     hold_id = bytes.fromhex(said.pop("post_hold"))
-    return PostHold(hold_id=hold_id, amount=None if amount is None else int(amount), **common)
+    return PostHold(hold_id=hold_id, amount=None if amount is None else _integer(amount), **common)
 
 
 def _release_hold(said: dict[str, Any], common: dict[str, Any], _book: Book) -> ReleaseHold:

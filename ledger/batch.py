@@ -280,7 +280,7 @@ def _too_long(command: Command) -> Refusal | None:
     if len(command) > BATCH_MAX:
         return Refusal.BATCH_TOO_LONG
     can_be_too_much = len(command) * BODY_BYTES_MAX > BATCH_BODIES_MAX  # each alone is refused beyond that
-    if can_be_too_much and len(command) * len(body_text(_alike(command))) > BATCH_BODIES_MAX:
+    if can_be_too_much and len(command) * _body_bytes(_alike(command)) > BATCH_BODIES_MAX:
         return Refusal.BATCH_TOO_LONG
     if isinstance(command, Transfers):
         return None
@@ -320,6 +320,14 @@ def _write_codes(codes: Codes, first: int) -> str:
         runs.append(_written(Result(sequence, refusal=refusal), end - start))
         sequence += 0 if code else end - start
     return " ".join(runs)
+
+
+def _body_bytes(body: Body) -> int:
+    """How much is written with each entry; nothing of what is none, since no entry with it is written."""
+    try:
+        return len(body_text(body))
+    except RecordMalformed:
+        return 0
 
 
 def _body_refusal(entry: Entry | Body) -> Refusal | None:

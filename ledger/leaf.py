@@ -125,8 +125,10 @@ _DECODER = json.JSONDecoder(parse_int=_no_number, parse_float=_no_number, parse_
 def body_text(entry: "Entry | Body") -> bytes:
     """The JSON of the body: what is the same in every entry that says the same.
 
-    Raises :class:`RecordMalformed` if the fact would not come back.
+    Raises :class:`RecordMalformed` if it would not come back: it is never written then.
     """
+    if not all(isinstance(one, str) for one in (entry.actor, entry.request_id, *entry.references)):
+        raise RecordMalformed("actor, request and references are texts")
     if not is_fact(entry.fact):
         raise RecordMalformed("a fact holds texts, truth values, lists and objects, not nested too deeply")
     private: dict[str, Json] = {

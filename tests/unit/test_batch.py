@@ -893,3 +893,24 @@ def test_a_reversal_keeps_the_limits(desk: Desk) -> None:
     desk.send(pay(9, ALICE, BOB, 5))
     assert desk.send(reverse(10, 3), reverse(11, 9), reverse(10, 3)) == ["LIMIT_EXCEEDED", "POSTED", "POSTED"]
     assert desk.book.balance(ALICE) == 0
+
+
+@pytest.mark.parametrize("fields", [{"references": (None,)}, {"references": ("a", 1)}])
+def test_what_could_not_be_read_back_is_never_written(desk: Desk, fields: dict[str, Any]) -> None:
+    before = desk.book
+    assert desk.send(entry(9, *transfer(MINT, ALICE, 1), **fields)) == ["ENTRY_MALFORMED"]
+    assert desk.send(pay(10, MINT, ALICE, 1, **fields)) == ["ENTRY_MALFORMED"]
+    assert desk.book == before
+
+
+def test_a_long_column_that_could_not_be_read_back_is_refused_row_by_row(desk: Desk) -> None:
+    rows = Transfers(
+        ids=key_column([numbered(1_000 + n) for n in range(100)]),
+        debits=key_column([MINT.id] * 100),
+        credits=key_column([ALICE.id] * 100),
+        amounts=amount_column([1] * 100),
+        kind=KIND,
+        references=(None,),  # type: ignore[arg-type]  # what a caller without types may send
+    )
+    results = read_results(desk.apply(rows).answer)
+    assert [one.word for one in results] == ["ENTRY_MALFORMED"] * 100
