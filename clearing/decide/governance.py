@@ -9,7 +9,7 @@ in force any administrator may end a change. What became of it stays on record, 
 from collections.abc import Callable
 from dataclasses import replace
 
-from clearing.decide.terms import parameters_flaw
+from clearing.decide.terms import parameters_flaw, unscanned
 from clearing.decide.tightening import is_tightening
 from clearing.default.gate import loss_is_open
 from clearing.margin.impact import impact_of, under
@@ -76,10 +76,8 @@ def _proposal_refusal(house: House, command: ProposeParameters) -> Rejected | No
 
 
 def _flaw(house: House, parameters: Parameters) -> str:
-    """Why this house cannot work with these parameters: each listed underlying needs its scan range."""
-    ranges = {one.underlying for one in parameters.scan_ranges}
-    missing = sorted({one.underlying for one in ordered(house.instruments)} - ranges)
-    return parameters_flaw(parameters) or (f"no scan range for {missing[0]}" if missing else "")
+    """Why this house cannot work with these parameters."""
+    return parameters_flaw(parameters) or unscanned(parameters, ordered(house.instruments))
 
 
 def approve_proposal(draft: Draft, command: ApproveProposal) -> Rejected | None:

@@ -13,7 +13,7 @@ from clearing.decide.calls import cure
 from clearing.decide.declare import declare
 from clearing.decide.placing import assign_position, net_within, sell_collateral
 from clearing.default.placement import largest
-from clearing.margin.assess import Assessment, assess, settlement_price
+from clearing.margin.assess import Assessment, assess, exposure_price
 from clearing.market.novation import notional
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put
@@ -97,7 +97,7 @@ def _try_slice(draft: Draft, set_id: SetId, fraction_bp: int) -> tuple[Draft, in
     attempt, placed, wanted = draft.fork(), 0, 0
     for key, instrument, lots in positions_of(draft.house, (set_id,)):
         size = divide_up(abs(lots) * fraction_bp, BP) * (1 if lots > 0 else -1)
-        wanted += notional(draft.house, instrument, size, settlement_price(draft.house, instrument))
+        wanted += notional(draft.house, instrument, size, exposure_price(draft.house, instrument))
         placed += assign_position(attempt, key, instrument, size, frozenset({set_id}))
     return attempt, placed, placed == wanted
 

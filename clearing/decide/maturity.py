@@ -1,15 +1,16 @@
-"""Expiry of dated futures (rulebook §5).
+"""Expiry of dated futures and of options (rulebook §5).
 
-At the first snapshot that is accepted at or after its expiry a future is settled for the last time, at that
-mark: one entry pays the last variation margin, and ends the positions against each other through the house. From
-then on it is neither margined, marked nor traded. Between its expiry and that snapshot it is carried, but not
-traded.
+At the first snapshot that is accepted at or after its expiry an instrument is settled for the last time, at that
+mark: one entry pays the last variation margin of a future, or from who is short an option to who is long what it is
+worth in the end, and ends the positions against each other through the house. From then on it is neither margined,
+marked nor traded. Between its expiry and that snapshot it is carried, but not traded.
 """
 
 from dataclasses import replace
 
 from clearing import chart
 from clearing.margin.assess import price_of_feed
+from clearing.margin.pricing import intrinsic_ticks
 from clearing.model.draft import Draft
 from clearing.model.house import House, Put, ordered
 from clearing.model.ids import InstrumentId
@@ -24,25 +25,30 @@ def active(house: House) -> list[Instrument]:
 
 
 def expiring(house: House, now_ms: int) -> list[Instrument]:
-    """The futures that a snapshot accepted now settles for good."""
+    """The futures and options that a snapshot accepted now settles for good."""
     return [one for one in active(house) if one.expires_ms is not None and one.expires_ms <= now_ms]
 
 
-def settle_expired(draft: Draft, before: House, instrument: Instrument, final_ticks: int) -> None:
-    """Settle an expired future from its mark in ``before`` to ``final_ticks``, and end its positions."""
-    moved = final_ticks - price_of_feed(before, instrument.feed)
+def settle_expired(draft: Draft, before: House, instrument: Instrument, mark_ticks: int) -> None:
+    """Settle an expired instrument, whose feed is marked at ``mark_ticks``, and end its positions."""
+    if instrument.option is None:
+        kind, final = Kind.FUTURE_SETTLED, mark_ticks
+        paid = final - price_of_feed(before, instrument.feed)
+    else:
+        kind, final = Kind.OPTION_SETTLED, intrinsic_ticks(instrument, mark_ticks)
+        paid = final
     draft.record(
-        Kind.FUTURE_SETTLED,
-        Put("instruments", instrument.id, replace(instrument, final_ticks=final_ticks)),
-        legs=(*_gains(before, instrument, moved), *_ended(before, instrument.id)),
+        kind,
+        Put("instruments", instrument.id, replace(instrument, final_ticks=final)),
+        legs=(*_paid(before, instrument, paid), *_ended(before, instrument.id)),
         references=(instrument.id,),
     )
-    draft.tell(Kind.FUTURE_SETTLED, instrument.id)
+    draft.tell(kind, instrument.id)
 
 
-def _gains(house: House, instrument: Instrument, moved_ticks: int) -> list[Leg]:
+def _paid(house: House, instrument: Instrument, ticks: int) -> list[Leg]:
     return [
-        credit(chart.cash(key, house.settlement), lots * moved_ticks * instrument.tick_value_minor)
+        credit(chart.cash(key, house.settlement), lots * ticks * instrument.tick_value_minor)
         for key in sorted(house.held)
         if (lots := house.position(key, instrument.id))
     ]

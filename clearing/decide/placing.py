@@ -11,7 +11,7 @@ from clearing.default.placement import (
     take_collateral,
     take_position,
 )
-from clearing.margin.assess import market_value, posted, settlement_price
+from clearing.margin.assess import market_value, posted, settlement_price, width_price
 from clearing.market.novation import novate
 from clearing.model.draft import Draft
 from clearing.model.house import Put, ordered
@@ -27,7 +27,8 @@ def assign_position(
 ) -> int:
     """Give up to ``lots`` (signed) of a position to backstop providers; the notional that was placed."""
     mark = settlement_price(draft.house, instrument)
-    price = assignment_price(mark, lots, draft.house.parameters.assignment_discount_bp)
+    width, discount_bp = width_price(draft.house, instrument), draft.house.parameters.assignment_discount_bp
+    price = assignment_price(mark, width, lots, discount_bp)
     left, placed = lots, 0
     for account, offered in offers(draft.house, lots, f"{key}/{instrument}/{draft.now_ms}", excluded):
         asked = min(offered, left) if lots > 0 else max(offered, left)

@@ -2,8 +2,8 @@
 
 A snapshot is accepted when every feed that the house needs has a quorum of fresh observations that
 are newer than the last snapshot; none is while everything is halted. Accepting it pays funding (``funding``) and
-settles variation margin at once, for expired futures the last (``maturity``); what it leads to (calls,
-liquidations, defaults) is found by ``due``.
+settles variation margin at once, for expired futures the last (``maturity``); options are not settled but valued
+anew. What it leads to (calls, liquidations, defaults) is found by ``due``.
 """
 
 from dataclasses import replace
@@ -11,12 +11,14 @@ from dataclasses import replace
 from clearing import chart
 from clearing.decide.funding import pay_funding
 from clearing.decide.maturity import active, expiring, settle_expired
+from clearing.decide.terms import volatility_feeds
 from clearing.margin.assess import price_of_feed
+from clearing.margin.pricing import option_marks
 from clearing.margin.table import MODELS
 from clearing.market.breakers import everything_halted
 from clearing.market.marks import mark_of
 from clearing.market.prices import signature_holds
-from clearing.model.commands import OBSERVATIONS_MAX, PRICE_TICKS_MAX, ApplyPrices
+from clearing.model.commands import OBSERVATIONS_MAX, PRICE_TICKS_MAX, VOLATILITY_BP_MAX, ApplyPrices
 from clearing.model.draft import Draft
 from clearing.model.house import House, Put, ordered, single
 from clearing.model.ids import FeedId, InstrumentId
@@ -71,14 +73,15 @@ def _refusal(draft: Draft, command: ApplyPrices) -> Rejected | None:
         return Rejected(Reason.PRICE_STALE, f"observed {command.observed_ms}, now {draft.now_ms}")
     if len(set(feeds)) != len(feeds):
         return Rejected(Reason.FEED_REPEATED)
-    known = _known_feeds(house)
+    known, volatilities = _known_feeds(house), volatility_feeds(ordered(house.instruments))
     for price in command.prices:
         if price.feed not in known:
             return Rejected(Reason.FEED_UNKNOWN, price.feed)
         if price.price_ticks <= 0:
             return Rejected(Reason.PRICE_NOT_POSITIVE, f"{price.feed} {price.price_ticks}")
-        if price.price_ticks > PRICE_TICKS_MAX:
-            return Rejected(Reason.PRICE_TOO_LARGE, f"{price.feed}: at most {PRICE_TICKS_MAX} ticks")
+        most = VOLATILITY_BP_MAX if price.feed in volatilities else PRICE_TICKS_MAX
+        if price.price_ticks > most:
+            return Rejected(Reason.PRICE_TOO_LARGE, f"{price.feed}: at most {most}")
     return None
 
 
@@ -86,13 +89,14 @@ def feeds_of(house: House) -> tuple[FeedId, ...]:
     """Every feed that an active instrument or a collateral asset is marked by, in order; where all instruments
     have expired and no asset has a feed, those that were needed before, so that cycles go on.
     """
-    instruments = {instrument.feed for instrument in active(house)}
+    instruments = {one.feed for one in active(house)} | volatility_feeds(active(house))
     return tuple(sorted(instruments | _asset_feeds(house))) or tuple(sorted(_known_feeds(house)))
 
 
 def _known_feeds(house: House) -> set[FeedId]:
     """What sources may publish: who goes on to publish an expired future does no harm."""
-    return {instrument.feed for instrument in ordered(house.instruments)} | _asset_feeds(house)
+    listed = ordered(house.instruments)
+    return {one.feed for one in listed} | volatility_feeds(listed) | _asset_feeds(house)
 
 
 def _asset_feeds(house: House) -> set[FeedId]:
@@ -134,8 +138,9 @@ def _accept(draft: Draft, marks: tuple[Mark, ...]) -> None:
         accepted_ms=draft.now_ms,
         closed=False,
         marks=marks,
-        array=model.risk_array(living, prices, before.parameters),
+        array=model.risk_array(living, prices, before.parameters, draft.now_ms),
         fees_kept_minor=0 if before.cycle is None else before.cycle.fees_kept_minor,
+        option_marks=option_marks(active(before), prices, draft.now_ms),
     )
     draft.record(Kind.SNAPSHOT_ACCEPTED, single("cycle", cycle))
     draft.tell(Kind.SNAPSHOT_ACCEPTED, str(cycle.number))
@@ -149,12 +154,12 @@ def _accept(draft: Draft, marks: tuple[Mark, ...]) -> None:
 def _variation(
     before: House, prices: dict[FeedId, int], living: set[InstrumentId]
 ) -> list[tuple[InstrumentId, tuple[Leg, ...]]]:
-    """Per living instrument whose price moved: what each holder gains, lots × Δticks × tick value, exactly."""
+    """Per living linear instrument whose price moved: what each holder gains, lots × Δticks × tick value, exactly."""
     legs: dict[InstrumentId, list[Leg]] = {}
     for key in sorted(before.held):
         for instrument_id, lots in sorted(before.held[key].items()):
             instrument = before.instruments[instrument_id]
-            if instrument_id not in living:
+            if instrument_id not in living or instrument.option is not None:
                 continue
             moved = prices[instrument.feed] - price_of_feed(before, instrument.feed)
             gain = lots * moved * instrument.tick_value_minor

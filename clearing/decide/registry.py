@@ -4,7 +4,15 @@ import re
 from dataclasses import replace
 
 from clearing.decide.calls import call_key
-from clearing.decide.terms import asset_flaw, instrument_flaw, parameters_flaw, settlement_flaw
+from clearing.decide.terms import (
+    asset_flaw,
+    feeds_flaw,
+    instrument_flaw,
+    parameters_flaw,
+    settlement_flaw,
+    unscanned,
+    volatility_feeds,
+)
 from clearing.decide.treasury import amount_refusal
 from clearing.default.gate import loss_is_open
 from clearing.model.commands import (
@@ -40,6 +48,7 @@ from clearing.model.values import (
     CallKind,
     Charter,
     ClearingAccount,
+    Instrument,
     LinkProposal,
     Member,
     MemberStatus,
@@ -87,23 +96,33 @@ def list_asset(draft: Draft, command: ListAsset) -> Rejected | None:
         return Rejected(Reason.ALREADY_EXISTS, asset.id)
     if flaw := asset_flaw(asset):
         return Rejected(Reason.TERM_OUT_OF_RANGE, flaw)
+    if asset.feed in volatility_feeds(ordered(draft.house.instruments)):
+        return Rejected(Reason.TERM_OUT_OF_RANGE, f"{asset.feed} publishes volatilities")
     draft.record(Kind.ASSET_LISTED, Put("assets", asset.id, asset))
     return None
 
 
 def list_instrument(draft: Draft, command: ListInstrument) -> Rejected | None:
     """Clear an instrument; it trades from its first mark on."""
-    instrument = command.instrument
-    if not (CODE_PATTERN.fullmatch(instrument.id) and CODE_PATTERN.fullmatch(instrument.feed)):
-        return Rejected(Reason.NAME_MALFORMED, f"{instrument.id} {instrument.feed}")
-    if _is_unit(draft.house, instrument.id):
+    instrument, house = command.instrument, draft.house
+    if not all(CODE_PATTERN.fullmatch(code) for code in (instrument.id, *_feeds(instrument))):
+        return Rejected(Reason.NAME_MALFORMED, " ".join((instrument.id, *_feeds(instrument))))
+    if _is_unit(house, instrument.id):
         return Rejected(Reason.ALREADY_EXISTS, instrument.id)
-    if instrument.underlying not in {r.underlying for r in draft.house.parameters.scan_ranges}:
-        return Rejected(Reason.FEED_UNKNOWN, f"no scan range for {instrument.underlying}")
-    if flaw := instrument_flaw(instrument, draft.now_ms):
+    if flaw := unscanned(house.parameters, (instrument,)):
+        return Rejected(Reason.FEED_UNKNOWN, flaw)
+    asset_feeds = {asset.feed for asset in ordered(house.assets) if asset.feed is not None}
+    if flaw := instrument_flaw(instrument, draft.now_ms) or feeds_flaw(
+        instrument, ordered(house.instruments), asset_feeds
+    ):
         return Rejected(Reason.TERM_OUT_OF_RANGE, flaw)
     draft.record(Kind.INSTRUMENT_LISTED, Put("instruments", instrument.id, instrument))
     return None
+
+
+def _feeds(instrument: Instrument) -> tuple[str, ...]:
+    option = instrument.option
+    return (instrument.feed,) if option is None else (instrument.feed, option.volatility_feed)
 
 
 def _is_unit(house: House, code: str) -> bool:

@@ -5,11 +5,12 @@ amounts grow beyond what the book can hold. So it is refused at the door. Each c
 first flaw, empty when there is none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.margin.table import MODELS
+from clearing.model.commands import PRICE_TICKS_MAX
 from clearing.model.ids import CODE_PATTERN, FeedId
 from clearing.model.values import BP, DAY_MS, PPM, Asset, Instrument, InstrumentKind, Offset, Parameters
 
@@ -20,6 +21,7 @@ YEAR_MS = 366 * DAY_MS
 
 PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "basis_floor_bp": (0, BP),
+    "short_option_bp": (0, BP),
     "offset_cap_bp": (0, BP),
     "requirement_bp": (BP, 100 * BP),
     "price_quorum": (1, 1_000),
@@ -28,7 +30,9 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "mark_validity_ms": (1, YEAR_MS),
     "price_band_bp": (0, BP - 1),
     "reducing_band_bp": (0, BP - 1),
+    "option_price_floor_bp": (0, BP),
     "trade_fee_bp": (0, BP),
+    "option_fee_cap_bp": (0, BP),
     "trade_lots_max": (1, 10**18),
     "half_ms": (1, YEAR_MS),
     "fee_share_bp": (0, BP),
@@ -73,7 +77,22 @@ def parameters_flaw(parameters: Parameters) -> str:
         return "each underlying has one scan range"
     if not all(0 < r.move_bp <= MOVE_BP_MAX for r in parameters.scan_ranges):
         return f"a scan range lies between 1 and {MOVE_BP_MAX}"
+    if not all(0 <= r.volatility_bp < BP for r in parameters.scan_ranges):
+        return f"a scan range of volatility lies between 0 and {BP - 1}"
     return _offsets_flaw(parameters.offsets, ranges)
+
+
+def unscanned(parameters: Parameters, instruments: Iterable[Instrument]) -> str:
+    """For which of ``instruments`` the parameters say nothing: each underlying needs its scan range, and one with
+    options a range of volatility.
+    """
+    ranges = {one.underlying: one for one in parameters.scan_ranges}
+    for one in instruments:
+        if one.underlying not in ranges:
+            return f"no scan range for {one.underlying}"
+        if one.option is not None and not ranges[one.underlying].volatility_bp:
+            return f"no scan range of the volatility of {one.underlying}"
+    return ""
 
 
 def _offsets_flaw(offsets: tuple[Offset, ...], ranges: list[FeedId]) -> str:
@@ -113,6 +132,36 @@ def instrument_flaw(instrument: Instrument, now_ms: int) -> str:
         return f"decimals lie between 0 and {DECIMALS_MAX}"
     if instrument.final_ticks is not None:
         return "an instrument is listed before it is settled for good"
-    if instrument.kind is InstrumentKind.PERPETUAL:
-        return "" if instrument.expires_ms is None else "a perpetual does not expire"
-    return "" if (instrument.expires_ms or 0) > now_ms else "a future expires, and not in the past"
+    if instrument.kind is InstrumentKind.PERPETUAL and instrument.expires_ms is not None:
+        return "a perpetual does not expire"
+    if instrument.kind is not InstrumentKind.PERPETUAL and (instrument.expires_ms or 0) <= now_ms:
+        return "a future or an option expires, and not in the past"
+    return _option_flaw(instrument)
+
+
+def _option_flaw(instrument: Instrument) -> str:
+    if (instrument.kind is InstrumentKind.OPTION) is not (instrument.option is not None):
+        return "an option has a right, a strike and a volatility feed, and nothing else has"
+    if instrument.option is None:
+        return ""
+    if not 0 < instrument.option.strike_ticks <= PRICE_TICKS_MAX:
+        return f"a strike lies between 1 and {PRICE_TICKS_MAX} ticks"
+    return ""
+
+
+def volatility_feeds(instruments: Iterable[Instrument]) -> set[FeedId]:
+    """The feeds by which the volatilities of options are published."""
+    return {one.option.volatility_feed for one in instruments if one.option is not None}
+
+
+def feeds_flaw(instrument: Instrument, listed: Iterable[Instrument], asset_feeds: set[FeedId]) -> str:
+    """Why the feeds of an instrument do not go together with those of what is listed: a feed publishes prices in
+    one tick, or volatilities (rulebook §5: an option and its underlying share one tick).
+    """
+    everything = [instrument, *listed]
+    prices = {one.feed for one in everything} | asset_feeds
+    mixed = sorted(prices & volatility_feeds(everything))
+    if mixed:
+        return f"{mixed[0]} cannot publish both prices and volatilities"
+    ticks = {one.price_decimals for one in everything if one.feed == instrument.feed}
+    return "" if len(ticks) == 1 else f"the tick of {instrument.feed} is another one"

@@ -15,6 +15,7 @@ from clearing.model.values import Offset, Parameters, ScanRange
 UP, DOWN = 1, -1
 SAFE_SIDE: Final[Mapping[str, int]] = {
     "basis_floor_bp": UP,
+    "short_option_bp": UP,
     "offset_cap_bp": DOWN,
     "requirement_bp": UP,
     "price_band_bp": DOWN,
@@ -57,10 +58,14 @@ def _is_safer(name: str, before: Parameters, after: Parameters) -> bool:
 
 
 def _wider(before: tuple[ScanRange, ...], after: tuple[ScanRange, ...]) -> bool:
-    """The same underlyings, none with a smaller range."""
-    moves = {one.underlying: one.move_bp for one in before}
-    same = moves.keys() == {one.underlying for one in after}
-    return same and all(one.move_bp >= moves[one.underlying] for one in after)
+    """The same underlyings, none with a smaller range of its price or its volatility."""
+    known = {one.underlying: one for one in before}
+    same = known.keys() == {one.underlying for one in after}
+    return same and all(
+        one.move_bp >= known[one.underlying].move_bp
+        and one.volatility_bp >= known[one.underlying].volatility_bp
+        for one in after
+    )
 
 
 def _lower(before: tuple[Offset, ...], after: tuple[Offset, ...]) -> bool:

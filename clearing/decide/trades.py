@@ -36,7 +36,14 @@ from clearing.decide.halves import (
     wait,
 )
 from clearing.default.gate import declared_sets, withheld
-from clearing.margin.assess import Assessment, array_of, assess, settlement_price
+from clearing.margin.assess import (
+    Assessment,
+    array_of,
+    assess,
+    exposure_price,
+    settlement_price,
+    width_price,
+)
 from clearing.market.breakers import blocking
 from clearing.market.novation import fee, notional, novate, position_lots_max
 from clearing.model.commands import TRADES_MAX, NewTrade, SubmitTrades
@@ -202,8 +209,8 @@ def _novate(draft: Draft, member: MemberId, trade: Trade, half: Half | None) -> 
         return Rejected(Reason.HALTED, f"{breaker.scope}: {breaker.reason}")
     sets = tuple(dict.fromkeys(house.accounts[key].netting_set for key in (trade.buyer, trade.seller)))
     refusals = {set_id: _reduce_only(house, set_id, trade, draft.now_ms) for set_id in sets}
-    mark = settlement_price(house, trade.instrument)
-    if abs(trade.price_ticks - mark) * BP > house.parameters.price_band_bp * mark:
+    if not _within(house, trade, house.parameters.price_band_bp):
+        mark = settlement_price(house, trade.instrument)
         outside = Rejected(Reason.PRICE_OUTSIDE_BAND, f"{trade.price_ticks} against a mark of {mark}")
         told = (_as_told(house, member, s, reason) for s, reason in refusals.items() if reason is not None)
         return next(told, outside)
@@ -236,9 +243,7 @@ def _as_told(house: House, member: MemberId, set_id: SetId, rejected: Rejected) 
 
 def _legs(house: House, trade: Trade) -> tuple[Leg, ...]:
     carried = settlement_price(house, trade.instrument)
-    charge = fee(
-        notional(house, trade.instrument, trade.lots, trade.price_ticks), house.parameters.trade_fee_bp
-    )
+    charge = _fee(house, trade)
     fees = chart.fees(house.settlement)
     return (
         *novate(
@@ -255,10 +260,25 @@ def _legs(house: House, trade: Trade) -> tuple[Leg, ...]:
     )
 
 
+def _fee(house: House, trade: Trade) -> int:
+    """A share of the notional; for an option of its forward's, and never more than [12.5 %] of the premium."""
+    parameters, price = house.parameters, trade.price_ticks
+    if house.instruments[trade.instrument].option is None:
+        return fee(notional(house, trade.instrument, trade.lots, price), parameters.trade_fee_bp)
+    exposed = notional(house, trade.instrument, trade.lots, exposure_price(house, trade.instrument))
+    premium = notional(house, trade.instrument, trade.lots, price)
+    return min(fee(exposed, parameters.trade_fee_bp), fee(premium, parameters.option_fee_cap_bp))
+
+
+def _within(house: House, trade: Trade, band_bp: int) -> bool:
+    """Whether the price is a price, and no further from the mark than the band."""
+    away = abs(trade.price_ticks - settlement_price(house, trade.instrument))
+    return trade.price_ticks > 0 and away * BP <= band_bp * width_price(house, trade.instrument)
+
+
 def _reducing(house: House, trade: Trade, before: Assessment, after: Assessment) -> bool:
     """R falls, equity − R does not fall nor equity below zero, and the price is near the mark (rulebook §4)."""
-    mark = settlement_price(house, trade.instrument)
-    near = abs(trade.price_ticks - mark) * BP <= house.parameters.reducing_band_bp * mark
+    near = _within(house, trade, house.parameters.reducing_band_bp)
     headroom_before = before.equity_minor - before.requirement_minor
     headroom_after = after.equity_minor - after.requirement_minor
     solvent = after.equity_minor >= min(0, before.equity_minor)

@@ -168,12 +168,12 @@ def _hold(draft: Draft, command: RequestWithdrawal) -> Rejected | None:
     legs = transfer(source, chart.withdrawal(held.id, held.asset), held.amount_minor)
     attempt.record(Kind.WITHDRAWAL_HELD, Put("withdrawals", held.id, held), legs=legs)
     after = assess(attempt.house, house.accounts[command.account].netting_set)
-    if after.cash_minor < 0 or after.equity_minor < after.requirement_minor:
+    if not after.bears_outflow:
         left = f"cash {after.cash_minor} and equity {after.equity_minor} would be left"
         return Rejected(Reason.WITHDRAWAL_EXCEEDS, f"{left}, the requirement is {after.requirement_minor}")
     if after.netting_set in house.unlinkings:
         alone = assess_alone(attempt.house, command.account)
-        if alone.cash_minor < 0 or alone.equity_minor < alone.requirement_minor:
+        if not alone.bears_outflow:
             left = f"cash {alone.cash_minor} and equity {alone.equity_minor} would be left"
             return Rejected(
                 Reason.WITHDRAWAL_EXCEEDS, f"{left} alone, where {alone.requirement_minor} is required"

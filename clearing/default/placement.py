@@ -6,14 +6,16 @@ leaves goes to the providers in the order of their accounts.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clearing.margin.assess import (
     Health,
     Portfolio,
+    exposure_price,
     health_of,
     maintenance,
     market_value,
+    option_value,
     portfolio_of,
     required,
 )
@@ -36,11 +38,13 @@ class Taking:
     notional_minor: int
 
 
-def assignment_price(mark_ticks: int, lots: int, discount_bp: int) -> int:
-    """The price at which a position of ``lots`` is given up: mark ∓ discount, rounded against it."""
+def assignment_price(mark_ticks: int, width_ticks: int, lots: int, discount_bp: int) -> int:
+    """The price at which a position of ``lots`` is given up: mark ∓ discount, rounded against it. The discount is a
+    share of ``width_ticks``; a long option is given away for nothing at worst.
+    """
     if lots > 0:
-        return divide_down(mark_ticks * (BP - discount_bp), BP)
-    return divide_up(mark_ticks * (BP + discount_bp), BP)
+        return max(0, divide_down(mark_ticks * BP - width_ticks * discount_bp, BP))
+    return divide_up(mark_ticks * BP + width_ticks * discount_bp, BP)
 
 
 def sale_value(house: House, asset: Asset, amount_minor: int) -> int:
@@ -73,16 +77,19 @@ def take_position(
     sign = 1 if lots > 0 else -1
     set_id = house.accounts[provider.account].netting_set
     have = portfolio_of(house, set_id)
-    gain_per_lot = (carried_ticks - price_ticks) * house.instruments[instrument].tick_value_minor
     room = provider.capacity_minor - provider.taken_minor
+    exposed_ticks = exposure_price(house, instrument)
 
     def fits(size: int) -> bool:
-        if notional(house, instrument, size, carried_ticks) > room:
+        if notional(house, instrument, size, exposed_ticks) > room:
             return False
-        after = Portfolio(
+        value = option_value(house, instrument, sign * size)
+        gain = sign * size * (carried_ticks - price_ticks) * house.instruments[instrument].tick_value_minor
+        after = replace(
+            have,
             lots={**have.lots, instrument: have.lots.get(instrument, 0) + sign * size},
-            cash_minor=have.cash_minor + sign * size * gain_per_lot,
-            collateral_minor=have.collateral_minor,
+            cash_minor=have.cash_minor + gain - value,
+            option_value_minor=have.option_value_minor + value,
         )
         return _sound(house, after)
 
@@ -90,7 +97,7 @@ def take_position(
     return Taking(
         provider=provider.account,
         size=sign * size,
-        notional_minor=notional(house, instrument, size, carried_ticks),
+        notional_minor=notional(house, instrument, size, exposed_ticks),
     )
 
 
@@ -103,8 +110,8 @@ def take_collateral(house: House, provider: Provider, asset: Asset, amount_minor
 
     def fits(size: int) -> bool:
         price = sale_value(house, asset, size)
-        after = Portfolio(
-            lots=have.lots,
+        after = replace(
+            have,
             cash_minor=have.cash_minor - price,
             collateral_minor=have.collateral_minor
             + divide_down(market_value(house, asset, size) * kept_bp, BP),

@@ -1,22 +1,27 @@
 """Who pays if a member fails now? (rulebook §11) Answered by the waterfall's own code, posting nothing.
 
-The price of every underlying moves; each netting set with accounts at the member is left as the move
-leaves it; what its cash and collateral do not cover is the loss of the member, by the same weights
-by which members answer. Without a given move the worse of the model's two extreme moves is taken:
-twice the scan range, up and down.
+The price of every underlying moves, and options are valued anew. Each netting set with accounts at the member is
+left as the move leaves it; what its cash and collateral do not cover is the loss of the member, by the same weights
+by which members answer. Without a given move the worse of the model's two extreme moves is taken: twice the scan
+range, up and down.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import floor
 
 from clearing.default.resources import Resources, Winner, active_members, resources_of
 from clearing.default.waterfall import absorb
-from clearing.margin.assess import array_of, living_sets, portfolio_of
+from clearing.margin.assess import array_of, living_sets, option_mark, portfolio_of
+from clearing.margin.pricing import value_ticks
 from clearing.model.apportion import apportion
 from clearing.model.house import House
 from clearing.model.ids import (
     AccountKey,
     DefaultId,
     FeedId,
+    InstrumentId,
     MemberId,
     SetId,
     house_account,
@@ -55,9 +60,22 @@ def preview(house: House, member: MemberId, move_bp: int | None) -> Preview:
     return max(extremes, key=lambda p: p.loss_minor)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moved:
+    """What a move brings an account: variation margin, and the change in what its options are worth."""
+
+    settled_minor: int
+    revalued_minor: int
+
+    @property
+    def gain_minor(self) -> int:
+        return self.settled_minor + self.revalued_minor
+
+
 def _after(house: House, member: MemberId, move: Move) -> Preview:
+    per_lot = _moves_per_lot(house, move)
     gains = {
-        set_id: {key: _gain(house, key, move) for key in house.netting_sets[set_id].accounts}
+        set_id: {key: _moved(house, key, per_lot) for key in house.netting_sets[set_id].accounts}
         for set_id in living_sets(house)
     }
     loss = sum(_loss(house, member, set_id, by_account) for set_id, by_account in gains.items())
@@ -72,26 +90,46 @@ def _after(house: House, member: MemberId, move: Move) -> Preview:
     )
 
 
-def _gain(house: House, key: AccountKey, move: Move) -> int:
-    """Variation margin of an account under the move, rounded down instrument by instrument."""
-    lots = house.positions(key)
-    return sum(
-        divide_down(lots[row.instrument] * row.notional_minor * move[row.underlying], BP)
-        for row in array_of(house).instruments
-        if row.instrument in lots
-    )
+def _moves_per_lot(house: House, move: Move) -> dict[InstrumentId, Fraction]:
+    """What a lot gains under the move: of a linear instrument exactly, of an option by a new valuation."""
+    per_lot: dict[InstrumentId, Fraction] = {}
+    for row in array_of(house).instruments:
+        instrument, moved = house.instruments[row.instrument], move[row.underlying]
+        mark = option_mark(house, row.instrument)
+        if mark is None:
+            per_lot[row.instrument] = Fraction(row.notional_minor * moved, BP)
+            continue
+        forward = max(1, divide_down(mark.forward_ticks * (BP + moved), BP))
+        after = value_ticks(instrument, forward, mark.volatility_bp, house.newest_cycle.accepted_ms)
+        per_lot[row.instrument] = Fraction((after - mark.price_ticks) * instrument.tick_value_minor)
+    return per_lot
 
 
-def _loss(house: House, member: MemberId, set_id: SetId, gains: dict[AccountKey, int]) -> int:
+def _moved(house: House, key: AccountKey, per_lot: Mapping[InstrumentId, Fraction]) -> _Moved:
+    """What an account gains under the move, rounded down instrument by instrument."""
+    settled = revalued = 0
+    for instrument, lots in sorted(house.positions(key).items()):
+        gain = floor(lots * per_lot[instrument])
+        if house.instruments[instrument].option is None:
+            settled += gain
+        else:
+            revalued += gain
+    return _Moved(settled_minor=settled, revalued_minor=revalued)
+
+
+def _loss(house: House, member: MemberId, set_id: SetId, gains: Mapping[AccountKey, _Moved]) -> int:
     """The member's part of what the set would owe: by what its own legs lost (rulebook §10.5)."""
-    deficit = max(0, -(portfolio_of(house, set_id).equity_minor + sum(gains.values())))
+    total = sum(one.gain_minor for one in gains.values())
+    deficit = max(0, -(portfolio_of(house, set_id).equity_minor + total))
     lost = {str(member_of(key)): 0 for key in gains}
-    for key, gain in gains.items():
-        lost[member_of(key)] += max(0, -gain)
+    for key, one in gains.items():
+        lost[member_of(key)] += max(0, -one.gain_minor)
     return apportion(deficit, lost, f"preview/{set_id}").get(member, 0)
 
 
-def _resources(house: House, member: MemberId, gains: dict[SetId, dict[AccountKey, int]]) -> Resources:
+def _resources(
+    house: House, member: MemberId, gains: Mapping[SetId, Mapping[AccountKey, _Moved]]
+) -> Resources:
     """What stands behind the member: as in a real event, with the gains and the cash of the assumed move."""
     event = Default(
         id=DefaultId("preview"),
@@ -103,15 +141,16 @@ def _resources(house: House, member: MemberId, gains: dict[SetId, dict[AccountKe
         sets=(),
     )
     own = house_account(member)
-    own_gain = gains.get(single_set(own), {}).get(own, 0)
+    still = _Moved(settled_minor=0, revalued_minor=0)
+    own_gain = gains.get(single_set(own), {}).get(own, still).settled_minor
     winners = tuple(
         Winner(
             netting_set=set_id,
-            gain_minor=sum(by_account.values()),
-            cash_minor={key: max(0, house.cash(key) + gain) for key, gain in by_account.items()},
+            gain_minor=sum(one.gain_minor for one in by_account.values()),
+            cash_minor={key: max(0, house.cash(key) + one.settled_minor) for key, one in by_account.items()},
         )
         for set_id, by_account in gains.items()
-        if sum(by_account.values()) > 0
+        if sum(one.gain_minor for one in by_account.values()) > 0
     )
     resources = resources_of(house, event, (member,))
     return replace(resources, house_cash={member: max(0, house.cash(own) + own_gain)}, winners=winners)

@@ -1,9 +1,11 @@
 """Tear-up in its simple form (rulebook §11.9): pro rata over the opposite positions, at S.
 
-Minimal: just the lots that nobody took. No money moves, because every position is carried at S.
+Minimal: just the lots that nobody took. No money moves for linear instruments, because every position is carried
+at S. An option's holder is paid what it is worth by those who were short: what they lack joins the loss.
 """
 
 from clearing import chart
+from clearing.margin.assess import option_value
 from clearing.model.apportion import apportion
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, InstrumentId
@@ -30,4 +32,10 @@ def tear_up(
         for key, part in parts.items()
         if part
     ]
-    return (*ended, *met)
+    gone = {**lots_by_account, **{AccountKey(key): -sign * part for key, part in parts.items()}}
+    paid = [
+        credit(chart.cash(key, house.settlement), worth)
+        for key, lots in sorted(gone.items())
+        if (worth := option_value(house, instrument, lots))
+    ]
+    return (*ended, *met, *paid)

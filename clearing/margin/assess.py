@@ -1,10 +1,11 @@
 """Equity, requirement and health of a netting set (rulebook §8).
 
-    equity       = cash + Σ collateral × price × (1 − haircut)
+    equity       = cash + Σ collateral × price × (1 − haircut) + net option value
     maintenance  = the margin model's amount (M)
     requirement  = M × the requirement factor (R), rounded up
 
-Collateral value is rounded down, asset by asset. Cash held for a withdrawal has left the account.
+Collateral value is rounded down, asset by asset. Cash held for a withdrawal has left the account. The net option
+value is exact: lots × mark × tick value. It offsets requirements and is never withdrawn.
 """
 
 from collections.abc import Mapping
@@ -16,9 +17,9 @@ from clearing.margin.model import Margin
 from clearing.margin.table import MODELS
 from clearing.model.house import House, ordered
 from clearing.model.ids import AccountKey, AssetId, InstrumentId, SetId, member_of, single_set
-from clearing.model.values import BP, AccountStatus, Asset, NettingSet, RiskArray
+from clearing.model.values import BP, AccountStatus, Asset, NettingSet, OptionMark, RiskArray
 from ledger.amount import divide_down, divide_up
-from ledger.require import require
+from ledger.require import InvariantViolated
 
 
 class Health(Enum):
@@ -32,16 +33,19 @@ class Health(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portfolio:
-    """What a requirement is computed from: positions in lots, cash, and collateral after haircut."""
+    """What a requirement is computed from: positions in lots, cash, collateral after haircut, and what the
+    options among the positions are worth.
+    """
 
     lots: Mapping[InstrumentId, int]
     cash_minor: int
     collateral_minor: int
+    option_value_minor: int
 
     @property
     def equity_minor(self) -> int:
-        """Cash and collateral after haircut."""
-        return self.cash_minor + self.collateral_minor
+        """Cash, collateral after haircut, and net option value."""
+        return self.cash_minor + self.collateral_minor + self.option_value_minor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +56,21 @@ class Assessment:
     equity_minor: int
     cash_minor: int
     collateral_minor: int
+    option_value_minor: int
     maintenance_minor: int
     requirement_minor: int
     standalone_minor: int
     health: Health
     margin: Margin
+
+    @property
+    def bears_outflow(self) -> bool:
+        """Whether a set of which money has just been taken out stands as §8 demands: no cash is lent, and what
+        options are worth covers requirements only.
+        """
+        value = self.option_value_minor
+        needed = max(0, self.requirement_minor - max(0, value))
+        return self.cash_minor >= 0 and self.cash_minor + self.collateral_minor + min(0, value) >= needed
 
 
 def assess(house: House, set_id: SetId) -> Assessment:
@@ -96,6 +110,7 @@ def measure(house: House, set_id: SetId, portfolio: Portfolio) -> Assessment:
         equity_minor=portfolio.equity_minor,
         cash_minor=portfolio.cash_minor,
         collateral_minor=portfolio.collateral_minor,
+        option_value_minor=portfolio.option_value_minor,
         maintenance_minor=margin.amount_minor,
         requirement_minor=requirement,
         standalone_minor=alone,
@@ -139,7 +154,16 @@ def portfolio_of(house: House, set_id: SetId) -> Portfolio:
         lots={instrument: quantity for instrument, quantity in lots.items() if quantity},
         cash_minor=sum(house.cash(key) for key in accounts),
         collateral_minor=sum(collateral_value(house, key) for key in accounts),
+        option_value_minor=sum(
+            option_value(house, instrument, quantity) for instrument, quantity in lots.items()
+        ),
     )
+
+
+def option_value(house: House, instrument: InstrumentId, lots: int) -> int:
+    """What a position is worth at the mark; nothing if it is linear, for its value was settled."""
+    row = house.instruments[instrument]
+    return 0 if row.option is None else lots * settlement_price(house, instrument) * row.tick_value_minor
 
 
 def collateral_value(house: House, key: AccountKey) -> int:
@@ -172,8 +196,41 @@ def price_of_feed(house: House, feed: str) -> int:
     return next((mark.price_ticks for mark in marks if mark.feed == feed), 0)
 
 
+def option_mark(house: House, instrument: InstrumentId) -> OptionMark | None:
+    """What an option is worth by the newest cycle, or None when it has no mark yet."""
+    marks = () if house.cycle is None else house.cycle.option_marks
+    return next((mark for mark in marks if mark.instrument == instrument), None)
+
+
+def mark_ticks(house: House, instrument: InstrumentId) -> int | None:
+    """The newest mark of an instrument, or None when it has none yet; an option may be worth nothing."""
+    if house.instruments[instrument].option is None:
+        return price_of_feed(house, house.instruments[instrument].feed) or None
+    mark = option_mark(house, instrument)
+    return None if mark is None else mark.price_ticks
+
+
 def settlement_price(house: House, instrument: InstrumentId) -> int:
-    """The price at which positions are carried (S): the newest mark, at which the newest cycle settled."""
-    ticks = price_of_feed(house, house.instruments[instrument].feed)
-    require(ticks > 0, f"{instrument} has a settlement price")
+    """The price at which positions are carried (S): the newest mark. A linear instrument was settled at it in the
+    newest cycle, an option is worth it.
+    """
+    ticks = mark_ticks(house, instrument)
+    if ticks is None:
+        raise InvariantViolated(f"{instrument} has a settlement price")
     return ticks
+
+
+def exposure_price(house: House, instrument: InstrumentId) -> int:
+    """The price that gives the notional of a position: the mark; of an option its forward's."""
+    return price_of_feed(house, house.instruments[instrument].feed)
+
+
+def width_price(house: House, instrument: InstrumentId) -> int:
+    """The price of which bands and discounts are a share: the mark; for an option [10 %] of its forward's at least,
+    for a share of next to nothing would be nothing.
+    """
+    mark = settlement_price(house, instrument)
+    if house.instruments[instrument].option is None:
+        return mark
+    forward = exposure_price(house, instrument)
+    return max(mark, divide_up(forward * house.parameters.option_price_floor_bp, BP))

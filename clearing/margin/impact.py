@@ -27,7 +27,8 @@ def under(house: House, parameters: Parameters) -> House:
 def _remeasured(house: House, cycle: Cycle, parameters: Parameters) -> Cycle:
     listed = [house.instruments[row.instrument] for row in cycle.array.instruments]
     prices = {mark.feed: mark.price_ticks for mark in cycle.marks}
-    return replace(cycle, array=MODELS[parameters.margin_model].risk_array(listed, prices, parameters))
+    array = MODELS[parameters.margin_model].risk_array(listed, prices, parameters, cycle.accepted_ms)
+    return replace(cycle, array=array)
 
 
 def impact_of(house: House, parameters: Parameters) -> Impact:

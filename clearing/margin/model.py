@@ -8,13 +8,14 @@ from clearing.model.ids import FeedId
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnderlyingRisk:
     """The worst scenario of the position in one underlying. ``exposure_minor``: its P&L if the price rises
-    by the whole scan range.
+    by the whole scan range. ``minimum_minor``: the least that is required for options held short.
     """
 
     underlying: FeedId
     risk_minor: int
     scenario: int
     exposure_minor: int
+    minimum_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ class Model:
 
     name: str
     version: str
-    risk_array: Callable[[Iterable[Instrument], Mapping[FeedId, int], Parameters], RiskArray]
+    risk_array: Callable[[Iterable[Instrument], Mapping[FeedId, int], Parameters, int], RiskArray]
     margin: Callable[[Mapping[InstrumentId, int], RiskArray, Parameters], Margin]
 
 
-MODELS = {"scan": Model(name="scan", version="1", risk_array=scan.risk_array, margin=scan.margin)}
+MODELS = {"scan": Model(name="scan", version="2", risk_array=scan.risk_array, margin=scan.margin)}

@@ -1,7 +1,8 @@
 """Novation: the house steps between buyer and seller (rulebook §4).
 
 One balanced entry: four position legs, after which the house is flat, and the cash that brings the
-position from the trade price to the last settlement price S, at which every position is carried.
+position from the trade price to the last settlement price S, at which every position is carried. An option is not
+carried: the buyer pays the premium in full, and what the option is worth counts in equity (§8).
 """
 
 from clearing import chart
@@ -28,10 +29,11 @@ def novate(
 ) -> tuple[Leg, ...]:
     """Legs that move ``lots`` from seller to buyer at ``price_ticks``, carried at S = ``carried_ticks``.
 
-    The buyer pays the seller lots × (P − S) × tick value; negative, the seller pays.
+    The buyer pays the seller lots × (P − S) × tick value; negative, the seller pays. For an option it pays
+    lots × P × tick value.
     """
-    middle = chart.novation(instrument)
-    payment = lots * (price_ticks - carried_ticks) * house.instruments[instrument].tick_value_minor
+    middle, row = chart.novation(instrument), house.instruments[instrument]
+    payment = lots * (price_ticks - (0 if row.option else carried_ticks)) * row.tick_value_minor
     asset = house.settlement
     return (
         debit(chart.position(seller, instrument), lots),

@@ -26,6 +26,8 @@ OBSERVATIONS_MAX = 1_000
 """Prices in one publication."""
 PRICE_TICKS_MAX = 10**15
 """The highest price that is taken from a source."""
+VOLATILITY_BP_MAX = 1_000_000
+"""The highest volatility that is taken from a source: 10,000 % a year."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

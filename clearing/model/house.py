@@ -71,7 +71,9 @@ V = TypeVar("V")
 SETTLEMENT_KINDS = (Kind.VARIATION_MARGIN, Kind.FUTURE_SETTLED, Kind.FUNDING_PAID)
 """Entries whose cash legs are gains of the window (rulebook §11.8) and losses of the legs (§10.5)."""
 PRICE_KINDS = (Kind.TRADE_NOVATED, Kind.POSITION_ASSIGNED)
-"""Entries whose cash legs, what was paid against the settlement price, are losses of the legs only."""
+"""Entries whose cash legs, what was paid against the settlement price, are losses of the legs only. Who pays for an
+option has lost only what it was not worth.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +281,9 @@ def fold_changes(house: House, entry: Entry, changes: tuple[Change, ...]) -> Hou
     if entry.legs:
         updates["held"] = _fold_positions(house.held, entry)
     if entry.kind in SETTLEMENT_KINDS + PRICE_KINDS:
-        updates["pnl"] = _fold_pnl(house.pnl, entry)
+        updates["pnl"] = _fold_pnl(house, entry)
     elif entry.kind == Kind.SNAPSHOT_ACCEPTED:
-        updates["pnl"] = _begin_window(house)
+        updates["pnl"] = _revalued(house, _begin_window(house), updates["cycle"])
     elif entry.kind == Kind.CYCLE_CLOSED:
         updates["pnl"] = _met(house, updates["cycle"])
     return replace(house, **updates)
@@ -302,15 +304,46 @@ def _fold_positions(
     return held
 
 
-def _fold_pnl(pnl: "Map[AccountKey, Pnl]", entry: Entry) -> "Map[AccountKey, Pnl]":
+def _fold_pnl(house: House, entry: Entry) -> "Map[AccountKey, Pnl]":
     changed: dict[AccountKey, Pnl] = {}
     in_window = entry.kind in SETTLEMENT_KINDS
     for leg in entry.legs:
         owner = chart.holder(leg.account.path)
-        if owner is not None and owner[1] == "cash":
-            before = changed.get(owner[0]) or pnl.get(owner[0]) or Pnl()
+        if owner is None:
+            continue
+        worth = 1 if owner[1] == "cash" else _worth_of_lot(house, leg.account.unit)
+        if worth:
+            before = changed.get(owner[0]) or house.pnl.get(owner[0]) or Pnl()
             window = before.window_minor - leg.amount if in_window else before.window_minor
-            changed[owner[0]] = Pnl(before.since_met_minor - leg.amount, window)
+            changed[owner[0]] = Pnl(before.since_met_minor - leg.amount * worth, window)
+    return house.pnl.update(changed)
+
+
+def _worth_of_lot(house: House, unit: str) -> int:
+    """What one lot of an option is worth at its mark; nothing for a linear instrument."""
+    instrument = house.instruments.get(InstrumentId(unit))
+    if instrument is None or instrument.option is None or house.cycle is None:
+        return 0
+    marks = {mark.instrument: mark.price_ticks for mark in house.cycle.option_marks}
+    return marks.get(instrument.id, 0) * instrument.tick_value_minor
+
+
+def _revalued(house: House, pnl: "Map[AccountKey, Pnl]", cycle: Cycle) -> "Map[AccountKey, Pnl]":
+    """What holders of options gained by their new marks, which no cash settles (rulebook §11.8: ΔNOV)."""
+    before = {} if house.cycle is None else {m.instrument: m.price_ticks for m in house.cycle.option_marks}
+    moved = {
+        mark.instrument: ticks * house.instruments[mark.instrument].tick_value_minor
+        for mark in cycle.option_marks
+        if (ticks := mark.price_ticks - before.get(mark.instrument, mark.price_ticks))
+    }
+    if not moved:
+        return pnl
+    changed: dict[AccountKey, Pnl] = {}
+    for key, positions in house.held.items():
+        gain = sum(lots * moved[instrument] for instrument, lots in positions.items() if instrument in moved)
+        if gain:
+            old = pnl.get(key) or Pnl()
+            changed[key] = Pnl(old.since_met_minor + gain, old.window_minor + gain)
     return pnl.update(changed)
 
 

@@ -32,10 +32,11 @@ PPM = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanRange:
-    """How far the ``scan`` model moves the price of an underlying."""
+    """How far the ``scan`` model moves the price of an underlying, and its volatility (as a share of itself)."""
 
     underlying: FeedId
     move_bp: int
+    volatility_bp: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class Parameters:
     scan_ranges: tuple[ScanRange, ...] = ()
     offsets: tuple[Offset, ...] = ()
     basis_floor_bp: int = 50
+    short_option_bp: int = 100
     offset_cap_bp: int = 8_000
     requirement_bp: int = 12_500
     price_quorum: int = 3
@@ -63,7 +65,9 @@ class Parameters:
     mark_validity_ms: int = HOUR_MS
     price_band_bp: int = 1_000
     reducing_band_bp: int = 100
+    option_price_floor_bp: int = 1_000
     trade_fee_bp: int = 2
+    option_fee_cap_bp: int = 1_250
     trade_lots_max: int = 10**12
     half_ms: int = HOUR_MS
     fee_share_bp: int = 2_000
@@ -248,15 +252,34 @@ class InstrumentKind(Enum):
 
     PERPETUAL = "perpetual"
     FUTURE = "future"
+    OPTION = "option"
+
+
+class Right(Enum):
+    """What the holder of an option may do at its strike."""
+
+    CALL = "call"
+    PUT = "put"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionTerms:
+    """A European option, settled in cash (rulebook §5). ``volatility_feed``: by which its underlying's Black-76
+    volatility for its expiry is published, in basis points of one a year.
+    """
+
+    right: Right
+    strike_ticks: int
+    volatility_feed: FeedId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
-    """A cleared instrument, marked by the price of ``feed``.
+    """A cleared instrument, marked by the price of ``feed``; of an option that is the price of its forward.
 
     ``tick_value_minor``: what one lot gains when the price rises by one tick. A tick is
     10^-price_decimals of the quote currency, a lot 10^-lot_decimals of the underlying. ``final_ticks``: the
-    mark at which an expired future was settled for good.
+    mark at which an expired future was settled for good, or what one that was an option was worth in the end.
     """
 
     id: InstrumentId
@@ -268,6 +291,7 @@ class Instrument:
     lot_decimals: int
     expires_ms: int | None = None
     final_ticks: int | None = None
+    option: OptionTerms | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,10 +423,21 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptionMark:
+    """What an option is worth by Black-76, and the marks of its forward and its volatility that say so."""
+
+    instrument: InstrumentId
+    price_ticks: int
+    forward_ticks: int
+    volatility_bp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstrumentRisk:
     """One instrument's row of the risk array: P&L of one lot per scenario, rounded down.
 
-    ``long_minor`` for a holder of +1 lot, ``short_minor`` for −1 lot.
+    ``long_minor`` for a holder of +1 lot, ``short_minor`` for −1 lot. ``delta_minor``: the notional to which one
+    lot of an option is equivalent, None for a linear instrument, which is worth its own.
     """
 
     instrument: InstrumentId
@@ -410,6 +445,7 @@ class InstrumentRisk:
     notional_minor: int
     long_minor: tuple[int, ...]
     short_minor: tuple[int, ...]
+    delta_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -433,6 +469,7 @@ class Cycle:
     array: RiskArray
     short: tuple[SetId, ...] = ()
     fees_kept_minor: int = 0
+    option_marks: tuple[OptionMark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,11 +100,12 @@ def margins(
     table = _table(
         f"Margin, in {unit}",
         left=("netting set", "health"),
-        right=("equity", "cash", "collateral", "maintenance", "requirement", "alone"),
+        right=("equity", "cash", "collateral", "options", "maintenance", "requirement", "alone"),
     )
     for row in found:
         health = Text(word(margin_pb.Health.Name(row.health)), style=_HEALTH_STYLES.get(row.health, ""))
-        figures = (row.equity, row.cash, row.collateral, row.maintenance, row.requirement)
+        worth = (row.equity, row.cash, row.collateral, row.net_option_value)
+        figures = (*worth, row.maintenance, row.requirement)
         table.add_row(
             own_name(row.netting_set), health, *map(grouped, (*figures, row.standalone_requirement))
         )

@@ -65,7 +65,7 @@ def markets(draw: st.DrawFn, *, credit: bool = True, basis: bool = True) -> Mark
         for name, underlying in zip(NAMES, UNDERLYINGS, strict=True)
     ]
     marks = {i.feed: draw(st.integers(1, 10) | st.integers(1, 10**9)) for i in instruments}
-    return risk_array(instruments, marks, parameters), parameters
+    return risk_array(instruments, marks, parameters, 0), parameters
 
 
 def measured(book: Lots, market: Market) -> Margin:

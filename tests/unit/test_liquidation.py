@@ -239,7 +239,7 @@ def test_opposite_positions_inside_a_linked_set_are_netted_before_anything_is_so
 def test_the_assignment_price_is_a_hundredth_off_the_mark_rounded_against_the_set(
     mark: int, lots: int, price: int
 ) -> None:
-    assert assignment_price(mark, lots, 100) == price
+    assert assignment_price(mark, mark, lots, 100) == price
 
 
 def test_an_assignment_is_a_novation_at_the_assignment_price() -> None:

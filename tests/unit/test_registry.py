@@ -329,7 +329,7 @@ FUTURE = {"kind": InstrumentKind.FUTURE}
 )
 def test_the_terms_of_an_instrument_have_ranges(change: dict[str, Any], is_listed: bool) -> None:
     world = empty_house()
-    instrument: Instrument = replace(INSTRUMENTS[0], id=InstrumentId("NEW"), **change)
+    instrument: Instrument = replace(INSTRUMENTS[0], id=InstrumentId("NEW"), feed=FeedId("NEW"), **change)
     outcome = world.do(ListInstrument(instrument=instrument))
     assert outcome.results[0].reason == ("" if is_listed else Reason.TERM_OUT_OF_RANGE.name)
 

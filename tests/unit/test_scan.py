@@ -39,7 +39,7 @@ PARAMETERS = Parameters(
     ),
     offsets=(Offset(first=GOLD, second=SILVER, rate_bp=7_000),),
 )
-ARRAY = risk_array(ALL, MARKS, PARAMETERS)
+ARRAY = risk_array(ALL, MARKS, PARAMETERS, 0)
 
 
 def lots(**wanted: int) -> dict[InstrumentId, int]:
@@ -124,7 +124,7 @@ def test_a_basis_charge_makes_no_hedge_dearer_than_its_two_legs() -> None:
         offset_cap_bp=10_000,
     )
     bars = (instrument("GOLD-FAR", GOLD, 3_000), instrument("GOLD-NEAR", GOLD, 3_000))
-    array = risk_array(bars, MARKS, calm)
+    array = risk_array(bars, MARKS, calm, 0)
     apart = amount(calm, array, GOLD_NEAR=110) + amount(calm, array, GOLD_FAR=-100)
     assert apart == 110 * 300 + 100 * 330
     assert amount(calm, array, GOLD_NEAR=110, GOLD_FAR=-100) == apart
@@ -172,7 +172,7 @@ def test_a_position_that_the_array_does_not_know_is_a_bug() -> None:
 
 
 def test_an_instrument_without_a_mark_has_no_row() -> None:
-    array = risk_array(ALL, {GOLD_NEAR.feed: 100}, PARAMETERS)
+    array = risk_array(ALL, {GOLD_NEAR.feed: 100}, PARAMETERS, 0)
     assert [row.instrument for row in array.instruments] == ["GOLD-NEAR"]
 
 
@@ -202,5 +202,5 @@ def test_without_positions_a_set_is_healthy_until_it_owes() -> None:
 
 
 def test_the_model_stands_in_the_table_under_the_name_that_its_array_carries() -> None:
-    assert {name: (m.name, m.version) for name, m in MODELS.items()} == {"scan": ("scan", "1")}
+    assert {name: (m.name, m.version) for name, m in MODELS.items()} == {"scan": ("scan", "2")}
     assert ARRAY.model == "scan"

@@ -1,27 +1,34 @@
-"""``scan``: the SPAN-type model (rulebook §9.2), for linear instruments.
+"""``scan``: the SPAN-type model (rulebook §9.2).
 
-Assumptions: within a day the price of an underlying stays inside its scan range, all instruments on
-it move together but for the basis floor, and two underlyings offset at the listed rate. The model
+Assumptions: within a day the price of an underlying and its volatility stay inside their scan ranges, all
+instruments on it move together but for the basis floor, and two underlyings offset at the listed rate. The model
 does not react to volatility; an administrator sets the ranges.
 
-1. Sixteen scenarios an underlying: price 0, ±1/3, ±2/3, ±3/3 of the scan range, each with volatility
-   up and down (the same for linear instruments), and two moves of twice the range of which 35 % counts.
-2. Scan risk of an underlying: the worst of the sixteen for the whole position in it.
+1. Sixteen scenarios an underlying: price 0, ±1/3, ±2/3, ±3/3 of the scan range, each with volatility up and down
+   (the same for linear instruments), and two moves of twice the range of which 35 % counts. Options are valued
+   anew in each, by Black-76 with the time that they have left.
+2. Scan risk of an underlying: the worst of the sixteen for the whole position in it, and never less than a
+   minimum for each option that is held short.
 3. Credit for opposite exposures in two listed underlyings; charge for opposite positions in different
-   instruments on one underlying (basis).
+   instruments on one underlying (basis). There an option counts as its delta, and for credit as no more than
+   what the scenarios say it can lose.
 4. Never less than what the offset cap leaves of the sum of each instrument's own scan risk.
 
-Everything is integer arithmetic: an array row is rounded down for the holder, so requirements are
-exact sums, in any order, on any machine. Splitting a portfolio never lowers the sum, but for rounding: by less
-than one smallest unit a lot, and not at all where there is neither credit nor basis charge. For that an underlying
-stands in one offset at most (``decide/terms``), and a basis charge never makes a hedge dearer than its legs apart.
+A portfolio is margined in integer arithmetic: an array row is rounded down for the holder, so requirements are
+exact sums, in any order, on any machine. Splitting a portfolio of linear instruments never lowers the sum, but for
+rounding: by less than one smallest unit a lot, and not at all where there is neither credit nor basis charge. For
+that an underlying stands in one offset at most (``decide/terms``), and a basis charge never makes a hedge dearer
+than its legs apart. With options it holds where there is neither credit nor basis charge.
 """
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from clearing.margin.model import Margin, UnderlyingRisk
+from clearing.margin.pricing import delta, terms_of, value, value_ticks, years_to_expiry
 from clearing.model.ids import FeedId, InstrumentId
-from clearing.model.values import BP, Instrument, InstrumentRisk, Parameters, RiskArray
+from clearing.model.values import BP, Instrument, InstrumentRisk, Parameters, RiskArray, ScanRange
 from ledger.amount import divide_down, divide_up
 from ledger.require import require
 
@@ -32,11 +39,17 @@ FULL_RANGE_UP = 10
 """Index of the scenario in which the price rises by the whole scan range."""
 
 _SHIFTS = (
-    *((thirds, 100) for thirds in THIRDS for _ in ("volatility up", "volatility down")),
-    (EXTREME_THIRDS, EXTREME_COVER_PERCENT),
-    (-EXTREME_THIRDS, EXTREME_COVER_PERCENT),
+    *((thirds, volatility, 100) for thirds in THIRDS for volatility in (1, -1)),
+    (EXTREME_THIRDS, 0, EXTREME_COVER_PERCENT),
+    (-EXTREME_THIRDS, 0, EXTREME_COVER_PERCENT),
 )
-"""Per scenario: the move in thirds of the scan range, and the percentage of its P&L that counts."""
+"""Per scenario: the move in thirds of the scan range, where volatility goes, and the percentage of the P&L that
+counts.
+"""
+FORWARD_LEAST = 0.01
+"""No scenario moves a forward below this share of itself: it stays positive under any scan range."""
+FINE = 10**6
+"""A value in a scenario is taken to a millionth of a tick, down for who is long, up for who is short."""
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -46,17 +59,55 @@ def scenario_names() -> tuple[str, ...]:
 
 
 def risk_array(
-    instruments: Iterable[Instrument], marks: Mapping[FeedId, int], parameters: Parameters
+    instruments: Iterable[Instrument], marks: Mapping[FeedId, int], parameters: Parameters, at_ms: int
 ) -> RiskArray:
-    """Scenario P&L of one lot of each instrument that has a mark, long and short, rounded down."""
-    ranges = {r.underlying: r.move_bp for r in parameters.scan_ranges}
-    rows = [_row(i, marks[i.feed], ranges[i.underlying]) for i in instruments if i.feed in marks]
+    """Scenario P&L of one lot of each instrument that has a mark at ``at_ms``, long and short, rounded down."""
+    ranges = {r.underlying: r for r in parameters.scan_ranges}
+    rows: list[InstrumentRisk] = []
+    for one in instruments:
+        if one.option is None and one.feed in marks:
+            rows.append(_linear_row(one, marks[one.feed], ranges[one.underlying].move_bp))
+        elif one.option is not None and {one.feed, one.option.volatility_feed} <= marks.keys():
+            forward, volatility = marks[one.feed], marks[one.option.volatility_feed]
+            rows.append(_option_row(one, forward, volatility, ranges[one.underlying], at_ms))
     return RiskArray(model="scan", instruments=tuple(rows))
 
 
-def _row(instrument: Instrument, price_ticks: int, move_bp: int) -> InstrumentRisk:
+def _option_row(
+    option: Instrument, forward_ticks: int, volatility_bp: int, scanned: ScanRange, at_ms: int
+) -> InstrumentRisk:
+    """Every scenario by full revaluation, against the option's mark."""
+    terms, years = terms_of(option), years_to_expiry(option, at_ms)
+    moves = np.array([max(FORWARD_LEAST, 1 + scanned.move_bp * t / (3 * BP)) for t, _, _ in _SHIFTS])
+    shocks = np.array([max(0.0, 1 + scanned.volatility_bp * v / BP) for _, v, _ in _SHIFTS])
+    values = value(terms.right, forward_ticks * moves, terms.strike_ticks, volatility_bp / BP * shocks, years)
+    mark, tick_value = (
+        value_ticks(option, forward_ticks, volatility_bp, at_ms) * FINE,
+        option.tick_value_minor,
+    )
+    low = [int(fine) for fine in np.floor(values * FINE)]
+    percents = [percent for _, _, percent in _SHIFTS]
+    notional = forward_ticks * tick_value
+    share = delta(terms.right, forward_ticks, terms.strike_ticks, volatility_bp / BP, years)
+    return InstrumentRisk(
+        instrument=option.id,
+        underlying=option.underlying,
+        notional_minor=notional,
+        long_minor=tuple(
+            divide_down((fine - mark) * tick_value * percent, FINE * 100)
+            for fine, percent in zip(low, percents, strict=True)
+        ),
+        short_minor=tuple(
+            divide_down((mark - fine - 1) * tick_value * percent, FINE * 100)
+            for fine, percent in zip(low, percents, strict=True)
+        ),
+        delta_minor=divide_down(notional * round(share * FINE), FINE),
+    )
+
+
+def _linear_row(instrument: Instrument, price_ticks: int, move_bp: int) -> InstrumentRisk:
     notional = price_ticks * instrument.tick_value_minor
-    moves = [notional * move_bp * thirds * percent for thirds, percent in _SHIFTS]
+    moves = [notional * move_bp * thirds * percent for thirds, _, percent in _SHIFTS]
     scale = 3 * BP * 100
     return InstrumentRisk(
         instrument=instrument.id,
@@ -74,7 +125,7 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
     if not held:
         return Margin(amount_minor=0)
     risks = {
-        u: _scan(u, [h for h in held if h[0].underlying == u])
+        u: _scan(u, [h for h in held if h[0].underlying == u], parameters)
         for u in sorted({h[0].underlying for h in held})
     }
     scan = sum(risk.risk_minor for risk in risks.values())
@@ -104,14 +155,29 @@ def _worst(pnl: list[int]) -> int:
     return max(0, -min(pnl))
 
 
-def _scan(underlying: FeedId, held: list[Held]) -> UnderlyingRisk:
+def _scan(underlying: FeedId, held: list[Held], parameters: Parameters) -> UnderlyingRisk:
     pnl = _sum(held)
+    worst = _worst(pnl)
+    minimum = sum(
+        -q * divide_up(row.notional_minor * parameters.short_option_bp, BP)
+        for row, q in held
+        if row.delta_minor is not None and q < 0
+    )
     return UnderlyingRisk(
         underlying=underlying,
-        risk_minor=_worst(pnl),
+        risk_minor=max(worst, minimum),
         scenario=pnl.index(min(pnl)),
-        exposure_minor=pnl[FULL_RANGE_UP],
+        exposure_minor=max(-worst, min(worst, _exposure(underlying, held, parameters))),
+        minimum_minor=minimum,
     )
+
+
+def _exposure(underlying: FeedId, held: list[Held], parameters: Parameters) -> int:
+    """P&L if the price rises by the whole scan range, options by their delta, rounded down."""
+    move_bp = next(r.move_bp for r in parameters.scan_ranges if r.underlying == underlying)
+    linear = [h for h in held if h[0].delta_minor is None]
+    by_delta = sum(q * row.delta_minor for row, q in held if row.delta_minor is not None)
+    return (_sum(linear)[FULL_RANGE_UP] if linear else 0) + divide_down(by_delta * move_bp, BP)
 
 
 def _credit(risks: Mapping[FeedId, UnderlyingRisk], parameters: Parameters) -> int:
@@ -138,6 +204,7 @@ def _basis_bp(underlying: FeedId, parameters: Parameters) -> int:
 
 def _basis(held: list[Held], basis_bp: int) -> int:
     """Charge on the notional of one underlying that stands long against short, rounded up."""
-    longs = sum(row.notional_minor * q for row, q in held if q > 0)
-    shorts = sum(row.notional_minor * -q for row, q in held if q < 0)
+    sides = [q * (row.notional_minor if row.delta_minor is None else row.delta_minor) for row, q in held]
+    longs = sum(side for side in sides if side > 0)
+    shorts = sum(-side for side in sides if side < 0)
     return divide_up(min(longs, shorts) * basis_bp, BP)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from clearing import chart
+from clearing.margin.assess import mark_ticks
 from clearing.model.commands import LinkAccounts
 from clearing.model.house import House, ordered
 from clearing.model.ids import AccountKey, ParticipantId, linked_set
@@ -70,11 +71,10 @@ def _collateral(key: AccountKey, house: House) -> list[pb.Collateral]:
 
 
 def _positions(key: AccountKey, house: House) -> list[pb.Position]:
-    marks = units.mark_ticks(house)
     positions = []
     for instrument_id, lots in sorted(house.positions(key).items()):
         instrument = house.instruments[instrument_id]
-        ticks = marks.get(instrument.feed)
+        ticks = mark_ticks(house, instrument_id)
         positions.append(
             pb.Position(
                 instrument=names.instrument(instrument_id),

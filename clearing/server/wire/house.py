@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from clearing.default.gate import Gate
+from clearing.margin.assess import mark_ticks
 from clearing.model.house import House, ordered
 from clearing.model.ids import FeedId
-from clearing.model.values import Asset, Instrument, InstrumentKind, MemberStatus
+from clearing.model.values import Asset, Instrument, InstrumentKind, MemberStatus, Right
 from clearing.server.wire import names, times, units
 from clearing.server.wire.units import Unit
 from clearinghouse.v1 import house_service_pb2 as pb
@@ -13,19 +14,23 @@ from clearinghouse.v1 import house_service_pb2 as pb
 _KINDS: "Mapping[InstrumentKind, pb.InstrumentKind.ValueType]" = {
     InstrumentKind.PERPETUAL: pb.INSTRUMENT_KIND_PERPETUAL,
     InstrumentKind.FUTURE: pb.INSTRUMENT_KIND_FUTURE,
+    InstrumentKind.OPTION: pb.INSTRUMENT_KIND_OPTION,
+}
+_RIGHTS: "Mapping[Right, pb.OptionRight.ValueType]" = {
+    Right.CALL: pb.OPTION_RIGHT_CALL,
+    Right.PUT: pb.OPTION_RIGHT_PUT,
 }
 
 
 def message(house: House, shut: tuple[Gate, ...]) -> pb.House:
     """The house with the gates that are ``shut``."""
     charter = house.founded
-    marks = units.mark_ticks(house)
     members = ordered(house.members)
     found = pb.House(
         house=charter.house,
         settlement_asset=_asset(house.assets[house.settlement]),
         assets=[_asset(asset) for asset in ordered(house.assets)],
-        instruments=[_instrument(row, house, marks) for row in ordered(house.instruments)],
+        instruments=[_instrument(row, house) for row in ordered(house.instruments)],
         feeds=[_feed(feed, unit) for feed, unit in units.of_feeds(house).items()],
         member_count=len(members),
         defaulted_member_count=sum(1 for member in members if member.status is MemberStatus.DEFAULTED),
@@ -48,8 +53,8 @@ def _asset(asset: Asset) -> pb.Asset:
     )
 
 
-def _instrument(row: Instrument, house: House, marks: Mapping[FeedId, int]) -> pb.Instrument:
-    tick = units.of_price(row)
+def _instrument(row: Instrument, house: House) -> pb.Instrument:
+    tick, mark = units.of_price(row), mark_ticks(house, row.id)
     found = pb.Instrument(
         name=names.instrument(row.id),
         kind=_KINDS[row.kind],
@@ -58,11 +63,15 @@ def _instrument(row: Instrument, house: House, marks: Mapping[FeedId, int]) -> p
         tick_size=tick.render(1),
         lot_size=units.of_size(row).render(1),
         tick_value=units.of_settlement(house).render(row.tick_value_minor),
-        mark_price=tick.render(marks[row.feed]) if row.feed in marks else "",
+        mark_price="" if mark is None else tick.render(mark),
         final_price="" if row.final_ticks is None else tick.render(row.final_ticks),
     )
     if row.expires_ms is not None:
         found.expire_time.CopyFrom(times.from_ms(row.expires_ms))
+    if row.option is not None:
+        found.option.right = _RIGHTS[row.option.right]
+        found.option.strike_price = tick.render(row.option.strike_ticks)
+        found.option.volatility_feed = names.feed(row.option.volatility_feed)
     return found
 
 

@@ -37,6 +37,7 @@ def message(measured: Assessment, house: House) -> pb.Margin:
         maintenance=unit.render(measured.maintenance_minor),
         requirement=unit.render(measured.requirement_minor),
         standalone_requirement=unit.render(measured.standalone_minor),
+        net_option_value=unit.render(measured.option_value_minor),
     )
 
 

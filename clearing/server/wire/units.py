@@ -28,6 +28,10 @@ class Unit:
         return decimal.render(steps * self.step, self.decimals)
 
 
+VOLATILITY = Unit(4)
+"""A volatility counts in basis points of one."""
+
+
 def of_asset(asset: Asset) -> Unit:
     """The smallest unit of an asset."""
     return Unit(asset.decimals)
@@ -56,9 +60,6 @@ def of_feeds(house: House) -> dict[FeedId, Unit]:
             ticks[asset.feed] = Unit(of_settlement(house).decimals, asset.tick_value_minor)
     for instrument in ordered(house.instruments):
         ticks[instrument.feed] = of_price(instrument)
+        if instrument.option is not None:
+            ticks[instrument.option.volatility_feed] = VOLATILITY
     return {feed: ticks[feed] for feed in sorted(ticks)}
-
-
-def mark_ticks(house: House) -> dict[FeedId, int]:
-    """The newest mark of every feed that has one, in ticks."""
-    return {} if house.cycle is None else {mark.feed: mark.price_ticks for mark in house.cycle.marks}
