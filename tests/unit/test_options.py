@@ -21,7 +21,7 @@ from clearing.model.commands import (
     RequestWithdrawal,
     SettleWithdrawal,
 )
-from clearing.model.ids import AccountKey, AssetId, FeedId, InstrumentId, MemberId
+from clearing.model.ids import AccountKey, AssetId, FeedId, InstrumentId, MemberId, SetId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason
 from clearing.model.values import (
@@ -404,7 +404,7 @@ def test_a_torn_up_option_is_paid_at_its_mark_and_what_the_short_lacks_is_the_lo
     paid = 3_000 * mark(world) * TICK
     assert world.state.cash(ALICE) == cash + paid
     assert not world.state.positions(ALICE)
-    (gain,) = [g for g in event.gains if g.netting_set == ALICE]
+    (gain,) = [g for g in event.gains if g.netting_set == SetId(ALICE)]
     assert gain.gain_minor == paid - 3_000 * first_mark() * TICK
 
 
