@@ -115,28 +115,110 @@ def holds_account(unit: str) -> Account:
 
 def post(book: Book, entry: Entry) -> Book | Refusal:
     """The book after ``entry``, or the first rule that refuses it. Never half of an entry."""
-    refusal = check_entry(entry)
-    if refusal is not None:
+    run = Run(book)
+    return run.post(entry) or run.book()
+
+
+class Run:
+    """Entries posted one after the other, whose balances are written once, at the end: the same book as if each
+    had been posted alone. After a refusal there is no book any more.
+    """
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._posted = 0
+        self._opened: list[Account] = []
+        self._numbers: dict[AccountId, int] = {}
+        self._balances: dict[int, int] = {}
+
+    def book(self) -> Book:
+        """The book after all entries so far."""
+        opened = self._with_opened()
+        changed = opened.balances.set_items(self._balances)
+        self._book = replace(opened, size=opened.size + self._posted, balances=changed)
+        self._posted, self._balances = 0, {}
+        return self._book
+
+    def _with_opened(self) -> Book:
+        if self._opened:
+            self._book = _open(self._book, self._opened)
+            self._opened, self._numbers = [], {}
+        return self._book
+
+    def post(self, entry: Entry) -> Refusal | None:
+        """Post one more entry; None, or the first rule that refuses it."""
+        refusal = check_entry(entry) or self._open(entry.opens)
+        if refusal is not None:
+            return refusal
+        touched = self._sum_legs(entry.legs)
+        if isinstance(touched, Refusal):
+            return touched
+        refusal = self._step(entry) or self._check_balances(touched)
+        if refusal is None:
+            self._balances.update(touched)
+            self._posted += 1
         return refusal
-    opened = open_accounts(book, entry.opens)
-    if isinstance(opened, Refusal):
-        return opened
-    touched = _sum_legs(opened, entry.legs)
-    if isinstance(touched, Refusal):
+
+    def _open(self, opened: Sequence[Account]) -> Refusal | None:
+        for account in opened:
+            if account.id in self._numbers or self._book.knows(account):
+                return Refusal.ACCOUNT_EXISTS
+            self._numbers[account.id] = len(self._book.accounts) + len(self._opened)
+            self._opened.append(account)
+        return None
+
+    def _sum_legs(self, legs: Sequence[Leg]) -> dict[int, int] | Refusal:
+        """What the balances, by number of account, are after ``legs``."""
+        touched: dict[int, int] = {}
+        for leg in legs:
+            number = self._number(leg.account.id)
+            if number is None:
+                return Refusal.ACCOUNT_UNKNOWN
+            known = self._account(number)
+            if known is not leg.account and known != leg.account:
+                return Refusal.ACCOUNT_DIFFERS
+            before = touched.get(number)
+            touched[number] = (self._balance(number) if before is None else before) + leg.amount
         return touched
-    stepped = _step(opened, entry)
-    if isinstance(stepped, Refusal):
-        return stepped
-    refusal = _check_balances(stepped, touched)
-    return refusal or replace(stepped, size=book.size + 1, balances=stepped.balances.set_items(touched))
+
+    def _number(self, account: AccountId) -> int | None:
+        number = self._book.numbers.get(account)
+        return self._numbers.get(account) if number is None else number
+
+    def _account(self, number: int) -> Account:
+        old = len(self._book.accounts)
+        return self._book.account(number) if number < old else self._opened[number - old]
+
+    def _balance(self, number: int) -> int:
+        balance = self._balances.get(number)
+        if balance is not None:
+            return balance
+        return int(self._book.balances[number]) if number < len(self._book.balances) else 0
+
+    def _step(self, entry: Entry) -> Refusal | None:
+        """What the entry's step makes of holds and reversals; the balances are another matter."""
+        if entry.step is None:
+            named = chain(entry.opens, (leg.account for leg in entry.legs))
+            return Refusal.ACCOUNT_RESERVED if any(one.path == HOLDS_PATH for one in named) else None
+        stepped = _step(self._with_opened(), entry, entry.step)
+        if isinstance(stepped, Refusal):
+            return stepped
+        self._book = stepped
+        return None
+
+    def _check_balances(self, touched: dict[int, int]) -> Refusal | None:
+        judged = list(touched.items())
+        old = len(self._book.held)
+        judged += [(n, balance - held) for n, balance in judged if n < old and (held := self._book.held[n])]
+        if not all(in_range(balance) for _, balance in judged):
+            return Refusal.BALANCE_OUT_OF_RANGE
+        if not all(self._account(number).limit.allows(balance) for number, balance in judged):
+            return Refusal.LIMIT_EXCEEDED
+        return None
 
 
-def open_accounts(book: Book, opened: Sequence[Account]) -> Book | Refusal:
-    """The book with ``opened`` in it."""
-    if not opened:
-        return book
-    if len({account.id for account in opened}) < len(opened) or any(map(book.knows, opened)):
-        return Refusal.ACCOUNT_EXISTS
+def _open(book: Book, opened: Sequence[Account]) -> Book:
+    """The book with ``opened``, which it does not know, in it."""
     units = book.unit_numbers
     for unit in dict.fromkeys(account.unit for account in opened):
         units = units if unit in units else units.set(unit, len(units))
@@ -157,43 +239,15 @@ def _limit_number(account: Account) -> int:
     return RESERVED if account.path == HOLDS_PATH else LIMITS.index(account.limit)
 
 
-def _sum_legs(book: Book, legs: Sequence[Leg]) -> dict[int, int] | Refusal:
-    """What the balances, by number of account, are after ``legs``."""
-    touched: dict[int, int] = {}
-    for leg in legs:
-        number = book.numbers.get(leg.account.id)
-        if number is None:
-            return Refusal.ACCOUNT_UNKNOWN
-        if book.accounts[number] != leg.account:
-            return Refusal.ACCOUNT_DIFFERS
-        before = touched.get(number)
-        touched[number] = (book.balances[number] if before is None else before) + leg.amount
-    return touched
-
-
-def _check_balances(book: Book, touched: dict[int, int]) -> Refusal | None:
-    judged = list(touched.items())
-    judged += [(number, balance - held) for number, balance in judged if (held := book.held[number])]
-    if not all(in_range(balance) for _, balance in judged):
-        return Refusal.BALANCE_OUT_OF_RANGE
-    if not all(book.account(number).limit.allows(balance) for number, balance in judged):
-        return Refusal.LIMIT_EXCEEDED
-    return None
-
-
 # ------------------------------------------------------------------------------------------------------ steps
 
 
-def _step(book: Book, entry: Entry) -> Book | Refusal:
-    """What the entry's step makes of holds and reversals; the balances are another matter."""
-    if entry.step is None:
-        named = chain(entry.opens, (leg.account for leg in entry.legs))
-        return Refusal.ACCOUNT_RESERVED if any(one.path == HOLDS_PATH for one in named) else book
-    if entry.step.verb is Verb.HOLD:
-        return _hold(book, entry, entry.step)
-    if entry.step.verb is Verb.REVERSE:
-        return _reverse(book, entry, entry.step)
-    return _end_hold(book, entry, entry.step)
+def _step(book: Book, entry: Entry, step: Step) -> Book | Refusal:
+    if step.verb is Verb.HOLD:
+        return _hold(book, entry, step)
+    if step.verb is Verb.REVERSE:
+        return _reverse(book, entry, step)
+    return _end_hold(book, entry, step)
 
 
 def hold_legs(source: Account, amount: int) -> tuple[Leg, ...]:

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 from clearing import chart
 from clearing.decide.breakers import trails_after, trip_breakers
-from clearing.decide.calls import review
+from clearing.decide.calls import call_key, review
 from clearing.decide.declare import declare
 from clearing.decide.liquidation import open_liquidation
 from clearing.default.gate import declared_sets
-from clearing.margin.assess import Assessment, Health, assess, living_sets
+from clearing.margin.assess import Assessment, Health, Standing, assess, living_sets, standings
 from clearing.model.draft import Draft
-from clearing.model.house import single
+from clearing.model.house import House, single
 from clearing.model.kinds import Kind
-from clearing.model.values import BP
+from clearing.model.values import BP, CallKind
 from ledger.amount import divide_down
 from ledger.entry import transfer
 
@@ -24,14 +24,20 @@ from ledger.entry import transfer
 def close_cycle(draft: Draft) -> None:
     """Measure, call, liquidate, declare; then close the cycle."""
     kept = _share_fees(draft)
-    measured = [assess(draft.house, set_id) for set_id in living_sets(draft.house)]
-    declared = declared_sets(draft.house)
-    act_on(draft, [one for one in measured if one.netting_set not in declared])
+    measured = standings(draft.house, living_sets(draft.house))
+    act_on(draft, [assess(draft.house, one.netting_set) for one in measured if _demands(draft.house, one)])
     short = tuple(one.netting_set for one in measured if one.health is not Health.HEALTHY)
     closed = replace(draft.house.newest_cycle, closed=True, short=short, fees_kept_minor=kept)
     draft.record(Kind.CYCLE_CLOSED, single("cycle", closed), *trails_after(draft.house))
     draft.tell(Kind.CYCLE_CLOSED, str(closed.number), sum(one.requirement_minor for one in measured))
     trip_breakers(draft)
+
+
+def _demands(house: House, one: Standing) -> bool:
+    """Whether a set must be looked at: it is short of something, or was. One that was declared is left alone."""
+    called = any(call_key(kind, one.netting_set) in house.calls for kind in CallKind)
+    is_short = one.health is not Health.HEALTHY or one.cash_minor < 0
+    return (is_short or called) and one.netting_set not in declared_sets(house)
 
 
 def act_on(draft: Draft, measured: list[Assessment]) -> None:

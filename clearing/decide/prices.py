@@ -155,14 +155,16 @@ def _variation(
     before: House, prices: dict[FeedId, int], living: set[InstrumentId]
 ) -> list[tuple[InstrumentId, tuple[Leg, ...]]]:
     """Per living linear instrument whose price moved: what each holder gains, lots × Δticks × tick value, exactly."""
-    legs: dict[InstrumentId, list[Leg]] = {}
+    moved = {
+        one.id: ticks * one.tick_value_minor
+        for one in ordered(before.instruments)
+        if one.id in living and one.option is None
+        if (ticks := prices[one.feed] - price_of_feed(before, one.feed))
+    }
+    legs: dict[InstrumentId, list[Leg]] = {instrument: [] for instrument in moved}
     for key in sorted(before.held):
-        for instrument_id, lots in sorted(before.held[key].items()):
-            instrument = before.instruments[instrument_id]
-            if instrument_id not in living or instrument.option is not None:
-                continue
-            moved = prices[instrument.feed] - price_of_feed(before, instrument.feed)
-            gain = lots * moved * instrument.tick_value_minor
-            if gain:
-                legs.setdefault(instrument_id, []).append(credit(chart.cash(key, before.settlement), gain))
-    return [(instrument_id, tuple(legs[instrument_id])) for instrument_id in sorted(legs)]
+        cash = chart.cash(key, before.settlement)
+        for instrument, lots in before.held[key].items():
+            if instrument in moved:
+                legs[instrument].append(credit(cash, lots * moved[instrument]))
+    return [(instrument, tuple(legs[instrument])) for instrument in sorted(legs) if legs[instrument]]

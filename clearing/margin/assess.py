@@ -8,18 +8,20 @@ Collateral value is rounded down, asset by asset. Cash held for a withdrawal has
 value is exact: lots × mark × tick value. It offsets requirements and is never withdrawn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+import numpy as np
+
 from clearing import chart
-from clearing.margin.model import Margin
+from clearing.margin.model import Margin, Positions
 from clearing.margin.table import MODELS
 from clearing.model.house import House, ordered
 from clearing.model.ids import AccountKey, AssetId, InstrumentId, SetId, member_of, single_set
 from clearing.model.values import BP, AccountStatus, Asset, NettingSet, OptionMark, RiskArray
 from ledger.amount import divide_down, divide_up
-from ledger.require import InvariantViolated
+from ledger.require import InvariantViolated, require
 
 
 class Health(Enum):
@@ -76,6 +78,48 @@ class Assessment:
 def assess(house: House, set_id: SetId) -> Assessment:
     """Measure one netting set at the newest cycle's marks and risk array."""
     return measure(house, set_id, portfolio_of(house, set_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a netting set stands, without the reasons."""
+
+    netting_set: SetId
+    equity_minor: int
+    cash_minor: int
+    maintenance_minor: int
+    requirement_minor: int
+    health: Health
+
+
+def standings(house: House, sets: Sequence[SetId]) -> list[Standing]:
+    """What :func:`assess` says of each of ``sets``, all measured at once."""
+    portfolios = [portfolio_of(house, set_id) for set_id in sets]
+    amounts = maintenance_of_all(house, [portfolio.lots for portfolio in portfolios])
+    found: list[Standing] = []
+    for set_id, portfolio, amount in zip(sets, portfolios, amounts, strict=True):
+        equity, requirement = portfolio.equity_minor, required(house, amount)
+        health = health_of(equity, amount, requirement)
+        found.append(Standing(set_id, equity, portfolio.cash_minor, amount, requirement, health))
+    return found
+
+
+def maintenance_of_all(house: House, portfolios: Sequence[Mapping[InstrumentId, int]]) -> list[int]:
+    """The maintenance margin of each of ``portfolios`` under the model in force."""
+    array = array_of(house)
+    row_of = {row.instrument: number for number, row in enumerate(array.instruments)}
+    held = [
+        (owner, row_of.get(instrument, -1), lots)
+        for owner, portfolio in enumerate(portfolios)
+        for instrument, lots in portfolio.items()
+        if lots
+    ]
+    require(all(row >= 0 for _, row, _ in held), "every position has a row in the risk array")
+    columns = [np.array(column, np.int64) for column in zip(*held, strict=True)] or [
+        np.empty(0, np.int64)
+    ] * 3
+    book = Positions(portfolios=len(portfolios), owners=columns[0], rows=columns[1], lots=columns[2])
+    return MODELS[house.parameters.margin_model].amounts(book, array, house.parameters)
 
 
 def assess_alone(house: House, key: AccountKey) -> Assessment:

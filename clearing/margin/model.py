@@ -1,8 +1,28 @@
-"""What every margin model gives: an amount and the reasons for it."""
+"""What every margin model takes and gives: positions, one portfolio's or all of them in columns; an amount, and the
+reasons for it.
+"""
 
 from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clearing.model.ids import FeedId
+
+Column: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Positions:
+    """The positions of ``portfolios`` portfolios, one place of each column for each position: whose it is, in which
+    row of the risk array, and how many lots; long is positive, none is zero.
+    """
+
+    portfolios: int
+    owners: Column
+    rows: Column
+    lots: Column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from clearing.margin.model import Margin
+from clearing.margin.model import Margin, Positions
 from clearing.margin.models import scan
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import Instrument, Parameters, RiskArray
@@ -11,12 +11,19 @@ from clearing.model.values import Instrument, Parameters, RiskArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A margin model: how it makes a risk array, and how it margins a portfolio with one."""
+    """A margin model: how it makes a risk array, how it margins a portfolio with one and explains it, and what it
+    asks of all portfolios at once, which is the same.
+    """
 
     name: str
     version: str
     risk_array: Callable[[Iterable[Instrument], Mapping[FeedId, int], Parameters, int], RiskArray]
     margin: Callable[[Mapping[InstrumentId, int], RiskArray, Parameters], Margin]
+    amounts: Callable[[Positions, RiskArray, Parameters], list[int]]
 
 
-MODELS = {"scan": Model(name="scan", version="2", risk_array=scan.risk_array, margin=scan.margin)}
+MODELS = {
+    "scan": Model(
+        name="scan", version="2", risk_array=scan.risk_array, margin=scan.margin, amounts=scan.amounts
+    )
+}

@@ -10,7 +10,7 @@ Rules kept here:
 4. Maps have no order. Whoever goes through one sorts it (``ordered``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -60,12 +60,12 @@ from clearing.model.values import (
     Withdrawal,
 )
 from ledger.account import Account
-from ledger.book import Book
-from ledger.columns import fold as fold_book
+from ledger.book import Book, Run
 from ledger.entry import Entry, Json
-from ledger.require import InvariantViolated
+from ledger.require import InvariantViolated, require
 from ledger.transfers import Record, entries_of
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 SETTLEMENT_KINDS = (Kind.VARIATION_MARGIN, Kind.FUTURE_SETTLED, Kind.FUNDING_PAID)
@@ -267,62 +267,113 @@ def fold(house: House, record: Record) -> House:
 
 def fold_changes(house: House, entry: Entry, changes: tuple[Change, ...]) -> House:
     """The state after ``entry``, whose fact says ``changes``."""
-    updates: dict[str, Any] = {"book": fold_book(house.book, entry), "size": house.size + 1}
-    for change in changes:
-        if change.table in SINGLE_ROWS:
-            updates[change.table] = change.row if isinstance(change, Put) else None
-            continue
-        rows = updates.get(change.table)
-        if rows is None:
-            rows = getattr(house, change.table)
-        updates[change.table] = (
-            rows.set(change.key, change.row) if isinstance(change, Put) else rows.delete(change.key)
-        )
-    if entry.legs:
-        updates["held"] = _fold_positions(house.held, entry)
-    if entry.kind in SETTLEMENT_KINDS + PRICE_KINDS:
-        updates["pnl"] = _fold_pnl(house, entry)
-    elif entry.kind == Kind.SNAPSHOT_ACCEPTED:
+    return fold_all(house, ((entry, changes),))
+
+
+WINDOW_KINDS = (Kind.SNAPSHOT_ACCEPTED, Kind.CYCLE_CLOSED)
+"""Entries that begin something for everybody; :func:`fold_all` takes them alone."""
+
+
+def fold_all(house: House, recorded: Sequence[tuple[Entry, tuple[Change, ...]]]) -> House:
+    """The state after entries that follow each other; what many of them change is written once."""
+    book, rows = Run(house.book), _Rows(house)
+    for number, (entry, changes) in enumerate(recorded):
+        if (refusal := book.post(entry)) is not None:
+            raise InvariantViolated(f"recorded entry {house.size + number} does not post: {refusal.value}")
+        for change in changes:
+            rows.change(change)
+        rows.move(entry)
+    updates: dict[str, Any] = {"book": book.book(), "size": house.size + len(recorded), **rows.changed()}
+    kinds = {entry.kind for entry, _ in recorded}
+    require(len(recorded) == 1 or kinds.isdisjoint(WINDOW_KINDS), "what begins for everybody begins alone")
+    if Kind.SNAPSHOT_ACCEPTED in kinds:
         updates["pnl"] = _revalued(house, _begin_window(house), updates["cycle"])
-    elif entry.kind == Kind.CYCLE_CLOSED:
+    elif Kind.CYCLE_CLOSED in kinds:
         updates["pnl"] = _met(house, updates["cycle"])
     return replace(house, **updates)
 
 
-def _fold_positions(
-    held: "Map[AccountKey, Map[InstrumentId, int]]", entry: Entry
-) -> "Map[AccountKey, Map[InstrumentId, int]]":
-    for leg in entry.legs:
-        owner = chart.holder(leg.account.path)
-        if owner is None or owner[1] != "position":
-            continue
-        instrument = InstrumentId(leg.account.unit)
-        own = held.get(owner[0], Map())
-        lots = own.get(instrument, 0) - leg.amount
-        own = own.set(instrument, lots) if lots else own.delete(instrument)
-        held = held.set(owner[0], own)
-    return held
+class _Rows:
+    """What entries change of the tables, the positions and the profits of ``house``, gathered until it is asked for."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._singles: dict[str, Any] = {}
+        self._tables: dict[str, dict[str, Any]] = {}
+        self._lots: dict[tuple[AccountKey, InstrumentId], int] = {}
+        self._pnl: dict[AccountKey, Pnl] = {}
+
+    def change(self, change: Change) -> None:
+        """Put or drop a row."""
+        row = change.row if isinstance(change, Put) else None
+        if change.table in SINGLE_ROWS:
+            self._singles[change.table] = row
+            return
+        rows = self._tables.setdefault(change.table, {})
+        if row is None:
+            known = (
+                rows[change.key] if change.key in rows else getattr(self._house, change.table).get(change.key)
+            )
+            require(known is not None, f"{change.table} has the row {change.key} that is dropped")
+        rows[change.key] = row
+
+    def move(self, entry: Entry) -> None:
+        """Positions and profits, which follow from the legs."""
+        is_pnl, in_window = entry.kind in SETTLEMENT_KINDS + PRICE_KINDS, entry.kind in SETTLEMENT_KINDS
+        for leg in entry.legs:
+            owner = chart.holder(leg.account.path)
+            if owner is None:
+                continue
+            key, role = owner
+            worth = 1
+            if role == "position":
+                instrument = InstrumentId(leg.account.unit)
+                self._lots[key, instrument] = self._position(key, instrument) - leg.amount
+                worth = _worth_of_lot(self._house, instrument) if is_pnl else 0
+            if is_pnl and worth and role in ("position", "cash"):
+                before = self._pnl.get(key) or self._house.pnl.get(key) or Pnl()
+                window = before.window_minor - leg.amount if in_window else before.window_minor
+                self._pnl[key] = Pnl(before.since_met_minor - leg.amount * worth, window)
+
+    def _position(self, key: AccountKey, instrument: InstrumentId) -> int:
+        lots = self._lots.get((key, instrument))
+        return self._house.position(key, instrument) if lots is None else lots
+
+    def changed(self) -> dict[str, Any]:
+        """The fields of the house that are not as they were."""
+        updates = dict(self._singles)
+        for table, rows in self._tables.items():
+            updates[table] = _with_rows(getattr(self._house, table), rows)
+        if self._lots:
+            updates["held"] = self._held()
+        if self._pnl:
+            updates["pnl"] = self._house.pnl.update(self._pnl)
+        return updates
+
+    def _held(self) -> "Map[AccountKey, Map[InstrumentId, int]]":
+        by_owner: dict[AccountKey, dict[InstrumentId, int | None]] = {}
+        for (key, instrument), lots in self._lots.items():
+            by_owner.setdefault(key, {})[instrument] = lots or None
+        return self._house.held.update(
+            {key: _with_rows(self._house.positions(key), changed) for key, changed in by_owner.items()}
+        )
 
 
-def _fold_pnl(house: House, entry: Entry) -> "Map[AccountKey, Pnl]":
-    changed: dict[AccountKey, Pnl] = {}
-    in_window = entry.kind in SETTLEMENT_KINDS
-    for leg in entry.legs:
-        owner = chart.holder(leg.account.path)
-        if owner is None:
-            continue
-        worth = 1 if owner[1] == "cash" else _worth_of_lot(house, leg.account.unit)
-        if worth:
-            before = changed.get(owner[0]) or house.pnl.get(owner[0]) or Pnl()
-            window = before.window_minor - leg.amount if in_window else before.window_minor
-            changed[owner[0]] = Pnl(before.since_met_minor - leg.amount * worth, window)
-    return house.pnl.update(changed)
+def _with_rows(table: "Map[K, V]", rows: Mapping[K, V | None]) -> "Map[K, V]":
+    """A table with rows set, or dropped where they are None."""
+    changing = table.mutate()
+    for key, row in rows.items():
+        if row is not None:
+            changing[key] = row
+        elif key in changing:
+            del changing[key]
+    return changing.finish()
 
 
-def _worth_of_lot(house: House, unit: str) -> int:
+def _worth_of_lot(house: House, instrument_id: InstrumentId) -> int:
     """What one lot of an option is worth at its mark; nothing for a linear instrument."""
-    instrument = house.instruments.get(InstrumentId(unit))
-    if instrument is None or instrument.option is None or house.cycle is None:
+    instrument = house.instruments[instrument_id]
+    if instrument.option is None or house.cycle is None:
         return 0
     marks = {mark.instrument: mark.price_ticks for mark in house.cycle.option_marks}
     return marks.get(instrument.id, 0) * instrument.tick_value_minor
