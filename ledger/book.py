@@ -128,7 +128,7 @@ class Run:
         self._book = book
         self._posted = 0
         self._opened: list[Account] = []
-        self._numbers: dict[AccountId, int] = {}
+        self._known: dict[AccountId, tuple[int, Account]] = {}
         self._balances: dict[int, int] = {}
 
     def book(self) -> Book:
@@ -142,7 +142,7 @@ class Run:
     def _with_opened(self) -> Book:
         if self._opened:
             self._book = _open(self._book, self._opened)
-            self._opened, self._numbers = [], {}
+            self._opened = []
         return self._book
 
     def post(self, entry: Entry) -> Refusal | None:
@@ -161,9 +161,9 @@ class Run:
 
     def _open(self, opened: Sequence[Account]) -> Refusal | None:
         for account in opened:
-            if account.id in self._numbers or self._book.knows(account):
+            if self._find(account.id) is not None:
                 return Refusal.ACCOUNT_EXISTS
-            self._numbers[account.id] = len(self._book.accounts) + len(self._opened)
+            self._known[account.id] = (len(self._book.accounts) + len(self._opened), account)
             self._opened.append(account)
         return None
 
@@ -171,19 +171,24 @@ class Run:
         """What the balances, by number of account, are after ``legs``."""
         touched: dict[int, int] = {}
         for leg in legs:
-            number = self._number(leg.account.id)
-            if number is None:
+            found = self._find(leg.account.id)
+            if found is None:
                 return Refusal.ACCOUNT_UNKNOWN
-            known = self._account(number)
+            number, known = found
             if known is not leg.account and known != leg.account:
                 return Refusal.ACCOUNT_DIFFERS
             before = touched.get(number)
             touched[number] = (self._balance(number) if before is None else before) + leg.amount
         return touched
 
-    def _number(self, account: AccountId) -> int | None:
-        number = self._book.numbers.get(account)
-        return self._numbers.get(account) if number is None else number
+    def _find(self, account: AccountId) -> tuple[int, Account] | None:
+        """Number and account of an id; what was looked for once is remembered."""
+        found = self._known.get(account)
+        if found is None:
+            number = self._book.numbers.get(account)
+            if number is not None:
+                found = self._known[account] = (number, self._book.account(number))
+        return found
 
     def _account(self, number: int) -> Account:
         old = len(self._book.accounts)

@@ -19,7 +19,7 @@ A half of a trade with another member goes through 1 to 5 and waits; when the ha
 and says the same, the trade goes through all of them (``halves``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 
@@ -35,6 +35,7 @@ from clearing.decide.halves import (
     reference_is_sound,
     wait,
 )
+from clearing.decide.headroom import Headroom
 from clearing.default.gate import declared_sets, withheld
 from clearing.margin.assess import (
     Assessment,
@@ -47,9 +48,16 @@ from clearing.margin.assess import (
 from clearing.market.breakers import blocking
 from clearing.market.novation import fee, notional, novate, position_lots_max
 from clearing.model.commands import TRADES_MAX, NewTrade, SubmitTrades
-from clearing.model.draft import Draft
+from clearing.model.draft import Draft, Line
 from clearing.model.house import House
-from clearing.model.ids import TRADE_ID_PATTERN, MemberId, SetId, TradeKey, member_of
+from clearing.model.ids import (
+    TRADE_ID_PATTERN,
+    InstrumentId,
+    MemberId,
+    SetId,
+    TradeKey,
+    member_of,
+)
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected, Result, Status, accepted, pending, refused
 from clearing.model.values import BP, MINUTE_MS, AccountStatus, BreakerState, Half, MemberStatus, Trade
@@ -74,15 +82,84 @@ def submit_trades(draft: Draft, command: SubmitTrades) -> tuple[Result, ...]:
         return (refused(Rejected(Reason.BATCH_TOO_LARGE, f"at most {TRADES_MAX} trades")),)
     while ending(draft.house, draft.now_ms):
         end_halves(draft)
-    return tuple(_in_groups(draft, command))
+    swift = _Swift(draft, command)
+    results = tuple(_in_groups(draft, command, swift))
+    swift.record()
+    return results
 
 
-def _in_groups(draft: Draft, command: SubmitTrades) -> Iterator[Result]:
+def _in_groups(draft: Draft, command: SubmitTrades, swift: "_Swift") -> Iterator[Result]:
     for group, links in groupby(command.trades, key=lambda new: new.group):
         if group:
-            yield from _together(draft, command.member, tuple(links))
-        else:
-            yield from (_submit(draft, command.member, new) for new in links)
+            swift.record()
+            together = tuple(links)
+            yield from _together(draft, command.member, together)
+            swift.go_on(together)
+            continue
+        for new in links:
+            if swift.takes(new):
+                yield accepted(new.trade_id)
+                continue
+            swift.record()
+            yield _submit(draft, command.member, new)
+            swift.go_on((new,))
+
+
+class _Swift:
+    """The trades of a batch that surely pass every check (``headroom``): they wait, and are recorded together."""
+
+    def __init__(self, draft: Draft, command: SubmitTrades) -> None:
+        self._draft, self._member = draft, command.member
+        self._waiting: dict[TradeKey, Line] = {}
+        self._blocked: dict[InstrumentId, bool] = {}
+        self._reducing: dict[SetId, bool] = {}
+        self._headroom = Headroom(draft.house)
+        self._headroom.measure(self._sets(command.trades))
+
+    def takes(self, new: NewTrade) -> bool:
+        """Whether a trade surely passes; if so it is accepted."""
+        trade, house = _trade(self._member, new), self._draft.house
+        if new.trade_ref or not TRADE_ID_PATTERN.fullmatch(new.trade_id) or trade.key in self._waiting:
+            return False
+        if _again(house, trade, new.trade_id) or _terms(house, self._member, trade, self._draft.now_ms):
+            return False
+        if not self._is_unhindered(trade) or not _within(house, trade, house.parameters.price_band_bp):
+            return False
+        legs = _legs(house, trade)
+        if not self._headroom.takes(trade, legs):
+            return False
+        self._waiting[trade.key] = Line(Kind.TRADE_NOVATED, joined(trade, None), legs, (trade.key,))
+        return True
+
+    def _is_unhindered(self, trade: Trade) -> bool:
+        """Whether any trade of the two accounts in the instrument is taken. Nothing that waits changes that."""
+        house = self._draft.house
+        if trade.instrument not in self._blocked:
+            self._blocked[trade.instrument] = blocking(house, trade.instrument) is not None
+        if self._blocked[trade.instrument]:
+            return False
+        for key in (trade.buyer, trade.seller):
+            set_id = house.accounts[key].netting_set
+            if set_id not in self._reducing:
+                self._reducing[set_id] = _reduce_only(house, set_id, trade, self._draft.now_ms) is not None
+            if self._reducing[set_id]:
+                return False
+        return True
+
+    def record(self) -> None:
+        """Record what waits."""
+        if self._waiting:
+            self._draft.record_all(tuple(self._waiting.values()))
+            self._waiting = {}
+
+    def go_on(self, others: Iterable[NewTrade]) -> None:
+        """After other trades of the batch were decided one by one."""
+        self._headroom.recorded(self._draft.house, self._sets(others))
+
+    def _sets(self, trades: Iterable[NewTrade]) -> set[SetId]:
+        known = self._draft.house.accounts
+        keys = {key for new in trades for key in (new.buyer, new.seller)}
+        return {known[key].netting_set for key in keys if key in known}
 
 
 def _together(draft: Draft, member: MemberId, links: tuple[NewTrade, ...]) -> tuple[Result, ...]:
@@ -168,7 +245,7 @@ def _terms(house: House, member: MemberId, trade: Trade, now_ms: int) -> Rejecte
         return Rejected(Reason.INSTRUMENT_UNKNOWN, trade.instrument)
     if instrument.expires_ms is not None and now_ms >= instrument.expires_ms:
         return Rejected(Reason.INSTRUMENT_NOT_ACTIVE, "expired")
-    if trade.instrument not in {row.instrument for row in array_of(house).instruments}:
+    if not any(row.instrument == trade.instrument for row in array_of(house).instruments):
         return Rejected(Reason.INSTRUMENT_NOT_ACTIVE, "no mark yet")
     keys = (trade.buyer, trade.seller)
     for key in keys:

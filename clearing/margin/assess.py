@@ -18,7 +18,7 @@ from clearing import chart
 from clearing.margin.model import Margin, Positions
 from clearing.margin.table import MODELS
 from clearing.model.house import House, ordered
-from clearing.model.ids import AccountKey, AssetId, InstrumentId, SetId, member_of, single_set
+from clearing.model.ids import AccountKey, AssetId, FeedId, InstrumentId, SetId, member_of, single_set
 from clearing.model.values import BP, AccountStatus, Asset, NettingSet, OptionMark, RiskArray
 from ledger.amount import divide_down, divide_up
 from ledger.require import InvariantViolated, require
@@ -236,8 +236,7 @@ def market_value(house: House, asset: Asset, amount_minor: int) -> int:
 
 def price_of_feed(house: House, feed: str) -> int:
     """The newest mark of a feed in ticks, or zero when it has none yet."""
-    marks = () if house.cycle is None else house.cycle.marks
-    return next((mark.price_ticks for mark in marks if mark.feed == feed), 0)
+    return house.prices.get(FeedId(feed), 0)
 
 
 def option_mark(house: House, instrument: InstrumentId) -> OptionMark | None:
@@ -248,10 +247,10 @@ def option_mark(house: House, instrument: InstrumentId) -> OptionMark | None:
 
 def mark_ticks(house: House, instrument: InstrumentId) -> int | None:
     """The newest mark of an instrument, or None when it has none yet; an option may be worth nothing."""
-    if house.instruments[instrument].option is None:
-        return price_of_feed(house, house.instruments[instrument].feed) or None
-    mark = option_mark(house, instrument)
-    return None if mark is None else mark.price_ticks
+    row = house.instruments[instrument]
+    if row.option is None:
+        return house.prices.get(row.feed)
+    return house.option_prices.get(instrument)
 
 
 def settlement_price(house: House, instrument: InstrumentId) -> int:

@@ -11,8 +11,8 @@ from clearing.model.values import Instrument, Parameters, RiskArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A margin model: how it makes a risk array, how it margins a portfolio with one and explains it, and what it
-    asks of all portfolios at once, which is the same.
+    """A margin model: how it makes a risk array, how it margins a portfolio with one and explains it, what it asks
+    of all portfolios at once, which is the same, and by how much one lot more can raise that at most.
     """
 
     name: str
@@ -20,10 +20,16 @@ class Model:
     risk_array: Callable[[Iterable[Instrument], Mapping[FeedId, int], Parameters, int], RiskArray]
     margin: Callable[[Mapping[InstrumentId, int], RiskArray, Parameters], Margin]
     amounts: Callable[[Positions, RiskArray, Parameters], list[int]]
+    rises: Callable[[RiskArray, Parameters], dict[InstrumentId, int]]
 
 
 MODELS = {
     "scan": Model(
-        name="scan", version="2", risk_array=scan.risk_array, margin=scan.margin, amounts=scan.amounts
+        name="scan",
+        version="2",
+        risk_array=scan.risk_array,
+        margin=scan.margin,
+        amounts=scan.amounts,
+        rises=scan.rises,
     )
 }

@@ -27,18 +27,8 @@ class CodecError(ValueError):
 
 def encode(value: object) -> Json:
     """``value`` as JSON without numbers."""
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, Enum):
-        return str(value.value)
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, tuple):
-        return [encode(item) for item in value]
-    if is_dataclass(value):
-        kind: Any = type(value)
-        return {name: encode(getattr(value, name)) for name in _field_names(kind)}
-    raise CodecError(f"{type(value).__name__} has no encoding")
+    kind: Any = type(value)
+    return _encoder(kind)(value)
 
 
 def decode(kind: type[T], data: Json) -> T:
@@ -63,6 +53,22 @@ def from_text(kind: type[T], text: str) -> T:
     except (ValueError, RecursionError) as error:
         raise CodecError(f"not the text of a {kind.__name__}: {error}") from error
     return decode(kind, data)
+
+
+@cache
+def _encoder(kind: Any) -> Callable[[Any], Json]:
+    if kind in (type(None), bool, str):
+        return lambda value: value
+    if kind is int:
+        return str
+    if kind is tuple:
+        return lambda value: [encode(item) for item in value]
+    if issubclass(kind, Enum):
+        return lambda value: str(value.value)
+    if is_dataclass(kind):
+        names = tuple(field.name for field in fields(kind))
+        return lambda value: {name: encode(getattr(value, name)) for name in names}
+    raise CodecError(f"{kind.__name__} has no encoding")
 
 
 @cache

@@ -91,7 +91,10 @@ class Pnl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """Everything the house knows. Rows are documented in ``values``."""
+    """Everything the house knows. Rows are documented in ``values``.
+
+    ``held`` and ``pnl`` follow from legs; ``prices`` and ``option_prices``, the newest marks in ticks, from the cycle.
+    """
 
     book: Book = Book()
     size: int = 0
@@ -123,6 +126,8 @@ class House:
     assessments: Map[str, Assessment] = Map()
     held: Map[AccountKey, Map[InstrumentId, int]] = Map()
     pnl: Map[AccountKey, Pnl] = Map()
+    prices: Map[FeedId, int] = Map()
+    option_prices: Map[InstrumentId, int] = Map()
 
     @property
     def founded(self) -> Charter:
@@ -261,13 +266,8 @@ def _decode_change(change: Json) -> Change:
 def fold(house: House, record: Record) -> House:
     """Replay what was recorded."""
     for entry in entries_of(record, house.book.known):
-        house = fold_changes(house, entry, decode_changes(entry.fact))
+        house = fold_all(house, ((entry, decode_changes(entry.fact)),))
     return house
-
-
-def fold_changes(house: House, entry: Entry, changes: tuple[Change, ...]) -> House:
-    """The state after ``entry``, whose fact says ``changes``."""
-    return fold_all(house, ((entry, changes),))
 
 
 WINDOW_KINDS = (Kind.SNAPSHOT_ACCEPTED, Kind.CYCLE_CLOSED)
@@ -342,6 +342,10 @@ class _Rows:
     def changed(self) -> dict[str, Any]:
         """The fields of the house that are not as they were."""
         updates = dict(self._singles)
+        cycle = self._singles.get("cycle")
+        if cycle is not None:
+            updates["prices"] = Map({mark.feed: mark.price_ticks for mark in cycle.marks})
+            updates["option_prices"] = Map({m.instrument: m.price_ticks for m in cycle.option_marks})
         for table, rows in self._tables.items():
             updates[table] = _with_rows(getattr(self._house, table), rows)
         if self._lots:
@@ -370,22 +374,17 @@ def _with_rows(table: "Map[K, V]", rows: Mapping[K, V | None]) -> "Map[K, V]":
     return changing.finish()
 
 
-def _worth_of_lot(house: House, instrument_id: InstrumentId) -> int:
+def _worth_of_lot(house: House, instrument: InstrumentId) -> int:
     """What one lot of an option is worth at its mark; nothing for a linear instrument."""
-    instrument = house.instruments[instrument_id]
-    if instrument.option is None or house.cycle is None:
-        return 0
-    marks = {mark.instrument: mark.price_ticks for mark in house.cycle.option_marks}
-    return marks.get(instrument.id, 0) * instrument.tick_value_minor
+    return house.option_prices.get(instrument, 0) * house.instruments[instrument].tick_value_minor
 
 
 def _revalued(house: House, pnl: "Map[AccountKey, Pnl]", cycle: Cycle) -> "Map[AccountKey, Pnl]":
     """What holders of options gained by their new marks, which no cash settles (rulebook §11.8: ΔNOV)."""
-    before = {} if house.cycle is None else {m.instrument: m.price_ticks for m in house.cycle.option_marks}
     moved = {
         mark.instrument: ticks * house.instruments[mark.instrument].tick_value_minor
         for mark in cycle.option_marks
-        if (ticks := mark.price_ticks - before.get(mark.instrument, mark.price_ticks))
+        if (ticks := mark.price_ticks - house.option_prices.get(mark.instrument, mark.price_ticks))
     }
     if not moved:
         return pnl

@@ -18,6 +18,7 @@ from tests.builders import (
     ALICE,
     BOB,
     BTC_MAR,
+    BTC,
     BTC_PERP,
     ETH_PERP,
     PARAMETERS,
@@ -148,9 +149,7 @@ BASE = two_traders()
 
 
 def _priced(price: int) -> World:
-    cycle = BASE.state.newest_cycle
-    marks = tuple(replace(mark, price_ticks=price) if mark.feed == "BTC" else mark for mark in cycle.marks)
-    return World(state=replace(BASE.state, cycle=replace(cycle, marks=marks)))
+    return World(state=replace(BASE.state, prices=BASE.state.prices.set(BTC, price)))
 
 
 # -------------------------------------------------------------------------------------------------- refusals

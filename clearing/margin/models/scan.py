@@ -22,6 +22,7 @@ than its legs apart. With options it holds where there is neither credit nor bas
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 
@@ -208,6 +209,29 @@ def _basis(held: list[Held], basis_bp: int) -> int:
     longs = sum(side for side in sides if side > 0)
     shorts = sum(-side for side in sides if side < 0)
     return divide_up(min(longs, shorts) * basis_bp, BP)
+
+
+def rises(array: RiskArray, parameters: Parameters) -> dict[InstrumentId, int]:
+    """By how much a lot more, bought or sold, can raise the amount of any portfolio at most.
+
+    The lot's own worst scenario; twice what it can move an exposure by, which is what it can cost in credit; its
+    basis charge; the minimum of a short option; and one unit for each of three roundings.
+    """
+    moves = {r.underlying: r.move_bp for r in parameters.scan_ranges}
+    credited = {u for offset in parameters.offsets for u in (offset.first, offset.second)}
+    return {row.instrument: _rise(row, moves, credited, parameters) for row in array.instruments}
+
+
+def _rise(
+    row: InstrumentRisk, moves: Mapping[FeedId, int], credited: AbstractSet[FeedId], parameters: Parameters
+) -> int:
+    widest = max(map(abs, (*row.long_minor, *row.short_minor)))
+    weight = row.notional_minor if row.delta_minor is None else abs(row.delta_minor)
+    moved = max(widest, divide_up(weight * moves[row.underlying], BP))
+    lost_credit = 2 * moved if row.underlying in credited else 0
+    minimum = divide_up(row.notional_minor * parameters.short_option_bp, BP)
+    own = widest if row.delta_minor is None else max(widest, minimum)
+    return own + lost_credit + divide_up(weight * parameters.basis_floor_bp, BP) + 3
 
 
 # all portfolios at once ---------------------------------------------------------------------------

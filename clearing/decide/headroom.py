@@ -1,0 +1,100 @@
+"""Trades that need no margin computed (rulebook §4): those that even the worst of what they can do leaves sound.
+
+A netting set that is nobody's concern just now, and has more equity than could be required of it after a trade
+whatever the trade nets against, passes the last check of §4 without being measured. So a batch measures its sets
+once, all together, and again only one that comes near its requirement. The answers are those of the checks one by
+one, which take over wherever this module does not say yes; a property test compares them.
+
+What is accepted here waits, and is recorded together before anything else looks at the state.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from clearing import chart
+from clearing.decide.calls import call_key
+from clearing.default.gate import withheld
+from clearing.margin.assess import Health, array_of, option_value, required, standings
+from clearing.margin.table import MODELS
+from clearing.market.novation import position_lots_max
+from clearing.model.house import House
+from clearing.model.ids import AccountKey, InstrumentId, SetId
+from clearing.model.values import CallKind, Trade
+from ledger.entry import Leg
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What is known of a netting set: its equity and cash as they are, its maintenance margin as it can be at most."""
+
+    equity_minor: int
+    cash_minor: int
+    maintenance_minor: int
+
+
+class Headroom:
+    """The room of netting sets, and what of it trades have used that are not in ``house`` yet."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self._rises = MODELS[house.parameters.margin_model].rises(array_of(house), house.parameters)
+        self._rooms: dict[SetId, _Room] = {}
+        self._lots: dict[tuple[AccountKey, InstrumentId], int] = {}
+
+    def measure(self, sets: Iterable[SetId]) -> None:
+        """Measure ``sets``. One that is not healthy, or of which anything is open, has no room."""
+        calm = sorted({set_id for set_id in sets if _is_calm(self.house, set_id)})
+        for one in standings(self.house, calm):
+            if one.health is Health.HEALTHY and one.cash_minor >= 0:
+                self._rooms[one.netting_set] = _Room(one.equity_minor, one.cash_minor, one.maintenance_minor)
+
+    def recorded(self, house: House, sets: Iterable[SetId]) -> None:
+        """Go on from ``house``, which has what was taken; what else happened concerned ``sets``."""
+        self.house, self._lots = house, {}
+        for set_id in sets:
+            self._rooms.pop(set_id, None)
+        self.measure(sets)
+
+    def takes(self, trade: Trade, legs: tuple[Leg, ...]) -> bool:
+        """Whether a trade that is booked by ``legs`` surely leaves both sets with R and with cash, and no position too
+        large; if so it counts as taken.
+        """
+        after: dict[SetId, _Room] = {}
+        for key, lots in ((trade.buyer, trade.lots), (trade.seller, -trade.lots)):
+            set_id = self.house.accounts[key].netting_set
+            room = after.get(set_id) or self._rooms.get(set_id)
+            if room is None or not self._fits(key, trade):
+                return False
+            after[set_id] = self._moved(room, key, lots, trade, legs)
+        if not all(self._is_sound(room) for room in after.values()):
+            return False
+        self._rooms |= after
+        for key in (trade.buyer, trade.seller):
+            place = (key, trade.instrument)
+            self._lots[place] = self._lots.get(place, 0) + trade.lots
+        return True
+
+    def _moved(self, room: _Room, key: AccountKey, lots: int, trade: Trade, legs: tuple[Leg, ...]) -> _Room:
+        cash = chart.cash(key, self.house.settlement)
+        paid = -sum(leg.amount for leg in legs if leg.account is cash)
+        worth = option_value(self.house, trade.instrument, lots)
+        return _Room(
+            room.equity_minor + paid + worth,
+            room.cash_minor + paid,
+            room.maintenance_minor + self._rises[trade.instrument] * trade.lots,
+        )
+
+    def _is_sound(self, room: _Room) -> bool:
+        return room.cash_minor >= 0 and room.equity_minor >= required(self.house, room.maintenance_minor)
+
+    def _fits(self, key: AccountKey, trade: Trade) -> bool:
+        """Whether the position stays within its limit even if all that waits went the same way."""
+        waiting = self._lots.get((key, trade.instrument), 0)
+        most = abs(self.house.position(key, trade.instrument)) + waiting + trade.lots
+        return most <= position_lots_max(self.house.instruments[trade.instrument])
+
+
+def _is_calm(house: House, set_id: SetId) -> bool:
+    """Whether nothing is open that a trade of the set could meet, change or break."""
+    called = any(call_key(kind, set_id) in house.calls for kind in CallKind)
+    return not called and not withheld(house, set_id)

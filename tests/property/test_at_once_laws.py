@@ -1,0 +1,201 @@
+"""What is done at once gives what is done one by one (rulebook §4, §8, §9).
+
+A batch of trades is decided twice, with the shortcut for trades that surely pass and without it; every netting set
+is measured twice, in columns and alone.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearing.decide.headroom import Headroom
+from clearing.decide.table import Request, decide
+from clearing.margin.assess import assess, living_sets, standings
+from clearing.margin.model import Positions
+from clearing.margin.models.scan import amounts, margin, rises
+from clearing.model.commands import AdmitMember, ListInstrument, NewTrade, SubmitTrades
+from clearing.model.house import House
+from clearing.model.ids import AccountKey, InstrumentId, MemberId, account_key
+from clearing.model.values import Right, Trade
+from ledger.entry import Entry, Leg
+from ledger.leaf import encode_body
+from tests.builders import BTC_MAR, BTC_PERP, ETH_PERP, START_MS, USD, World, empty_house, link
+from tests.property.test_margin_laws import NAMES as LINEAR
+from tests.property.test_margin_laws import Lots, Market, books, markets
+from tests.property.test_option_laws import NAMES as OPTIONS
+from tests.property.test_option_laws import Market as OptionMarket
+from tests.property.test_option_laws import books as option_books
+from tests.property.test_option_laws import markets as option_markets
+from tests.unit.test_options import CALL, OPTION_PARAMETERS, option
+
+pytestmark = pytest.mark.slow
+
+NAMES = ("a", "b", "c", "d", "e")
+PRICES = {BTC_PERP: 80_000, BTC_MAR: 80_000, ETH_PERP: 2_000, CALL: 5_483}
+
+
+def traders(dice: Random) -> World:
+    """Five clients of one member, two of them linked, some rich and some poor; perpetuals, a future and a call."""
+    world = empty_house(OPTION_PARAMETERS)
+    world.ok(ListInstrument(instrument=option(CALL, Right.CALL)))
+    world.ok(AdmitMember(member=MemberId("dex"), name="Dex"))
+    for name in NAMES:
+        key = world.account("dex", name, "both" if name in "de" else name)
+        world.deposit(key, dice.choice([100, 1_000, 5_000, 100_000]) * USD)
+    link(world, "both", account_key(MemberId("dex"), "d"), account_key(MemberId("dex"), "e"))
+    world.prices(BTC=80_000, ETH=2_000, BTCVOL=6_000)
+    return world
+
+
+def batch(dice: Random, size: int) -> SubmitTrades:
+    """Trades of all sizes, most at the mark, some far away, twice the same, in groups, or plainly wrong."""
+    return SubmitTrades(member=MemberId("dex"), trades=tuple(_trade(dice) for _ in range(size)))
+
+
+def _trade(dice: Random) -> NewTrade:
+    instrument = dice.choice([*PRICES, *PRICES, InstrumentId("NONE")])
+    buyer, seller = (dice.choice([*NAMES, *NAMES, "nobody"]) for _ in range(2))
+    away = dice.choice([0, 0, 0, 0, 1, -3, 10, -200, 9_000])
+    return NewTrade(
+        trade_id=f"t{dice.randrange(200)}",
+        instrument=instrument,
+        buyer=AccountKey(f"dex/{buyer}"),
+        seller=AccountKey(f"dex/{seller}"),
+        lots=dice.choice([1, 2, 5, 20, 100, 1_000, 10**9, 0]),
+        price_ticks=PRICES.get(instrument, 1) + away,
+        executed_ms=START_MS,
+        group=dice.choice(["", "", "", "", "g"]),
+    )
+
+
+@contextmanager
+def one_by_one() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Headroom, "takes", lambda *_: False)
+        yield
+
+
+def decided(house: House, command: SubmitTrades, now_ms: int) -> tuple[House, list[tuple[object, ...]], str]:
+    decision = decide(house, Request(request_id="batch", actor="test", command=command), now_ms)
+    return decision.state, [_bytes(entry) for entry in decision.entries], decision.answer
+
+
+def _bytes(entry: object) -> tuple[object, ...]:
+    assert isinstance(entry, Entry)
+    return entry.entry_id, entry.kind, entry.legs, encode_body(bytes(16), entry)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_batch_decided_at_once_is_the_batch_decided_one_by_one(seed: int) -> None:
+    dice = Random(seed)
+    world = traders(dice)
+    for at in range(4):
+        command = batch(dice, dice.choice([1, 5, 30]))
+        with one_by_one():
+            alone, entries, answer = decided(world.state, command, world.now_ms)
+        state, own, given_answer = decided(world.state, command, world.now_ms)
+        assert (own, given_answer) == (entries, answer)
+        fields = ("book", "held", "pnl", "trades", "size", "calls")
+        assert [getattr(state, name) for name in fields] == [getattr(alone, name) for name in fields]
+        world.state = state
+        if at == 2:
+            world.prices(BTC=80_000 + dice.choice([-9_000, 500, 8_000]), ETH=2_000, BTCVOL=6_000)
+            assert_measured_alike(world.state)
+
+
+def test_most_trades_of_a_quiet_batch_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison would say nothing if the shortcut were never taken."""
+    world, taken = traders(Random(3)), list[bool]()
+    takes = Headroom.takes
+
+    def counted(headroom: Headroom, trade: Trade, legs: tuple[Leg, ...]) -> bool:
+        taken.append(takes(headroom, trade, legs))
+        return taken[-1]
+
+    monkeypatch.setattr(Headroom, "takes", counted)
+    for name in NAMES:
+        world.deposit(AccountKey(f"dex/{name}"), 10**6 * USD)
+    dice = Random(4)
+    for _ in range(5):
+        world.do(batch(dice, 30))
+    assert sum(taken) > 20
+
+
+def assert_measured_alike(house: House) -> None:
+    sets = living_sets(house)
+    for one, alone in zip(standings(house, sets), (assess(house, set_id) for set_id in sets), strict=True):
+        assert (one.netting_set, one.equity_minor, one.cash_minor, one.health) == (
+            alone.netting_set,
+            alone.equity_minor,
+            alone.cash_minor,
+            alone.health,
+        )
+        assert (one.maintenance_minor, one.requirement_minor) == (
+            alone.maintenance_minor,
+            alone.requirement_minor,
+        )
+
+
+def in_columns(portfolios: list[Lots], names: tuple[InstrumentId, ...]) -> Positions:
+    held = [
+        (owner, names.index(name), lots)
+        for owner, book in enumerate(portfolios)
+        for name, lots in book.items()
+        if lots
+    ]
+    columns = [np.array(column, np.int64) for column in zip(*held, strict=True)] or [
+        np.empty(0, np.int64)
+    ] * 3
+    return Positions(portfolios=len(portfolios), owners=columns[0], rows=columns[1], lots=columns[2])
+
+
+@given(portfolios=st.lists(books, max_size=5), market=markets())
+def test_linear_portfolios_are_margined_in_columns_as_alone(portfolios: list[Lots], market: Market) -> None:
+    array, parameters = market
+    alone = [margin(book, array, parameters).amount_minor for book in portfolios]
+    assert amounts(in_columns(portfolios, LINEAR), array, parameters) == alone
+
+
+@given(portfolios=st.lists(option_books, max_size=5), market=option_markets())
+def test_portfolios_with_options_are_margined_in_columns_as_alone(
+    portfolios: list[Lots], market: OptionMarket
+) -> None:
+    array, parameters, _ = market
+    alone = [margin(book, array, parameters).amount_minor for book in portfolios]
+    assert amounts(in_columns(portfolios, OPTIONS), array, parameters) == alone
+
+
+@given(book=books, name=st.sampled_from(LINEAR), lots=st.integers(-(10**6), 10**6), market=markets())
+def test_no_linear_trade_raises_an_amount_by_more_than_is_said(
+    book: Lots, name: InstrumentId, lots: int, market: Market
+) -> None:
+    array, parameters = market
+    after = {**book, name: book[name] + lots}
+    most = abs(lots) * rises(array, parameters)[name]
+    assert (
+        margin(after, array, parameters).amount_minor <= margin(book, array, parameters).amount_minor + most
+    )
+
+
+@given(
+    book=option_books,
+    name=st.sampled_from(OPTIONS),
+    lots=st.integers(-(10**6), 10**6),
+    basis_bp=st.integers(0, 500),
+    market=option_markets(),
+)
+def test_no_trade_of_options_raises_an_amount_by_more_than_is_said(
+    book: Lots, name: InstrumentId, lots: int, basis_bp: int, market: OptionMarket
+) -> None:
+    array, parameters = market[0], replace(market[1], basis_floor_bp=basis_bp)
+    after = {**book, name: book[name] + lots}
+    most = abs(lots) * rises(array, parameters)[name]
+    assert (
+        margin(after, array, parameters).amount_minor <= margin(book, array, parameters).amount_minor + most
+    )
