@@ -17,8 +17,8 @@ from ledger.entry import Entry, credit
 from tests.builders import (
     ALICE,
     BOB,
-    BTC_MAR,
     BTC,
+    BTC_MAR,
     BTC_PERP,
     ETH_PERP,
     PARAMETERS,
