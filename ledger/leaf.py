@@ -94,14 +94,19 @@ def seal_entry(entry: Entry, sequence: int, salts: bytes) -> Sealed:
 
     Raises ``InvariantViolated`` for an entry that breaks its own rules and for salts that run short.
     """
-    if (refusal := check_entry(entry)) is not None:
-        raise InvariantViolated(f"entry {entry.entry_id.hex()} comes to be recorded: {refusal.value}")
+    require_sound(entry)
     require(len(salts) == SALT_BYTES * (len(entry.legs) + 1), "every leg and every body has its salt")
     *leg_salts, body_salt = split_records(salts, SALT_BYTES)
     legs = [encode_leg(salt, leg) for salt, leg in zip(leg_salts, entry.legs, strict=True)]
     body = encode_body(body_salt, entry)
     leaf = _encode_leaf(entry, sequence, legs, body)
     return Sealed(leaf, b"".join(legs), LENGTH.pack(len(body)) + body, (leaf_hash(leaf),))
+
+
+def require_sound(entry: Entry) -> None:
+    """Raises ``InvariantViolated`` for an entry that breaks its own rules: it is never written."""
+    if (refusal := check_entry(entry)) is not None:
+        raise InvariantViolated(f"entry {entry.entry_id.hex()} comes to be recorded: {refusal.value}")
 
 
 def encode_leg(salt: bytes, leg: Leg) -> bytes:

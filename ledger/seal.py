@@ -1,12 +1,14 @@
 """Records to bytes and back, a column at a time where there is one: the bytes are those of ``leaf``.
 
 A row of :class:`Transfers` has two legs, debit before credit, and a body that is the same in every row but
-for its salt. So its records are columns too, and only the hashing is done one by one.
+for its salt. So its records are columns too, and only the hashing is done one by one. Entries that follow each other
+with equally many legs share the columns of their legs and leaves.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,11 +28,13 @@ from ledger.leaf import (
     Sealed,
     body_text,
     decode_body,
+    encode_body,
+    require_sound,
     seal_entry,
 )
 from ledger.merkle import HASH_BYTES, LEAF_PREFIX, NODE_PREFIX
 from ledger.require import require
-from ledger.transfers import Amounts, Record, Transfers, amount_column, count, rows_of
+from ledger.transfers import Amounts, Record, Transfers, amount_column, count, key_column, rows_of
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
@@ -41,6 +45,8 @@ LEGS_PER_ROW = 2
 BODY_HEAD = len(BODY_MAGIC) + SALT_BYTES
 RUN_MIN = 8
 """Fewer rows than this are not worth a column."""
+LEGS_MIN = 48
+"""Nor are fewer legs of entries."""
 LEAF_TYPE = np.dtype(
     [
         ("magic", "S4"),
@@ -73,11 +79,10 @@ def seal(records: Sequence[Record], *, first_sequence: int, first_salt: int, sou
     stream = source(first_salt * SALT_BYTES, size)
     require(len(stream) == size, "every leg and every body has its salt")
     parts, at, sequence = [], 0, first_sequence
-    for record in records:
-        end = at + salts_used((record,)) * SALT_BYTES
-        seal_one = seal_entry if isinstance(record, Entry) else _seal_columns
-        parts.append(seal_one(record, sequence, stream[at:end]))  # type: ignore[arg-type]  # of its own kind
-        at, sequence = end, sequence + count((record,))
+    for run in _runs(records):
+        end = at + salts_used(run) * SALT_BYTES
+        parts.append(_seal_run(run, sequence, stream[at:end]))
+        at, sequence = end, sequence + count(run)
     return Sealed(
         b"".join(part.leaves for part in parts),
         b"".join(part.legs for part in parts),
@@ -86,7 +91,58 @@ def seal(records: Sequence[Record], *, first_sequence: int, first_salt: int, sou
     )
 
 
+def _runs(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Entries that follow each other with equally many legs, if those are worth a column; any other record alone."""
+    for legs, run in groupby(records, key=_legs_of):
+        together = list(run)
+        if legs * len(together) >= LEGS_MIN:
+            yield together
+        else:
+            yield from ([record] for record in together)
+
+
+def _legs_of(record: Record) -> int:
+    return len(record.legs) if isinstance(record, Entry) else 0
+
+
 # ------------------------------------------------------------------------------------------------ to bytes
+
+
+def _seal_run(run: Sequence[Record], sequence: int, salts: bytes) -> Sealed:
+    first = run[0]
+    if isinstance(first, Transfers):
+        return _seal_columns(first, sequence, salts)
+    entries = [record for record in run if isinstance(record, Entry)]
+    if len(first.legs) * len(entries) < LEGS_MIN:
+        return seal_entry(first, sequence, salts)
+    return _seal_entries(entries, sequence, salts)
+
+
+def _seal_entries(entries: Sequence[Entry], sequence: int, salts: bytes) -> Sealed:
+    """As ``seal_entry`` for each; all of them have equally many legs."""
+    for entry in entries:
+        require_sound(entry)
+    count, each = len(entries), len(entries[0].legs)
+    drawn = np.frombuffer(salts, np.uint8).reshape(count, each + 1, SALT_BYTES)
+    all_legs = [leg for entry in entries for leg in entry.legs]
+    legs = np.empty((count * each, 1 + LEG_BYTES), np.uint8)
+    legs[:, 0] = LEAF_PREFIX[0]
+    legs[:, 1:17] = drawn[:, :each].reshape(-1, SALT_BYTES)
+    legs[:, 17:33] = key_column([leg.account.id for leg in all_legs])
+    legs[:, 33:] = _amount_bytes(amount_column([leg.amount for leg in all_legs]))
+    body_salts = rows_of(drawn[:, each])
+    bodies = [encode_body(salt, entry) for salt, entry in zip(body_salts, entries, strict=True)]
+    leaves = _leaf_rows(
+        kinds=[entry.kind for entry in entries],
+        legs=each,
+        sequence=sequence,
+        effective_ms=[entry.effective_ms for entry in entries],
+        ids=key_column([entry.entry_id for entry in entries]),
+        legs_roots=_roots(legs, each),
+        body_hashes=_digests([_sha256(body).digest() for body in bodies]),
+    )
+    packed = b"".join(LENGTH.pack(len(body)) + body for body in bodies)
+    return Sealed(leaves[:, 1:].tobytes(), legs[:, 1:].tobytes(), packed, tuple(_hashes(leaves)))
 
 
 def _seal_columns(rows: Transfers, sequence: int, salts: bytes) -> Sealed:
@@ -94,7 +150,15 @@ def _seal_columns(rows: Transfers, sequence: int, salts: bytes) -> Sealed:
     legs = _leg_rows(rows, drawn[:, :LEGS_PER_ROW])
     bodies = _body_rows(rows, drawn[:, LEGS_PER_ROW])
     body_hashes = _hashes(bodies[:, LENGTH.size :])
-    leaves = _leaf_rows(rows, sequence, _roots_of_pairs(legs), _digests(body_hashes))
+    leaves = _leaf_rows(
+        kinds=rows.kind,
+        legs=LEGS_PER_ROW,
+        sequence=sequence,
+        effective_ms=rows.effective_ms,
+        ids=rows.ids,
+        legs_roots=_roots(legs, LEGS_PER_ROW),
+        body_hashes=_digests(body_hashes),
+    )
     leaf_hashes = _hashes(leaves)
     return Sealed(leaves[:, 1:].tobytes(), legs[:, 1:].tobytes(), bodies.tobytes(), tuple(leaf_hashes))
 
@@ -121,13 +185,20 @@ def _amount_bytes(amounts: Amounts) -> Bytes:
     return halves.view(np.uint8)
 
 
-def _roots_of_pairs(legs: Bytes) -> Bytes:
-    """Shape (n, 32): the RFC 6962 root over each two of ``legs``, which have their prefixes."""
-    hashes = _digests(_hashes(legs))
-    nodes = np.empty((len(legs) // LEGS_PER_ROW, 1 + LEGS_PER_ROW * HASH_BYTES), np.uint8)
-    nodes[:, 0] = NODE_PREFIX[0]
-    nodes[:, 1:] = hashes.reshape(len(nodes), -1)
-    return _digests(_hashes(nodes))
+def _roots(legs: Bytes, each: int) -> Bytes:
+    """Shape (n, 32): the RFC 6962 root over each ``each`` of ``legs``, which have their prefixes.
+
+    A level is the level below in pairs; one without a partner goes up as it is.
+    """
+    level = _digests(_hashes(legs)).reshape(-1, each, HASH_BYTES)
+    while level.shape[1] > 1:
+        paired = level.shape[1] // 2
+        nodes = np.empty((len(level) * paired, 1 + 2 * HASH_BYTES), np.uint8)
+        nodes[:, 0] = NODE_PREFIX[0]
+        nodes[:, 1:] = level[:, : 2 * paired].reshape(len(nodes), -1)
+        above = _digests(_hashes(nodes)).reshape(len(level), paired, HASH_BYTES)
+        level = np.concatenate((above, level[:, 2 * paired :]), axis=1)
+    return level[:, 0]
 
 
 def leaf_hashes(leaves: bytes) -> list[bytes]:
@@ -165,17 +236,26 @@ def _body_rows(rows: Transfers, salts: Bytes) -> Bytes:
     return bodies
 
 
-def _leaf_rows(rows: Transfers, sequence: int, legs_roots: Bytes, body_hashes: Bytes) -> Bytes:
+def _leaf_rows(
+    *,
+    kinds: int | list[int],
+    legs: int,
+    sequence: int,
+    effective_ms: int | list[int],
+    ids: Bytes,
+    legs_roots: Bytes,
+    body_hashes: Bytes,
+) -> Bytes:
     """Shape (n, 109): the leaves, each behind the prefix of a leaf."""
-    fields = np.zeros(len(rows), LEAF_TYPE)
-    fields["magic"], fields["kind"], fields["legs"] = LEAF_MAGIC, rows.kind, LEGS_PER_ROW
-    fields["sequence"] = np.arange(sequence, sequence + len(rows))
-    fields["effective_ms"] = rows.effective_ms
-    for name, column in (("entry_id", rows.ids), ("legs_root", legs_roots), ("body_hash", body_hashes)):
+    fields = np.zeros(len(ids), LEAF_TYPE)
+    fields["magic"], fields["kind"], fields["legs"] = LEAF_MAGIC, kinds, legs
+    fields["sequence"] = np.arange(sequence, sequence + len(ids))
+    fields["effective_ms"] = effective_ms
+    for name, column in (("entry_id", ids), ("legs_root", legs_roots), ("body_hash", body_hashes)):
         fields[name] = np.ascontiguousarray(column).view(LEAF_TYPE[name])[:, 0]
-    leaves = np.empty((len(rows), 1 + LEAF_BYTES), np.uint8)
+    leaves = np.empty((len(ids), 1 + LEAF_BYTES), np.uint8)
     leaves[:, 0] = LEAF_PREFIX[0]
-    leaves[:, 1:] = fields.view(np.uint8).reshape(len(rows), LEAF_BYTES)
+    leaves[:, 1:] = fields.view(np.uint8).reshape(len(ids), LEAF_BYTES)
     return leaves
 
 
@@ -298,7 +378,7 @@ def _hashes_hold(fields: NDArray[Any], legs: bytes, bodies: bytes) -> bool:
     body_hashes = _hashes(block)
     return (
         bool((fields["magic"] == LEAF_MAGIC).all() and (fields["flags"] == 0).all())
-        and fields["legs_root"].tobytes() == _roots_of_pairs(_prefixed(records)).tobytes()
+        and fields["legs_root"].tobytes() == _roots(_prefixed(records), LEGS_PER_ROW).tobytes()
         and fields["body_hash"].tobytes() == b"".join(body_hashes)
     )
 

@@ -14,7 +14,7 @@ from ledger.amount import AMOUNT_MAX
 from ledger.entry import KIND_MAX, TIME_MAX_MS, Entry, Leg, credit, debit, transfer
 from ledger.leaf import LEAF_BYTES, RecordMalformed
 from ledger.require import InvariantViolated
-from ledger.seal import RUN_MIN, SALTS_PER_ROW, Piece, pieces_of, salts_used, seal
+from ledger.seal import LEGS_MIN, RUN_MIN, SALTS_PER_ROW, Piece, pieces_of, salts_used, seal
 from ledger.store.queries import Directory, Segment
 from ledger.transfers import Record, Transfers, amount_column, count, entries_of, key_column
 from tests.ledgers import (
@@ -96,6 +96,53 @@ def test_what_was_sealed_is_read_back_in_columns_where_it_can_be(records: list[R
     assert rows_of(*read) == rows_of(*records)
     long = [record for record in records if isinstance(record, Transfers) and len(record) >= RUN_MIN]
     assert all(any(isinstance(one, Transfers) and len(one) >= len(rows) for one in read) for rows in long)
+
+
+def balanced(number: int, amounts: list[int], fact: str) -> Entry:
+    """An entry with one leg more than there are amounts, which balances them."""
+    owners = [ACCOUNTS[(number + place) % 2] for place in range(len(amounts) + 1)]
+    legs = [Leg(owner, amount) for owner, amount in zip(owners, [*amounts, -sum(amounts)], strict=True)]
+    return Entry(
+        entry_id=numbered(number),
+        kind=KIND + number % 3,
+        effective_ms=NOW_MS + number,
+        legs=tuple(legs),
+        request_id="r1",
+        actor="admin",
+        references=("t1",),
+        fact=fact or None,
+    )
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 30)), max_size=4),
+    amounts=st.lists(st.sampled_from([1, 7, -(2**63), 2**64, 10**30]), min_size=9, max_size=9),
+    long=st.integers(LEGS_MIN - 3, LEGS_MIN + 3),
+)
+def test_entries_with_equally_many_legs_are_sealed_into_the_bytes_of_each_alone(
+    sizes: list[tuple[int, int]], amounts: list[int], long: int
+) -> None:
+    entries: list[Record] = [balanced(0, [5] * long, "long")]
+    for legs, repeated in sizes:
+        entries += [balanced(len(entries) + n, amounts[:legs], "x" * n) for n in range(repeated)]
+    sealed = seal(entries, first_sequence=3, first_salt=7, source=SALTS)
+    salt, parts = 7, list[leaf.Sealed]()
+    for place, one in enumerate(entries):
+        assert isinstance(one, Entry)
+        drawn = SALTS(16 * salt, 16 * (len(one.legs) + 1))
+        parts.append(leaf.seal_entry(one, 3 + place, drawn))
+        salt += len(one.legs) + 1
+    assert sealed.leaves == b"".join(part.leaves for part in parts)
+    assert sealed.legs == b"".join(part.legs for part in parts)
+    assert sealed.bodies == b"".join(part.bodies for part in parts)
+    assert sealed.leaf_hashes == tuple(digest for part in parts for digest in part.leaf_hashes)
+
+
+def test_an_unsound_entry_in_a_run_is_never_sealed() -> None:
+    entries: list[Record] = [balanced(n, [1], "") for n in range(LEGS_MIN)]
+    spoilt = replace(balanced(5, [1], ""), legs=(Leg(ALICE, 1), Leg(BOB, 1)))
+    with pytest.raises(InvariantViolated, match="comes to be recorded: ENTRY_UNBALANCED"):
+        seal([*entries, spoilt], first_sequence=0, first_salt=0, source=SALTS)
 
 
 def test_amounts_of_any_size_come_back_as_they_were() -> None:
