@@ -90,6 +90,12 @@ def fees(settlement: AssetId) -> Account:
 
 
 @cache
+def non_default_losses(asset: AssetId) -> Account:
+    """What custody lost without a default and the house has not made good."""
+    return Account("house/non_default_losses", asset, Side.DEBIT, Limit.CREDITS_MUST_NOT_EXCEED_DEBITS)
+
+
+@cache
 def loss(default: DefaultId, member: MemberId, settlement: AssetId) -> Account:
     """The hole that the waterfall fills: zero when the event is resolved."""
     return Account(

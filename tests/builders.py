@@ -14,13 +14,15 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clearing import chart
+from clearing.decide.changes import direct_refusal
 from clearing.decide.table import Request, decide
 from clearing.margin.assess import Assessment, assess
 from clearing.market.prices import signed_bytes
-from clearing.model.codec import from_text
+from clearing.model.codec import from_text, to_text
 from clearing.model.commands import (
     AdmitMember,
     ApplyPrices,
+    ApproveProposal,
     Command,
     ContributeToPool,
     Deposit,
@@ -33,6 +35,7 @@ from clearing.model.commands import (
     NewTrade,
     OpenAccount,
     PriceObservation,
+    ProposeChange,
     RegisterProvider,
     RegisterSource,
     SizePool,
@@ -65,6 +68,7 @@ ETH_PERP = InstrumentId("ETH-PERP")
 BTC = FeedId("BTC")
 ETH_FEED = FeedId("ETH")
 SOURCES = (SourceId("alpha"), SourceId("beta"), SourceId("gamma"))
+ANNA, BERT = "administrator/anna", "administrator/bert"
 START_MS = 1_584_000_000_000
 USD = 1_000_000
 """Smallest units in one USDC."""
@@ -116,6 +120,13 @@ def public_hex(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes_raw().hex()
 
 
+def proposing_change(command: Command, proposal: str) -> ProposeChange:
+    """The proposal of a command that takes two administrators."""
+    return ProposeChange(
+        proposal=proposal, command=type(command).__name__, body=to_text(command), reason="a reason"
+    )
+
+
 def publication(
     house: str, source: SourceId, at_ms: int, sequence: int, prices: dict[FeedId, int]
 ) -> ApplyPrices:
@@ -142,7 +153,15 @@ class World:
     sequence: int = 0
 
     def do(self, command: Command, actor: str = "test") -> Outcome:
-        """Decide one command and check the laws."""
+        """Decide one command and check the laws; two administrators do what takes two (rulebook §2)."""
+        if direct_refusal(self.state, command) is None:
+            return self.send(command, actor)
+        name = f"c{self.requests}"
+        outcome = self.send(proposing_change(command, name), ANNA)
+        return self.send(ApproveProposal(proposal=name), BERT) if outcome.accepted else outcome
+
+    def send(self, command: Command, actor: str = "test") -> Outcome:
+        """Decide one command, as it is, and check the laws."""
         self.requests += 1
         request = Request(request_id=f"r{self.requests}", actor=actor, command=command)
         decision = decide(self.state, request, self.now_ms)

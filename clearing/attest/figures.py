@@ -15,13 +15,14 @@ from clearing.attest.statement import (
     Statement,
     Totals,
 )
+from clearing.default.exits import survivors_at
 from clearing.default.gate import gates
 from clearing.default.resources import assessable
 from clearing.margin.assess import Assessment, assess, living_sets
 from clearing.margin.table import MODELS
 from clearing.model.codec import to_text
 from clearing.model.house import House, ordered
-from clearing.model.values import DAY_MS, Default, MemberStatus, Stage
+from clearing.model.values import DAY_MS, Default, Stage
 
 VALIDITY_MS = DAY_MS
 """How long a verifier should take an attestation for current."""
@@ -59,16 +60,16 @@ def statement_of(house: House, issuer: str, journal: Journal) -> Statement:
 
 def _resources(house: House, measured: list[Assessment]) -> Resources:
     asset = house.settlement
-    active = [member for member in ordered(house.members) if member.status is MemberStatus.ACTIVE]
+    bearing = [house.members[one] for one in survivors_at(house, house.newest_cycle.accepted_ms)]
     return Resources(
         margin_required_minor=sum(one.requirement_minor for one in measured),
         margin_held_minor=sum(one.equity_minor for one in measured),
-        pool_required_minor=sum(member.required_contribution_minor for member in active),
-        pool_held_minor=sum(house.pool(member.id) for member in active),
+        pool_required_minor=sum(member.required_contribution_minor for member in bearing),
+        pool_held_minor=sum(house.pool(member.id) for member in bearing),
         skin_in_the_game_minor=house.balance(chart.skin_in_the_game(asset)),
         second_tranche_minor=house.balance(chart.second_tranche(asset)),
         insurance_fund_minor=house.balance(chart.insurance_fund(asset)),
-        assessments_available_minor=sum(assessable(house, member.id) for member in active),
+        assessments_available_minor=sum(assessable(house, member.id) for member in bearing),
     )
 
 

@@ -7,7 +7,7 @@ it. A rule reopens what a rule shut, after its pause and once its condition is o
 
 from dataclasses import replace
 
-from clearing.decide.governance import administrator_refusal, reason_refusal
+from clearing.decide.administrators import administrator_refusal, reason_refusal
 from clearing.market.breakers import (
     EVERYTHING,
     STRICTNESS,

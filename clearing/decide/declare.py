@@ -8,7 +8,7 @@ liable.
 from dataclasses import replace
 
 from clearing.decide.treasury import release_holds
-from clearing.default.resources import active_members
+from clearing.default.exits import survivors_at
 from clearing.margin.assess import Assessment, maintenance
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put, ordered
@@ -49,7 +49,7 @@ def new_default(draft: Draft, sets: tuple[DefaultedSet, ...]) -> Default:
         declared_ms=draft.now_ms,
         cycle=_cycle(house),
         journal_size=house.size,
-        survivors=active_members(house),
+        survivors=survivors_at(house, draft.now_ms),
         sets=sets,
     )
 

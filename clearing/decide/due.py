@@ -5,7 +5,7 @@ and goes on until nothing is due, so a crash between two steps loses nothing: af
 step is found. The order is fixed:
 
  1. the cycle whose snapshot was accepted is closed
- 2. changes of parameters, by id: those that take effect, those whose time is over (rulebook §13)
+ 2. proposals, by id: parameters that take effect, proposals whose time is over (rulebook §13)
  3. breakers that a rule reopens, by scope, while the marks are valid
  4. links that are undone, by netting set, while the marks are valid
  5. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
@@ -13,6 +13,8 @@ step is found. The order is fixed:
  7. defaults, by id: close-out, loss, answers that can be taken, answers that are due
  8. assessments, by key: what can be taken, what is due
  9. halves of trades that expired, or whose member is in default
+10. losses without a default, as far as capital goes (rulebook §3)
+11. members that left, by id: those that are not liable any more (rulebook §11.7)
 
 While everything is halted, 4 to 6 wait, and so does what would close out anybody in 7 and 8; while an
 instrument is halted, what would close out a set that holds it waits.
@@ -28,6 +30,9 @@ from clearing.decide.expiry import expire
 from clearing.decide.governance import next_governance_ms, proposal_step
 from clearing.decide.halves import end_halves, ending
 from clearing.decide.liquidation import step
+from clearing.decide.losses import bear_loss, bearable_minor
+from clearing.decide.membership import release_member
+from clearing.decide.proposals import proposals_of
 from clearing.decide.resolve import (
     answers_to_take,
     end_answers,
@@ -38,6 +43,7 @@ from clearing.decide.resolve import (
 )
 from clearing.decide.trades import mark_is_stale
 from clearing.decide.unlinking import can_unlink, unlink
+from clearing.default.exits import can_be_released, next_release_ms
 from clearing.market.breakers import everything_halted, is_stuck
 from clearing.model.draft import Draft
 from clearing.model.house import House, ordered
@@ -68,7 +74,7 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
         return
     if house.cycle is not None and not house.cycle.closed:
         yield close_cycle
-    for proposal in ordered(house.parameter_proposals):
+    for proposal in proposals_of(house):
         step_of = proposal_step(house, proposal, now_ms)
         if step_of is not None:
             yield _with_key(step_of, proposal.id)
@@ -79,6 +85,11 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
     yield from _assessments(house, now_ms)
     if ending(house, now_ms):
         yield end_halves
+    if bearable_minor(house):
+        yield bear_loss
+    for member in ordered(house.members):
+        if can_be_released(house, member, now_ms):
+            yield _with_key(release_member, member.id)
 
 
 def _assessments(house: House, now_ms: int) -> Iterator[Step]:
@@ -151,4 +162,5 @@ def next_due_ms(house: House) -> int | None:
     times += [unlinking.due_ms for unlinking in ordered(house.unlinkings)]
     times += next_governance_ms(house)
     times += next_reopening_ms(house)
+    times += next_release_ms(house)
     return min(times, default=None)

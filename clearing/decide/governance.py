@@ -1,42 +1,31 @@
-"""Changes of parameters by two administrators (rulebook §13).
+"""Proposals and approvals by two administrators (rulebook §2, §13).
 
-proposal, with the simulation of its impact → approval by a different administrator, simulated again → delay →
-in force, as the next version. A proposal that nobody approves expires, and so does an approval that could not take
-effect in as long a time; while a loss is being allocated nothing takes effect by which it is divided. Until it is
-in force any administrator may end a change. What became of it stays on record, and its name is never used again.
+A proposal is of parameters, or of any other change (``changes``), which is done with its approval. Parameters go a
+longer way: proposal, with the simulation of its impact → approval by a different administrator, simulated again →
+delay → in force, as the next version. A proposal that nobody approves expires, and so does an approval that could
+not take effect in as long a time; while a loss is being allocated nothing takes effect by which it is divided. Until
+a proposal is in force any administrator may end it. What became of it stays on record, and its name is never used
+again.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 
+from clearing.decide.administrators import administrator_refusal, reason_refusal
+from clearing.decide.changes import enact
+from clearing.decide.proposals import Proposal, opening_refusal, proposal_of, proposals_of, put
 from clearing.decide.terms import parameters_flaw, unscanned
 from clearing.decide.tightening import is_tightening
 from clearing.default.gate import loss_is_open
 from clearing.margin.impact import impact_of, under
 from clearing.model.commands import ApproveProposal, ProposeParameters, RejectProposal
 from clearing.model.draft import Draft
-from clearing.model.house import House, Put, ordered, single
-from clearing.model.ids import ADMINISTRATOR, NAME_PATTERN
+from clearing.model.house import House, ordered, single
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
-from clearing.model.values import Parameters, ParametersProposal, ProposalState
+from clearing.model.values import ChangeProposal, Parameters, ParametersProposal, ProposalState
 
-REASON_CHARS_MAX = 500
-"""Characters in the text that says why."""
 LIVING_STATES = (ProposalState.OPEN, ProposalState.APPROVED)
-
-
-def administrator_refusal(actor: str) -> Rejected | None:
-    """Why ``actor`` may not govern: only who the journal names as an administrator may."""
-    name = actor.removeprefix(ADMINISTRATOR)
-    return None if name and name != actor else Rejected(Reason.NOT_AN_ADMINISTRATOR, actor)
-
-
-def reason_refusal(reason: str) -> Rejected | None:
-    """Why a text is no reason."""
-    if reason.strip() and reason.isprintable() and len(reason) <= REASON_CHARS_MAX:
-        return None
-    return Rejected(Reason.REASON_MALFORMED, f"1 to {REASON_CHARS_MAX} characters")
 
 
 def propose_parameters(draft: Draft, command: ProposeParameters) -> Rejected | None:
@@ -60,11 +49,7 @@ def propose_parameters(draft: Draft, command: ProposeParameters) -> Rejected | N
 
 
 def _proposal_refusal(house: House, command: ProposeParameters) -> Rejected | None:
-    if not NAME_PATTERN.fullmatch(command.proposal):
-        return Rejected(Reason.NAME_MALFORMED, command.proposal)
-    if command.proposal in house.parameter_proposals:
-        return Rejected(Reason.ALREADY_EXISTS, command.proposal)
-    if (rejected := reason_refusal(command.reason)) is not None:
+    if (rejected := opening_refusal(house, command.proposal, command.reason)) is not None:
         return rejected
     if flaw := _flaw(house, command.parameters):
         return Rejected(Reason.TERM_OUT_OF_RANGE, flaw)
@@ -81,27 +66,16 @@ def _flaw(house: House, parameters: Parameters) -> str:
 
 
 def approve_proposal(draft: Draft, command: ApproveProposal) -> Rejected | None:
-    """Approve for another administrator's proposal; the delay begins, or the change is due at once."""
-    rejected = administrator_refusal(draft.actor) or _approval_refusal(draft, command.proposal)
-    if rejected is not None:
-        return rejected
-    proposal, parameters = draft.house.parameter_proposals[command.proposal], draft.house.parameters
-    effective = draft.now_ms + (0 if proposal.immediate else parameters.change_delay_ms)
-    approved = replace(
-        proposal,
-        state=ProposalState.APPROVED,
-        approved_by=draft.actor,
-        effective_ms=effective,
-        expires_ms=effective + parameters.proposal_validity_ms,
-        impact=impact_of(draft.house, proposal.parameters),
-    )
-    _record(draft, Kind.PARAMETERS_APPROVED, approved)
-    return None
+    """Approve another administrator's proposal: the delay of parameters begins, any other change is done."""
+    found = administrator_refusal(draft.actor) or _approvable(draft, command.proposal)
+    if isinstance(found, ChangeProposal):
+        return enact(draft, found)
+    return found if isinstance(found, Rejected) else _approve_parameters(draft, found)
 
 
-def _approval_refusal(draft: Draft, proposal_id: str) -> Rejected | None:
-    house = draft.house
-    proposal = house.parameter_proposals.get(proposal_id)
+def _approvable(draft: Draft, proposal_id: str) -> Proposal | Rejected:
+    """The proposal, if it is open and another administrator's."""
+    proposal = proposal_of(draft.house, proposal_id)
     if proposal is None:
         return Rejected(Reason.PROPOSAL_UNKNOWN, proposal_id)
     if proposal.state is not ProposalState.OPEN:
@@ -110,16 +84,31 @@ def _approval_refusal(draft: Draft, proposal_id: str) -> Rejected | None:
         return Rejected(Reason.PROPOSAL_ENDED, ProposalState.EXPIRED.value)
     if proposal.proposed_by == draft.actor:
         return Rejected(Reason.SAME_ADMINISTRATOR, draft.actor)
+    return proposal
+
+
+def _approve_parameters(draft: Draft, proposal: ParametersProposal) -> Rejected | None:
+    house = draft.house
     if proposal.base_version != house.founded.parameters_version:
         return Rejected(Reason.PROPOSAL_OUTDATED, f"made for version {proposal.base_version}")
     if flaw := _flaw(house, proposal.parameters):
         return Rejected(Reason.TERM_OUT_OF_RANGE, flaw)
+    effective = draft.now_ms + (0 if proposal.immediate else house.parameters.change_delay_ms)
+    approved = replace(
+        proposal,
+        state=ProposalState.APPROVED,
+        approved_by=draft.actor,
+        effective_ms=effective,
+        expires_ms=effective + house.parameters.proposal_validity_ms,
+        impact=impact_of(house, proposal.parameters),
+    )
+    _record(draft, Kind.PARAMETERS_APPROVED, approved)
     return None
 
 
 def reject_proposal(draft: Draft, command: RejectProposal) -> Rejected | None:
-    """End a change that is not in force yet."""
-    proposal = draft.house.parameter_proposals.get(command.proposal)
+    """End a proposal that is not in force yet."""
+    proposal = proposal_of(draft.house, command.proposal)
     if (rejected := administrator_refusal(draft.actor)) is not None:
         return rejected
     if proposal is None:
@@ -134,13 +123,13 @@ def reject_proposal(draft: Draft, command: RejectProposal) -> Rejected | None:
     return None
 
 
-def proposal_step(
-    house: House, proposal: ParametersProposal, now_ms: int
-) -> Callable[[Draft, str], None] | None:
-    """What is due for a change of parameters now, if anything."""
+def proposal_step(house: House, proposal: Proposal, now_ms: int) -> Callable[[Draft, str], None] | None:
+    """What is due for a proposal now, if anything."""
     if proposal.state is ProposalState.OPEN:
         return expire_proposal if proposal.expires_ms <= now_ms else None
-    if proposal.state is not ProposalState.APPROVED or now_ms < proposal.effective_ms:
+    if isinstance(proposal, ChangeProposal) or proposal.state is not ProposalState.APPROVED:
+        return None
+    if now_ms < proposal.effective_ms:
         return None
     if proposal.expires_ms <= now_ms:
         return expire_proposal
@@ -149,7 +138,7 @@ def proposal_step(
 
 def expire_proposal(draft: Draft, proposal_id: str) -> None:
     """The time for an approval, or for an approved change to take effect, is over."""
-    proposal = draft.house.parameter_proposals[proposal_id]
+    proposal = next(one for one in proposals_of(draft.house) if one.id == proposal_id)
     _end(draft, proposal, ProposalState.EXPIRED, f"after {proposal.state.value}", "")
 
 
@@ -167,30 +156,33 @@ def take_effect(draft: Draft, proposal_id: str) -> None:
         Kind.PARAMETERS_CHANGED,
         single("charter", changed.charter),
         *measured,
-        Put("parameter_proposals", proposal.id, replace(proposal, state=ProposalState.IN_FORCE)),
+        put(replace(proposal, state=ProposalState.IN_FORCE)),
     )
     draft.tell(Kind.PARAMETERS_CHANGED, f"{proposal.id} as version {changed.founded.parameters_version}")
 
 
 def _record(draft: Draft, kind: Kind, proposal: ParametersProposal) -> None:
     """Record a proposal with its impact, and tell whom it would hit by how much."""
-    draft.record(kind, Put("parameter_proposals", proposal.id, proposal))
+    draft.record(kind, put(proposal))
     impact = proposal.impact
     draft.tell(kind, proposal.id, impact.requirement_after_minor - impact.requirement_before_minor)
     for one in impact.sets:
         draft.tell(kind, f"{proposal.id} {one.after} {one.netting_set}", one.short_minor)
 
 
-def _end(draft: Draft, proposal: ParametersProposal, state: ProposalState, reason: str, actor: str) -> None:
-    ended = replace(proposal, state=state, ended_by=actor, ended_reason=reason)
-    draft.record(Kind.PROPOSAL_ENDED, Put("parameter_proposals", proposal.id, ended))
+def _end(draft: Draft, proposal: Proposal, state: ProposalState, reason: str, actor: str) -> None:
+    draft.record(
+        Kind.PROPOSAL_ENDED, put(replace(proposal, state=state, ended_by=actor, ended_reason=reason))
+    )
     draft.tell(Kind.PROPOSAL_ENDED, f"{proposal.id} {state.value}")
 
 
 def next_governance_ms(house: House) -> list[int]:
-    """When the clock alone will make something due of a change of parameters."""
+    """When the clock alone will make something due of a proposal."""
+    living = [one for one in proposals_of(house) if one.state in LIVING_STATES]
     return [
-        one.expires_ms if one.state is ProposalState.OPEN else one.effective_ms
-        for one in ordered(house.parameter_proposals)
-        if one.state in LIVING_STATES
+        one.effective_ms
+        if isinstance(one, ParametersProposal) and one.state is ProposalState.APPROVED
+        else one.expires_ms
+        for one in living
     ]

@@ -9,6 +9,7 @@
 
 from dataclasses import replace
 
+from clearing.decide.standing import resigned_refusal
 from clearing.model.commands import PRICE_TICKS_MAX
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put
@@ -59,10 +60,12 @@ def difference(half: Half, trade: Trade) -> Rejected | None:
 
 
 def wait(draft: Draft, member: MemberId, trade: Trade) -> Rejected | None:
-    """Let a half wait for the other; a member in default makes no new promises."""
+    """Let a half wait for the other; a member in default makes no new promises. A suspended one may: what it
+    reduces it often reduces against others, and whether it does is checked when the halves meet.
+    """
     house, reference = draft.house, _reference(member, _other(member, trade), trade.trade_ref)
-    if house.members[member].status is MemberStatus.DEFAULTED:
-        return Rejected(Reason.MEMBER_NOT_ACTIVE, member)
+    if (rejected := resigned_refusal(house, member)) is not None:
+        return rejected
     if trade.price_ticks <= 0:
         return Rejected(Reason.PRICE_NOT_POSITIVE, str(trade.key))
     if trade.price_ticks > PRICE_TICKS_MAX:
@@ -105,18 +108,19 @@ def end_halves(draft: Draft) -> None:
 
 
 def _ended(house: House, half: Half, now_ms: int) -> Kind | None:
-    if house.members[_submitter(half.trade.key)].status is MemberStatus.DEFAULTED:
+    if house.members[submitter(half.trade.key)].status is MemberStatus.DEFAULTED:
         return Kind.HALF_LAPSED
     return Kind.HALF_EXPIRED if half.due_ms <= now_ms else None
 
 
 def _dropped(half: Half) -> tuple[Drop, Drop]:
-    member, trade = _submitter(half.trade.key), half.trade
+    member, trade = submitter(half.trade.key), half.trade
     reference = _reference(member, _other(member, trade), trade.trade_ref)
     return Drop("halves", trade.key), Drop("half_refs", reference)
 
 
-def _submitter(key: TradeKey) -> MemberId:
+def submitter(key: TradeKey) -> MemberId:
+    """The member that sent a trade or a half."""
     return MemberId(key.split("/", 1)[0])
 
 

@@ -61,6 +61,8 @@ def _refusal(draft: Draft, command: ApplyPrices) -> Rejected | None:
     source = house.sources.get(command.source)
     if source is None:
         return Rejected(Reason.SOURCE_UNKNOWN, command.source)
+    if source.retired:
+        return Rejected(Reason.SOURCE_RETIRED, command.source)
     if not feeds:
         return Rejected(Reason.BATCH_EMPTY)
     if len(feeds) > OBSERVATIONS_MAX:

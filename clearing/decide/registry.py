@@ -1,9 +1,10 @@
-"""Who and what there is: the house, assets, instruments, members, accounts, links, sources, providers."""
+"""What there is: the house, assets, instruments, accounts, links, sources, providers."""
 
 import re
 from dataclasses import replace
 
 from clearing.decide.calls import call_key
+from clearing.decide.standing import standing_refusal
 from clearing.decide.terms import (
     asset_flaw,
     feeds_flaw,
@@ -16,7 +17,6 @@ from clearing.decide.terms import (
 from clearing.decide.treasury import amount_refusal
 from clearing.default.gate import loss_is_open
 from clearing.model.commands import (
-    AdmitMember,
     FoundHouse,
     LinkAccounts,
     ListAsset,
@@ -24,18 +24,17 @@ from clearing.model.commands import (
     OpenAccount,
     RegisterProvider,
     RegisterSource,
+    RetireSource,
 )
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put, ordered, single
 from clearing.model.ids import (
     CODE_PATTERN,
     HOUSE_ACCOUNT,
-    LINK,
     NAME_PATTERN,
     AccountKey,
     ParticipantId,
     account_key,
-    house_account,
     linked_set,
     member_of,
     single_set,
@@ -50,8 +49,6 @@ from clearing.model.values import (
     ClearingAccount,
     Instrument,
     LinkProposal,
-    Member,
-    MemberStatus,
     NettingSet,
     Provider,
     Source,
@@ -60,8 +57,6 @@ from ledger.checkpoint import KeyRefused, require_sound_ed25519
 
 LINK_MAX = 64
 """Accounts in one link."""
-DISPLAY_NAME_MAX = 100
-"""Characters in the name by which people know a member."""
 
 
 def found_house(draft: Draft, command: FoundHouse) -> Rejected | None:
@@ -130,20 +125,6 @@ def _is_unit(house: House, code: str) -> bool:
     return code in house.assets or code in house.instruments
 
 
-def admit_member(draft: Draft, command: AdmitMember) -> Rejected | None:
-    """Admit a member and open its house account. No account may be called as a link's netting set is."""
-    if not NAME_PATTERN.fullmatch(command.member) or command.member == LINK:
-        return Rejected(Reason.NAME_MALFORMED, command.member)
-    if not (command.name.isprintable() and 0 < len(command.name) <= DISPLAY_NAME_MAX):
-        return Rejected(Reason.NAME_MALFORMED, f"the name of {command.member}")
-    if command.member in draft.house.members:
-        return Rejected(Reason.ALREADY_EXISTS, command.member)
-    member = Member(id=command.member, name=command.name)
-    draft.record(Kind.MEMBER_ADMITTED, Put("members", member.id, member))
-    _open(draft, house_account(member.id), AccountKind.HOUSE, ParticipantId(member.id))
-    return None
-
-
 def open_account(draft: Draft, command: OpenAccount) -> Rejected | None:
     """Open a client account."""
     key = account_key(command.member, command.account)
@@ -151,15 +132,16 @@ def open_account(draft: Draft, command: OpenAccount) -> Rejected | None:
         return Rejected(Reason.NAME_MALFORMED, f"{command.account} {command.participant}")
     if command.member not in draft.house.members:
         return Rejected(Reason.MEMBER_UNKNOWN, command.member)
-    if draft.house.members[command.member].status is MemberStatus.DEFAULTED:
-        return Rejected(Reason.MEMBER_NOT_ACTIVE, command.member)
+    if (rejected := standing_refusal(draft.house, command.member)) is not None:
+        return rejected
     if command.account == HOUSE_ACCOUNT or key in draft.house.accounts:
         return Rejected(Reason.ALREADY_EXISTS, key)
-    _open(draft, key, AccountKind.CLIENT, command.participant)
+    open_new(draft, key, AccountKind.CLIENT, command.participant)
     return None
 
 
-def _open(draft: Draft, key: AccountKey, kind: AccountKind, participant: ParticipantId) -> None:
+def open_new(draft: Draft, key: AccountKey, kind: AccountKind, participant: ParticipantId) -> None:
+    """Open an account, which is a netting set of its own."""
     account = ClearingAccount(
         key=key, member=member_of(key), kind=kind, participant=participant, netting_set=single_set(key)
     )
@@ -212,8 +194,8 @@ def _unlinkable(house: House, key: AccountKey, participant: ParticipantId) -> Re
         return Rejected(Reason.ACCOUNT_LINKED, key)
     if account.status is AccountStatus.CLOSED_OUT:
         return Rejected(Reason.ACCOUNT_CLOSED_OUT, key)
-    if house.members[account.member].status is MemberStatus.DEFAULTED:
-        return Rejected(Reason.MEMBER_NOT_ACTIVE, key)
+    if (rejected := standing_refusal(house, account.member)) is not None:
+        return rejected
     if account.netting_set in house.liquidations:
         return Rejected(Reason.REDUCE_ONLY, key)
     if any(call_key(kind, account.netting_set) in house.calls for kind in CallKind):
@@ -254,6 +236,23 @@ def register_source(draft: Draft, command: RegisterSource) -> Rejected | None:
     return None
 
 
+def retire_source(draft: Draft, command: RetireSource) -> Rejected | None:
+    """Retire a price source: its key may be lost. Without a quorum of the others there are no more marks."""
+    source = draft.house.sources.get(command.source)
+    if source is None:
+        return Rejected(Reason.SOURCE_UNKNOWN, command.source)
+    if source.retired:
+        return Rejected(Reason.SOURCE_RETIRED, command.source)
+    published = [one for one in ordered(draft.house.observations) if one.source == source.id]
+    draft.record(
+        Kind.SOURCE_RETIRED,
+        Put("sources", source.id, replace(source, retired=True)),
+        *(Drop("observations", f"{one.feed}/{one.source}") for one in published),
+    )
+    draft.tell(Kind.SOURCE_RETIRED, source.id)
+    return None
+
+
 def register_provider(draft: Draft, command: RegisterProvider) -> Rejected | None:
     """Register a backstop provider with the notional that it is ready to take."""
     account = draft.house.accounts.get(command.account)
@@ -263,9 +262,8 @@ def register_provider(draft: Draft, command: RegisterProvider) -> Rejected | Non
         return Rejected(Reason.PROVIDER_KNOWN, command.account)
     if account.status is AccountStatus.CLOSED_OUT:
         return Rejected(Reason.ACCOUNT_CLOSED_OUT, command.account)
-    if draft.house.members[account.member].status is MemberStatus.DEFAULTED:
-        return Rejected(Reason.MEMBER_NOT_ACTIVE, account.member)
-    if (rejected := amount_refusal(command.capacity_minor)) is not None:
+    rejected = standing_refusal(draft.house, account.member) or amount_refusal(command.capacity_minor)
+    if rejected is not None:
         return rejected
     provider = Provider(account=command.account, capacity_minor=command.capacity_minor)
     draft.record(Kind.PROVIDER_REGISTERED, Put("providers", provider.account, provider))

@@ -9,20 +9,19 @@ from typing import Any
 
 from clearing.decide.attestation import record_attestation
 from clearing.decide.breakers import set_breaker
+from clearing.decide.changes import GOVERNED, direct_refusal, propose_change
 from clearing.decide.due import next_due_ms, run_due
 from clearing.decide.funding import publish_funding
 from clearing.decide.governance import approve_proposal, propose_parameters, reject_proposal
+from clearing.decide.losses import replace_lost_asset
+from clearing.decide.membership import apply_for_membership, leave_house, suspend_member
 from clearing.decide.prices import apply_prices
 from clearing.decide.recovery import record_recovery
 from clearing.decide.registry import (
-    admit_member,
     found_house,
     link_accounts,
-    list_asset,
-    list_instrument,
     open_account,
     register_provider,
-    register_source,
 )
 from clearing.decide.resolve import pay_due
 from clearing.decide.trades import submit_trades
@@ -37,7 +36,7 @@ from clearing.decide.treasury import (
 from clearing.decide.unlinking import unlink_accounts
 from clearing.model.codec import to_text
 from clearing.model.commands import (
-    AdmitMember,
+    ApplyForMembership,
     ApplyPrices,
     ApproveProposal,
     Command,
@@ -45,23 +44,24 @@ from clearing.model.commands import (
     Deposit,
     FoundHouse,
     FundHouse,
+    LeaveHouse,
     LinkAccounts,
-    ListAsset,
-    ListInstrument,
     OpenAccount,
     PayDue,
+    ProposeChange,
     ProposeParameters,
     PublishFunding,
     RecordAttestation,
     RecordRecovery,
     RegisterProvider,
-    RegisterSource,
     RejectProposal,
+    ReplaceLostAsset,
     RequestWithdrawal,
     SetBreaker,
     SettleWithdrawal,
     SizePool,
     SubmitTrades,
+    SuspendMember,
     Tick,
     UnlinkAccounts,
 )
@@ -78,18 +78,19 @@ def _tick(draft: Draft, command: Tick) -> None:
 Decider = Callable[[Draft, Any], Rejected | tuple[Result, ...] | None]
 
 DECIDERS: dict[type, Decider] = {
+    **GOVERNED,
     FoundHouse: found_house,
-    ListAsset: list_asset,
-    ListInstrument: list_instrument,
-    AdmitMember: admit_member,
+    ApplyForMembership: apply_for_membership,
+    SuspendMember: suspend_member,
+    LeaveHouse: leave_house,
     OpenAccount: open_account,
     LinkAccounts: link_accounts,
     UnlinkAccounts: unlink_accounts,
     ProposeParameters: propose_parameters,
+    ProposeChange: propose_change,
     ApproveProposal: approve_proposal,
     RejectProposal: reject_proposal,
     SetBreaker: set_breaker,
-    RegisterSource: register_source,
     RegisterProvider: register_provider,
     FundHouse: fund_house,
     Deposit: deposit,
@@ -102,6 +103,7 @@ DECIDERS: dict[type, Decider] = {
     SubmitTrades: submit_trades,
     PayDue: pay_due,
     RecordRecovery: record_recovery,
+    ReplaceLostAsset: replace_lost_asset,
     RecordAttestation: record_attestation,
     Tick: _tick,
 }
@@ -133,7 +135,7 @@ def decide(house: House, request: Request, now_ms: int) -> Decision[House]:
 def _results(draft: Draft, command: Command) -> tuple[Result, ...]:
     if draft.house.charter is None and not isinstance(command, FoundHouse):
         return (refused(Rejected(Reason.HOUSE_NOT_FOUNDED)),)
-    decided = DECIDERS[type(command)](draft, command)
+    decided = direct_refusal(draft.house, command) or DECIDERS[type(command)](draft, command)
     if isinstance(decided, tuple):
         return decided
     return (accepted() if decided is None else refused(decided),)

@@ -9,8 +9,8 @@ together: the first that is refused gives its reason, the others say that it was
  3. accounts the caller's · known · not closed out
  4. buyer is not the seller
  5. lots positive and within the limit
- 6. not halted (§13); not reduce-only (breaker, member in default, set in liquidation or being unlinked,
-    stale mark), unless the trade reduces
+ 6. not halted (§13); not reduce-only (member suspended or in default, breaker, set in liquidation or being
+    unlinked, stale mark), unless the trade reduces
  7. price within the band around the mark
  8. margin of both netting sets after the trade: equity ≥ R and cash as §8 allows, or reducing; and
     gains that are withheld while a loss is open (§11.8) stay
@@ -36,6 +36,7 @@ from clearing.decide.halves import (
     wait,
 )
 from clearing.decide.headroom import Headroom
+from clearing.decide.standing import standing_refusal
 from clearing.default.gate import declared_sets, withheld
 from clearing.margin.assess import (
     Assessment,
@@ -60,7 +61,7 @@ from clearing.model.ids import (
 )
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected, Result, Status, accepted, pending, refused
-from clearing.model.values import BP, MINUTE_MS, AccountStatus, BreakerState, Half, MemberStatus, Trade
+from clearing.model.values import BP, MINUTE_MS, AccountStatus, BreakerState, Half, Trade
 from ledger.entry import Leg, transfer
 
 ABOUT_A_SET = (
@@ -365,9 +366,10 @@ def _reducing(house: House, trade: Trade, before: Assessment, after: Assessment)
 
 def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Rejected | None:
     """Why only reducing trades are taken of this set now, or None."""
-    members = {member_of(key) for key in (trade.buyer, trade.seller)}
-    if any(house.members[member].status is MemberStatus.DEFAULTED for member in members):
-        return Rejected(Reason.MEMBER_NOT_ACTIVE, " ".join(sorted(members)))
+    own = [key for key in (trade.buyer, trade.seller) if house.accounts[key].netting_set == set_id]
+    for key in own:
+        if (rejected := standing_refusal(house, member_of(key))) is not None:
+            return rejected
     breaker = blocking(house, trade.instrument)
     if breaker is not None:
         return Rejected(Reason.REDUCE_ONLY, f"{breaker.scope}: {breaker.reason}")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from clearing import chart
 from clearing.decide.calls import cure
+from clearing.decide.standing import standing_refusal
 from clearing.default.gate import gates, loss_is_open
 from clearing.default.sizing import contributions
 from clearing.margin.assess import assess, assess_alone
@@ -29,6 +30,7 @@ from clearing.model.outcomes import Reason, Rejected
 from clearing.model.values import (
     AccountStatus,
     ClearingAccount,
+    MemberStatus,
     Stage,
     Withdrawal,
     WithdrawalState,
@@ -107,8 +109,11 @@ def size_pool(draft: Draft, command: SizePool) -> Rejected | None:
 
 def contribute_to_pool(draft: Draft, command: ContributeToPool) -> Rejected | None:
     """Pay into the mutualised pool from outside."""
-    if command.member not in draft.house.members:
+    member = draft.house.members.get(command.member)
+    if member is None:
         return Rejected(Reason.MEMBER_UNKNOWN, command.member)
+    if member.status in (MemberStatus.APPLIED, MemberStatus.LEFT):
+        return standing_refusal(draft.house, member.id)
     if (rejected := amount_refusal(command.amount_minor)) is not None:
         return rejected
     asset = draft.house.settlement

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from clearing.decide.calls import call_key
 from clearing.decide.cycle import act_on
+from clearing.decide.standing import resigned_refusal
 from clearing.default.capped_period import add_business_days
 from clearing.default.gate import loss_is_open
 from clearing.margin.assess import assess, assess_alone
@@ -18,7 +19,7 @@ from clearing.model.house import Drop, House, Put
 from clearing.model.ids import SetId, linked_set, member_of, single_set
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
-from clearing.model.values import AccountStatus, CallKind, MemberStatus, NettingSet, Unlinking, UnlinkingPart
+from clearing.model.values import AccountStatus, CallKind, NettingSet, Unlinking, UnlinkingPart
 
 
 def unlink_accounts(draft: Draft, command: UnlinkAccounts) -> Rejected | None:
@@ -50,8 +51,8 @@ def _refusal(house: House, command: UnlinkAccounts, set_id: SetId) -> Rejected |
     accounts = house.netting_sets[set_id].accounts
     if command.member not in {member_of(key) for key in accounts}:
         return Rejected(Reason.ACCOUNT_NOT_YOURS, command.member)
-    if house.members[command.member].status is MemberStatus.DEFAULTED:
-        return Rejected(Reason.MEMBER_NOT_ACTIVE, command.member)
+    if (rejected := resigned_refusal(house, command.member)) is not None:
+        return rejected
     if any(house.accounts[key].status is AccountStatus.CLOSED_OUT for key in accounts):
         return Rejected(Reason.ACCOUNT_CLOSED_OUT, set_id)
     if set_id in house.unlinkings:

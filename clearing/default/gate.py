@@ -31,6 +31,7 @@ def gates(house: House, now_ms: int) -> tuple[Gate, ...]:
         *_cycle_gates(house, now_ms),
         *_default_gates(house),
         *_cash_gate(house, now_ms),
+        *_loss_gates(house),
     )
 
 
@@ -72,6 +73,18 @@ def _cash_gate(house: House, now_ms: int) -> tuple[Gate, ...]:
     if lent <= bearable:
         return ()
     return (_gate(f"NEGATIVE_CASH {lent}", now_ms, f"negative cash of at most {bearable}"),)
+
+
+def _loss_gates(house: House) -> tuple[Gate, ...]:
+    """What custody lost without a default is the house's to make good (rulebook §3)."""
+    return tuple(
+        _gate(
+            f"NON_DEFAULT_LOSS {house.balance(chart.non_default_losses(loss.asset))} {loss.asset}",
+            loss.since_ms,
+            "the house has made it good",
+        )
+        for loss in ordered(house.non_default_losses)
+    )
 
 
 def withheld(house: House, set_id: SetId) -> int:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import floor
 
-from clearing.default.resources import Resources, Winner, active_members, resources_of
+from clearing.default.exits import survivors_at
+from clearing.default.resources import Resources, Winner, resources_of
 from clearing.default.waterfall import absorb
 from clearing.margin.assess import array_of, living_sets, option_mark, portfolio_of
 from clearing.margin.pricing import value_ticks
@@ -131,13 +132,14 @@ def _resources(
     house: House, member: MemberId, gains: Mapping[SetId, Mapping[AccountKey, _Moved]]
 ) -> Resources:
     """What stands behind the member: as in a real event, with the gains and the cash of the assumed move."""
+    at_ms = 0 if house.cycle is None else house.cycle.accepted_ms
     event = Default(
         id=DefaultId("preview"),
         stage=Stage.ANSWERING,
-        declared_ms=0 if house.cycle is None else house.cycle.accepted_ms,
+        declared_ms=at_ms,
         cycle=0,
         journal_size=house.size,
-        survivors=active_members(house),
+        survivors=survivors_at(house, at_ms),
         sets=(),
     )
     own = house_account(member)

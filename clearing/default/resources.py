@@ -63,11 +63,6 @@ def resources_of(house: House, default: Default, defaulters: tuple[MemberId, ...
     )
 
 
-def active_members(house: House) -> tuple[MemberId, ...]:
-    """Members that are not in default, in order."""
-    return tuple(m.id for m in ordered(house.members) if m.status is MemberStatus.ACTIVE)
-
-
 def _defaulted(house: House, member: MemberId) -> bool:
     return house.members[member].status is MemberStatus.DEFAULTED
 

@@ -10,7 +10,7 @@ from clearing.margin.assess import assess, maintenance
 from clearing.model.apportion import apportion
 from clearing.model.house import House, ordered
 from clearing.model.ids import MemberId, member_of
-from clearing.model.values import BP, Member
+from clearing.model.values import BP, Member, MemberStatus
 from ledger.amount import divide_up
 
 
@@ -28,7 +28,7 @@ def exposures(house: House) -> dict[MemberId, int]:
 
 
 def contributions(house: House) -> list[tuple[Member, int]]:
-    """Every member with the contribution that the formula requires of it now."""
+    """Every member with the contribution that the formula requires of it now; for who left it stays as it was."""
     parameters, exposed = house.parameters, exposures(house)
     return [
         (
@@ -36,4 +36,5 @@ def contributions(house: House) -> list[tuple[Member, int]]:
             max(parameters.pool_floor_minor, divide_up(exposed[member.id] * parameters.pool_rate_bp, BP)),
         )
         for member in ordered(house.members)
+        if member.status not in (MemberStatus.APPLIED, MemberStatus.LEFT)
     ]

@@ -5,7 +5,7 @@ A breaker belongs to an instrument or to everything; the stricter of the two hol
 
 from clearing.model.house import House, ordered
 from clearing.model.ids import FeedId, InstrumentId, SetId
-from clearing.model.values import BP, Breaker, BreakerState, MemberStatus, Trail, TrailPoint
+from clearing.model.values import BP, Breaker, BreakerState, Trail, TrailPoint
 
 EVERYTHING = "*"
 """The scope of the breaker that stands over all others; no instrument is called so."""
@@ -68,10 +68,10 @@ def moved_beyond(house: House, instrument: InstrumentId) -> TrailPoint | None:
 
 
 def pool_short_minor(house: House) -> int:
-    """What active members' contributions lack, if that is as much of what is required as trips; else zero."""
-    active = [one for one in ordered(house.members) if one.status is MemberStatus.ACTIVE]
-    required = sum(one.required_contribution_minor for one in active)
-    short = sum(max(0, one.required_contribution_minor - house.pool(one.id)) for one in active)
+    """What the members' contributions lack, if that is as much of what is required as trips; else zero."""
+    members = [one for one in ordered(house.members) if one.belongs]
+    required = sum(one.required_contribution_minor for one in members)
+    short = sum(max(0, one.required_contribution_minor - house.pool(one.id)) for one in members)
     limit_bp = house.parameters.breaker_drawdown_bp
     return short if limit_bp and short * BP >= limit_bp * required else 0
 

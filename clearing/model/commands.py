@@ -54,11 +54,45 @@ class ListInstrument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdmitMember:
-    """Admit a member protocol; its house account is opened with it."""
+class ApplyForMembership:
+    """A protocol asks to become a member. Until it is admitted it has no account."""
 
     member: MemberId
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmitMember:
+    """Admit a member protocol, which may have applied; its house account is opened with it.
+
+    ``name`` is what people will know it by, also where it applied under another.
+    """
+
+    member: MemberId
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspendMember:
+    """An administrator lets a member only reduce, pay and withdraw from now on."""
+
+    member: MemberId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReinstateMember:
+    """End the suspension of a member."""
+
+    member: MemberId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveHouse:
+    """A member resigns. It must have nothing open; it stays liable as rulebook §11.7 says."""
+
+    member: MemberId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,15 +137,28 @@ class ProposeParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProposeChange:
+    """An administrator proposes a command that takes two administrators, and says why (rulebook §2).
+
+    ``command`` is the name of its type, ``body`` its canonical text (``codec.to_text``).
+    """
+
+    proposal: str
+    command: str
+    body: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApproveProposal:
-    """Another administrator approves a change of parameters; it takes effect after the delay."""
+    """Another administrator approves a proposal: parameters take effect after the delay, anything else at once."""
 
     proposal: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectProposal:
-    """An administrator ends a change of parameters that is not in force yet; who proposed it, withdraws it."""
+    """An administrator ends a proposal that is not in force yet; who proposed it, withdraws it."""
 
     proposal: str
     reason: str
@@ -135,6 +182,13 @@ class RegisterSource:
 
     source: SourceId
     public_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireSource:
+    """Take no more prices from a source, and let those it published no longer count."""
+
+    source: SourceId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +331,23 @@ class RecordRecovery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordNonDefaultLoss:
+    """Custody lost an amount, and nobody's default is the cause: theft, a failed investment (rulebook §3)."""
+
+    asset: AssetId
+    amount_minor: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceLostAsset:
+    """Custody reports that the house, or who had it, brought back some of what a non-default loss took."""
+
+    asset: AssetId
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordAttestation:
     """Journal a signed attestation, so that no second one can be shown for the same sequence."""
 
@@ -296,15 +367,21 @@ Command: TypeAlias = (
     FoundHouse
     | ListAsset
     | ListInstrument
+    | ApplyForMembership
     | AdmitMember
+    | SuspendMember
+    | ReinstateMember
+    | LeaveHouse
     | OpenAccount
     | LinkAccounts
     | UnlinkAccounts
     | ProposeParameters
+    | ProposeChange
     | ApproveProposal
     | RejectProposal
     | SetBreaker
     | RegisterSource
+    | RetireSource
     | RegisterProvider
     | FundHouse
     | Deposit
@@ -317,6 +394,8 @@ Command: TypeAlias = (
     | SubmitTrades
     | PayDue
     | RecordRecovery
+    | RecordNonDefaultLoss
+    | ReplaceLostAsset
     | RecordAttestation
     | Tick
 )

@@ -37,6 +37,7 @@ from clearing.model.values import (
     Breaker,
     Call,
     CappedPeriod,
+    ChangeProposal,
     Charter,
     ClearingAccount,
     Cycle,
@@ -48,6 +49,7 @@ from clearing.model.values import (
     Liquidation,
     Member,
     NettingSet,
+    NonDefaultLoss,
     Observation,
     Parameters,
     ParametersProposal,
@@ -110,6 +112,7 @@ class House:
     proposals: Map[SetId, LinkProposal] = Map()
     unlinkings: Map[SetId, Unlinking] = Map()
     parameter_proposals: Map[str, ParametersProposal] = Map()
+    change_proposals: Map[str, ChangeProposal] = Map()
     breakers: Map[str, Breaker] = Map()
     trails: Map[FeedId, Trail] = Map()
     sources: Map[SourceId, Source] = Map()
@@ -124,6 +127,7 @@ class House:
     liquidations: Map[SetId, Liquidation] = Map()
     defaults: Map[DefaultId, Default] = Map()
     assessments: Map[str, Assessment] = Map()
+    non_default_losses: Map[AssetId, NonDefaultLoss] = Map()
     held: Map[AccountKey, Map[InstrumentId, int]] = Map()
     pnl: Map[AccountKey, Pnl] = Map()
     prices: Map[FeedId, int] = Map()
@@ -208,6 +212,7 @@ TABLES: dict[str, type] = {
     "proposals": LinkProposal,
     "unlinkings": Unlinking,
     "parameter_proposals": ParametersProposal,
+    "change_proposals": ChangeProposal,
     "breakers": Breaker,
     "trails": Trail,
     "sources": Source,
@@ -222,6 +227,7 @@ TABLES: dict[str, type] = {
     "liquidations": Liquidation,
     "defaults": Default,
     "assessments": Assessment,
+    "non_default_losses": NonDefaultLoss,
 }
 ROW_TYPES = SINGLE_ROWS | TABLES
 

@@ -159,7 +159,9 @@ class Impact:
 
 
 class ProposalState(Enum):
-    """Where a change of parameters stands. A lapsed one met other parameters or terms than it was made for."""
+    """Where a proposal stands. A lapsed one met other parameters or terms than it was made for. Only a change of
+    parameters is ``approved`` before it is in force: any other takes effect with its approval.
+    """
 
     OPEN = "open"
     APPROVED = "approved"
@@ -190,6 +192,23 @@ class ParametersProposal:
     state: ProposalState = ProposalState.OPEN
     approved_by: str = ""
     effective_ms: int = 0
+    ended_by: str = ""
+    ended_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeProposal:
+    """Any other change that takes two administrators: a command, by the name of its type and its canonical text."""
+
+    id: str
+    command: str
+    body: str
+    reason: str
+    proposed_by: str
+    proposed_ms: int
+    expires_ms: int
+    state: ProposalState = ProposalState.OPEN
+    approved_by: str = ""
     ended_by: str = ""
     ended_reason: str = ""
 
@@ -303,20 +322,36 @@ class Funding:
 
 
 class MemberStatus(Enum):
-    """Where a member stands."""
+    """Where a member stands. Nothing leads back out of ``defaulted`` and ``left``: who comes again applies under
+    another name.
+    """
 
+    APPLIED = "applied"
     ACTIVE = "active"
+    SUSPENDED = "suspended"
     DEFAULTED = "defaulted"
+    LEFT = "left"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A member protocol and the pool contribution that is required of it."""
+    """A member protocol and the pool contribution that is required of it.
+
+    ``suspended_for``: why it is suspended. ``left_ms``: when it left; until it is released, ``default/exits`` says
+    when, it stays liable with its contribution and its assessments.
+    """
 
     id: MemberId
     name: str
     status: MemberStatus = MemberStatus.ACTIVE
     required_contribution_minor: int = 0
+    suspended_for: str = ""
+    left_ms: int = 0
+
+    @property
+    def belongs(self) -> bool:
+        """Whether it is a member now and not in default: its dues count in full, suspended or not."""
+        return self.status in (MemberStatus.ACTIVE, MemberStatus.SUSPENDED)
 
 
 class AccountKind(Enum):
@@ -385,11 +420,15 @@ class Unlinking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A price source: its Ed25519 public key (hex) and the last sequence number it used."""
+    """A price source: its Ed25519 public key (hex) and the last sequence number it used.
+
+    A retired one stays on record: its name and its key are never used again.
+    """
 
     id: SourceId
     public_key: str
     sequence: int = 0
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -652,6 +691,18 @@ class CappedPeriod:
     begins_ms: int
     ends_ms: int
     called: tuple[MemberPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonDefaultLoss:
+    """An asset of which custody lost some without any default, as long as it is not made good (rulebook §3).
+
+    How much is missing is the balance of ``house/non_default_losses``. ``reason`` is of the newest loss.
+    """
+
+    asset: AssetId
+    since_ms: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

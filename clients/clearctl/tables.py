@@ -35,6 +35,8 @@ def status(found: house_pb.GetHouseResponse) -> Iterator[RenderableType]:
         ended = "closed" if house.cycle_closed else "open"
         cycle = f"{house.cycle}, {ended}, prices of {_time(house.cycle_accept_time)}"
     members = f"{house.member_count}, {house.defaulted_member_count} in default"
+    if house.suspended_member_count:
+        members += f", {house.suspended_member_count} suspended"
     about = Table.grid(padding=(0, 2))
     about.add_row("House", house.house)
     about.add_row("Settles in", f"{unit_of(found)} ({house.settlement_asset.decimals} decimals)")

@@ -24,6 +24,7 @@ from clearing.model.commands import (
     Deposit,
     FundHouse,
     HouseMoney,
+    LeaveHouse,
     LinkAccounts,
     ListAsset,
     ListInstrument,
@@ -31,13 +32,17 @@ from clearing.model.commands import (
     OpenAccount,
     PayDue,
     RecordAttestation,
+    RecordNonDefaultLoss,
     RecordRecovery,
     RegisterProvider,
     RegisterSource,
+    ReinstateMember,
+    ReplaceLostAsset,
     RequestWithdrawal,
     SettleWithdrawal,
     SizePool,
     SubmitTrades,
+    SuspendMember,
     Tick,
 )
 from clearing.model.house import House, ordered
@@ -61,11 +66,13 @@ from clearing.model.values import (
     MINUTE_MS,
     AccountKind,
     Default,
+    MemberStatus,
     Stage,
     WithdrawalState,
 )
 from ledger.entry import Entry
 from tests.builders import (
+    ANNA,
     BTC_MAR,
     BTC_PERP,
     DESK,
@@ -94,6 +101,8 @@ MEMBERS = tuple(MemberId(name) for name in ("x", "y", "z"))
 AFTER_WATERFALL = (Stage.ASSESSING, Stage.RECOVERING, Stage.CLOSED)
 SEEDS = tuple(range(12))
 STEPS = 250
+GOVERNED_SEEDS, GOVERNING = tuple(range(100, 104)), 40
+"""Walks in which members come and go, and how often: a little more often than somebody trades."""
 
 CLIENTS = {"x": ("a", "b", "c"), "y": ("a", "d", "e"), "z": ("c", "f", "p")}
 """Participants ``a`` and ``c`` have accounts at two members; ``z/p`` is a backstop provider."""
@@ -123,6 +132,8 @@ def audit(before: House, world: World, entries: Sequence[Entry]) -> None:
     house = world.state
     for law in (positions_agree, holds_agree, claims_agree, receivables_agree, losses_agree, losses_are_paid):
         law(house)
+    what_is_missing_is_the_houses(house)
+    who_left_is_held_or_free(house, world.now_ms)
     haircuts_stay_within_gains(house)
     providers_stay_within_capacity(house)
     for entry in entries:
@@ -177,6 +188,31 @@ def losses_agree(house: House) -> None:
             hole = 0 if default.stage in AFTER_WATERFALL else open_losses.get(member, 0)
             assert house.balance(chart.loss(default.id, member, USDC)) == hole
         assert house.balance(chart.uncovered(default.id, USDC)) == default.uncovered_minor
+
+
+def what_is_missing_is_the_houses(house: House) -> None:
+    """A row stands while something is missing; of the settlement asset, only once capital is spent (§3)."""
+    missing = {asset: house.balance(chart.non_default_losses(asset)) for asset in house.assets}
+    assert {asset for asset, amount in missing.items() if amount} == set(house.non_default_losses)
+    assert not missing[USDC] or house.balance(chart.house_capital(USDC)) <= 0
+
+
+def who_left_is_held_or_free(house: House, now_ms: int) -> None:
+    """A contribution stays while a loss or a capped period of its time is open, and no longer (§11.7)."""
+    period = house.capped_period
+    for member in ordered(house.members):
+        if member.status is not MemberStatus.LEFT:
+            continue
+        events = [d for d in ordered(house.defaults) if d.declared_ms > member.left_ms]
+        bound = [d for d in events if member.id in d.survivors]
+        assert bound == events[: len(bound)], "once free, free for ever"
+        in_period = period is not None and period.begins_ms <= member.left_ms and now_ms <= period.ends_ms
+        is_open = any(
+            d.stage not in AFTER_WATERFALL and member.id in d.survivors for d in ordered(house.defaults)
+        )
+        unpaid = any(one.member == member.id for one in ordered(house.assessments))
+        stake = house.pool(member.id) + member.required_contribution_minor
+        assert not stake or in_period or is_open or unpaid
 
 
 def losses_are_paid(house: House) -> None:
@@ -254,12 +290,13 @@ class Walk:
     seen: Counter[str] = field(default_factory=Counter)
     custody: Counter[str] = field(default_factory=Counter)
     number: int = 0
+    governing: int = 0
     ticks: dict[str, int] = field(default_factory=lambda: {"BTC": 80_000, "ETH": 2_000})
 
     def send(self, command: Command) -> Outcome:
         """Send a command and audit what it did."""
         before, size, gate = self.world.state, len(self.world.entries), self._gate()
-        outcome = self.world.do(command, actor="walk")
+        outcome = self.world.do(command, actor=ANNA)
         self.note(outcome)
         entries = self.world.entries[size:]
         audit(before, self.world, entries)
@@ -295,6 +332,10 @@ class Walk:
                 self.custody[USDC] += amount
             case RecordRecovery(amount_minor=amount):
                 self.custody[USDC] += amount
+            case RecordNonDefaultLoss(asset=asset, amount_minor=amount):
+                self.custody[asset] -= amount
+            case ReplaceLostAsset(asset=asset, amount_minor=amount):
+                self.custody[asset] += amount
             case SettleWithdrawal(withdrawal=name, paid=True):
                 held = before.withdrawals[name]
                 self.custody[held.asset] -= held.amount_minor
@@ -422,6 +463,25 @@ class Walk:
             envelope="{}",
         )
 
+    def govern(self) -> None:
+        """Members come, are suspended, and go, sometimes after a quiet month; custody loses something."""
+        if self.dice.random() < 0.1:
+            self.wait(30 * DAY_MS)
+        name, members = self.name(), sorted(self.world.state.members)
+        anybody = self.dice.choice([*members, *(member for member in members if member not in MEMBERS)])
+        asset = self.dice.choice([USDC, USDC, ETH])
+        missing = sorted(self.world.state.non_default_losses) or [USDC]
+        commands: tuple[Command, ...] = (
+            AdmitMember(member=MemberId(name), name="a guest, who has no clients"),
+            ContributeToPool(member=anybody, amount_minor=self.dice.randrange(1, 50) * USD),
+            LeaveHouse(member=anybody),
+            SuspendMember(member=anybody, reason="why"),
+            *(ReinstateMember(member=member, reason="why") for member in members[:3]),
+            RecordNonDefaultLoss(asset=asset, amount_minor=self.dice.randrange(1, 30) * USD, reason="theft"),
+            ReplaceLostAsset(asset=self.dice.choice(missing), amount_minor=self.dice.randrange(1, 20) * USD),
+        )
+        self.send(self.dice.choice(commands))
+
     def attack(self) -> None:
         """Values that no honest caller sends: refused, with a reason, and without effect."""
         wild = self.dice.choice([0, -1, -(10**40), 10**40, 2**127, 10**4_000])
@@ -468,6 +528,7 @@ class Walk:
             self.link: 2,
             self.fund: 1,
             self.contribute: 1,
+            self.govern: self.governing,
         }
         for _ in range(steps):
             (act,) = self.dice.choices(list(likely), list(likely.values()))
@@ -475,10 +536,10 @@ class Walk:
 
 
 @cache
-def walked(seed: int) -> Walk:
+def walked(seed: int, governing: int = 0) -> Walk:
     dice = Random(seed)
     world = small_house(dice)
-    walk = Walk(dice=dice, world=world)
+    walk = Walk(dice=dice, world=world, governing=governing)
     walk.custody[USDC] = world.state.balance(chart.custody(USDC))
     walk.go(STEPS)
     return walk
@@ -500,6 +561,20 @@ def test_the_walks_reach_every_corner_of_the_house() -> None:
         *("DEFAULT_DECLARED", "CLOSED_OUT", "LOSS_FIXED", "ANSWER_CALLED", "ANSWER_PAID", "MEMBER_DEFAULTED"),
         *("WATERFALL", "ASSESSMENT_PAID", "ASSESSMENT_DEFAULTED", "DEFAULT_RECOVERING"),
         *("RECOVERY_DISTRIBUTED", "withdrawn"),
+    )
+    assert {kind: seen[kind] for kind in wanted if not seen[kind]} == {}
+
+
+@pytest.mark.parametrize("seed", GOVERNED_SEEDS)
+def test_every_law_holds_while_members_come_and_go(seed: int) -> None:
+    assert walked(seed, GOVERNING).world.state.size > STEPS // 2
+
+
+def test_members_come_and_go_in_every_way_and_capital_pays() -> None:
+    seen: Counter[str] = sum((walked(seed, GOVERNING).seen for seed in GOVERNED_SEEDS), Counter())
+    wanted = (
+        *("MEMBER_LEFT", "MEMBER_RELEASED", "MEMBER_SUSPENDED", "MEMBER_REINSTATED", "MEMBER_BOUND"),
+        *("LOSS_WITHOUT_DEFAULT", "LOSS_BORNE_BY_CAPITAL", "LOST_ASSET_REPLACED", "LOSS_SMALLER"),
     )
     assert {kind: seen[kind] for kind in wanted if not seen[kind]} == {}
 

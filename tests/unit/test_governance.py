@@ -5,25 +5,38 @@ from typing import Any
 
 import pytest
 
-from clearing.decide.governance import REASON_CHARS_MAX
+from clearing.decide.administrators import REASON_CHARS_MAX
+from clearing.decide.changes import BODY_CHARS_MAX, GOVERNED
 from clearing.decide.tightening import SAFE_SIDE, UP, is_tightening
 from clearing.margin import impact
 from clearing.margin.assess import Health, assess, living_sets
 from clearing.margin.impact import impact_of, under
+from clearing.model.codec import to_text
 from clearing.model.commands import (
+    AdmitMember,
     ApproveProposal,
+    Command,
+    ListAsset,
     ListInstrument,
+    ProposeChange,
     ProposeParameters,
+    RecordNonDefaultLoss,
+    RegisterSource,
+    ReinstateMember,
     RejectProposal,
+    RetireSource,
+    SuspendMember,
     Tick,
 )
-from clearing.model.ids import FeedId, InstrumentId
+from clearing.model.house import rows_of
+from clearing.model.ids import AssetId, FeedId, InstrumentId, MemberId, SourceId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Outcome, Reason
 from clearing.model.values import (
     DAY_MS,
     HOUR_MS,
     MINUTE_MS,
+    ChangeProposal,
     Offset,
     Parameters,
     ParametersProposal,
@@ -32,20 +45,28 @@ from clearing.model.values import (
 )
 from tests.builders import (
     ALICE,
+    ANNA,
+    BERT,
     BOB,
     BTC,
     ETH_FEED,
+    ETHER,
     PARAMETERS,
+    SOURCES,
     START_MS,
     USD,
+    USDC,
     World,
     empty_house,
     kinds_of,
     perpetual,
+    proposing_change,
+    public_hex,
+    source_key,
     two_traders,
 )
 
-ANNA, BERT, CARL = "administrator/anna", "administrator/bert", "administrator/carl"
+CARL = "administrator/carl"
 TIGHTER = replace(PARAMETERS, requirement_bp=20_000)
 LOOSER = replace(PARAMETERS, requirement_bp=11_000)
 
@@ -430,3 +451,184 @@ RANGE, OFFSET = PARAMETERS.scan_ranges, PARAMETERS.offsets[0]
 )
 def test_a_change_tightens_if_all_of_it_does(change: dict[str, Any], tightens: bool) -> None:
     assert is_tightening(PARAMETERS, replace(PARAMETERS, **change)) is tightens
+
+
+# -------------------------------------------------------------------------------- any other change (rulebook §2)
+
+NEW = MemberId("new")
+ADMIT = AdmitMember(member=NEW, name="New")
+DELTA = SourceId("delta")
+
+
+def proposed_change(world: World, command: Command = ADMIT, proposal: str = "c1") -> Outcome:
+    return world.ok(proposing_change(command, proposal), ANNA)
+
+
+def change(world: World, proposal: str = "c1") -> ChangeProposal:
+    return world.state.change_proposals[proposal]
+
+
+GOVERNED_COMMANDS: tuple[Command, ...] = (
+    ListAsset(asset=replace(ETHER, id=AssetId("WETH"))),
+    ListInstrument(instrument=perpetual(InstrumentId("BTC-NEW"), BTC, 100, 3)),
+    ADMIT,
+    ReinstateMember(member=MemberId("dex"), reason="answered"),
+    RegisterSource(source=DELTA, public_key=public_hex(source_key(DELTA))),
+    RetireSource(source=SOURCES[0]),
+    RecordNonDefaultLoss(asset=USDC, amount_minor=1, reason="theft"),
+)
+
+
+def test_these_are_all_the_commands_that_take_two_administrators() -> None:
+    assert {type(command) for command in GOVERNED_COMMANDS} == set(GOVERNED)
+
+
+@pytest.mark.parametrize("command", GOVERNED_COMMANDS, ids=lambda command: type(command).__name__)
+def test_a_governed_command_is_refused_by_itself_and_done_by_two(command: Command) -> None:
+    world = two_traders()
+    if isinstance(command, ReinstateMember):
+        world.ok(SuspendMember(member=command.member, reason="why"), ANNA)
+    (result,) = world.send(command, ANNA).results
+    assert result.reason == Reason.TWO_ADMINISTRATORS_NEEDED.name
+    assert f"ProposeChange of {type(command).__name__}" in result.detail
+    before = rows_of(world.state)
+    outcome = proposed_change(world, command)
+    assert kinds_of(outcome) == [Kind.CHANGE_PROPOSED.name]
+    after = rows_of(world.state) | {"change_proposals": before["change_proposals"]}
+    assert after == before
+    assert kinds_of(approved(world, "c1"))[0] == Kind.CHANGE_APPROVED.name
+    assert (change(world).state, change(world).approved_by) == (ProposalState.IN_FORCE, BERT)
+    done = [entry for entry in world.entries if entry.request_id == world.entries[-1].request_id]
+    assert (done[0].kind, len(done) > 1) == (Kind.CHANGE_APPROVED, True)
+
+
+def test_a_house_is_set_up_by_one() -> None:
+    world = empty_house()
+    assert world.state.cycle is None
+    world.send(ADMIT, "set-up")
+    assert NEW in world.state.members
+
+
+def test_the_first_snapshot_ends_the_set_up() -> None:
+    world = two_traders()
+    assert world.state.newest_cycle.number == 1
+    assert world.send(ADMIT, "set-up").results[0].reason == Reason.TWO_ADMINISTRATORS_NEEDED.name
+
+
+def test_a_proposal_says_what_is_to_be_done_in_canonical_text() -> None:
+    world = two_traders()
+    proposed_change(world)
+    row = change(world)
+    assert (row.command, row.body, row.reason) == ("AdmitMember", '{"member":"new","name":"New"}', "a reason")
+    assert (row.proposed_by, row.proposed_ms, row.expires_ms) == (
+        ANNA,
+        world.now_ms,
+        world.now_ms + 7 * DAY_MS,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("Tick", "{}"),
+        ("SuspendMember", '{"member":"dex","reason":"why"}'),
+        ("FundHouse", '{"amount_minor":"1","into":"capital"}'),
+        ("AdmitMember", ""),
+        ("AdmitMember", '{"member":"new"}'),
+        ("AdmitMember", '{"member": "new", "name": "New"}'),
+        ("AdmitMember", '{"name":"New","member":"new"}'),
+        ("AdmitMember", '{"member":"new","name":"New","status":"active"}'),
+        ("AdmitMember", "[" * 9_999),
+        ("AdmitMember", " " * (BODY_CHARS_MAX + 1)),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_what_is_no_canonical_text_of_a_governed_command_is_refused(name: str, body: str) -> None:
+    command = ProposeChange(proposal="c1", command=name, body=body, reason="why")
+    assert two_traders().reason(command, ANNA) == Reason.CHANGE_MALFORMED.name
+
+
+def test_the_longest_body_is_read() -> None:
+    body = to_text(replace(ADMIT, name="x" * (BODY_CHARS_MAX - len(to_text(replace(ADMIT, name=""))))))
+    assert len(body) == BODY_CHARS_MAX
+    command = ProposeChange(proposal="c1", command="AdmitMember", body=body, reason="why")
+    assert two_traders().reason(command, ANNA) == Reason.NAME_MALFORMED.name
+
+
+def test_who_proposes_what_under_which_name_is_checked_first() -> None:
+    world = two_traders()
+    good = proposing_change(ADMIT, "c1")
+    assert world.reason(good, "member/dex") == Reason.NOT_AN_ADMINISTRATOR.name
+    assert world.reason(replace(good, proposal="C 1"), ANNA) == Reason.NAME_MALFORMED.name
+    assert world.reason(replace(good, reason=""), ANNA) == Reason.REASON_MALFORMED.name
+    again = AdmitMember(member=MemberId("dex"), name="Dex")
+    assert world.reason(proposing_change(again, "c1"), ANNA) == Reason.ALREADY_EXISTS.name
+
+
+def test_proposals_of_both_kinds_share_their_names() -> None:
+    world = two_traders()
+    proposed_change(world, proposal="p1")
+    assert world.reason(proposing(LOOSER), ANNA) == Reason.ALREADY_EXISTS.name
+    proposed(world, LOOSER, proposal="p2")
+    assert world.reason(proposing_change(ADMIT, "p2"), ANNA) == Reason.ALREADY_EXISTS.name
+
+
+def test_a_change_takes_a_second_administrator_and_is_done_once() -> None:
+    world = two_traders()
+    proposed_change(world)
+    assert world.reason(ApproveProposal(proposal="c1"), ANNA) == Reason.SAME_ADMINISTRATOR.name
+    assert world.reason(ApproveProposal(proposal="c1"), "member/dex") == Reason.NOT_AN_ADMINISTRATOR.name
+    assert world.reason(ApproveProposal(proposal="c2"), BERT) == Reason.PROPOSAL_UNKNOWN.name
+    approved(world, "c1")
+    assert world.reason(ApproveProposal(proposal="c1"), CARL) == Reason.PROPOSAL_ENDED.name
+
+
+def test_a_refusal_of_the_command_is_the_answer_and_leaves_the_proposal_open() -> None:
+    """Two propose the same; the second approval meets a member that is there already."""
+    world = two_traders()
+    proposed_change(world, proposal="c1")
+    proposed_change(world, proposal="c2")
+    approved(world, "c1")
+    assert world.reason(ApproveProposal(proposal="c2"), BERT) == Reason.ALREADY_EXISTS.name
+    assert change(world, "c2").state is ProposalState.OPEN
+
+
+def test_a_change_is_withdrawn_or_rejected() -> None:
+    world = two_traders()
+    for proposal, by, state in (
+        ("c1", ANNA, ProposalState.WITHDRAWN),
+        ("c2", BERT, ProposalState.REJECTED),
+    ):
+        proposed_change(world, proposal=proposal)
+        world.ok(RejectProposal(proposal=proposal, reason="not now"), by)
+        row = change(world, proposal)
+        assert (row.state, row.ended_by, row.ended_reason) == (state, by, "not now")
+        assert world.reason(ApproveProposal(proposal=proposal), CARL) == Reason.PROPOSAL_ENDED.name
+    assert NEW not in world.state.members
+
+
+def test_a_change_that_nobody_approves_expires() -> None:
+    world = two_traders()
+    assert proposed_change(world).next_due_ms == world.now_ms + 7 * DAY_MS
+    world.wait(7 * DAY_MS - 1)
+    assert change(world).state is ProposalState.OPEN
+    outcome = world.wait(1)
+    assert kinds_of(outcome) == [Kind.PROPOSAL_ENDED.name]
+    assert (change(world).state, outcome.next_due_ms) == (ProposalState.EXPIRED, None)
+
+
+def test_an_approval_at_the_very_end_is_too_late() -> None:
+    world = two_traders()
+    proposed_change(world)
+    world.now_ms += 7 * DAY_MS
+    outcome = world.do(ApproveProposal(proposal="c1"), BERT)
+    assert outcome.results[0].reason == Reason.PROPOSAL_ENDED.name
+
+
+def test_both_kinds_expire_in_the_order_of_their_names() -> None:
+    world = two_traders()
+    proposed_change(world, proposal="b")
+    proposed(world, LOOSER, proposal="a")
+    proposed(world, LOOSER, proposal="c")
+    outcome = world.wait(7 * DAY_MS)
+    assert [event.subject for event in outcome.events] == ["a expired", "b expired", "c expired"]

@@ -19,6 +19,7 @@ from clearing.model.commands import (
     ListInstrument,
     PriceObservation,
     RegisterSource,
+    RetireSource,
 )
 from clearing.model.ids import AccountKey, FeedId, InstrumentId, MemberId, SourceId
 from clearing.model.kinds import Kind
@@ -199,6 +200,13 @@ def test_at_the_highest_and_the_lowest_price_a_book_still_settles() -> None:
     assert world.state.cash(ALICE) + world.state.cash(BOB) == 2 * 10**28 - world.state.balance(
         chart.fees(USDC)
     ) - world.state.balance(chart.insurance_fund(USDC))
+
+
+def test_a_retired_source_is_heard_no_more() -> None:
+    world = empty_house()
+    world.ok(RetireSource(source=SOURCES[0]))
+    late = publication("testhouse", SOURCES[0], world.now_ms, 1, {BTC: 80_000})
+    assert world.reason(late) == Reason.SOURCE_RETIRED.name
 
 
 def test_every_reason_that_the_decider_can_give_is_tested_here() -> None:

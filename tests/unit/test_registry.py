@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from clearing.decide import registry
-from clearing.decide.registry import DISPLAY_NAME_MAX, LINK_MAX
+from clearing.decide.membership import DISPLAY_NAME_MAX
+from clearing.decide.registry import LINK_MAX
 from clearing.decide.terms import DECIMALS_MAX, PARAMETER_RANGES, TICK_VALUE_MAX
 from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.model.commands import (
     AdmitMember,
+    ApplyForMembership,
     ApplyPrices,
     ApproveProposal,
     Command,
@@ -21,23 +23,30 @@ from clearing.model.commands import (
     FoundHouse,
     FundHouse,
     HouseMoney,
+    LeaveHouse,
     LinkAccounts,
     ListAsset,
     ListInstrument,
     OpenAccount,
     PayDue,
+    ProposeChange,
     ProposeParameters,
     PublishFunding,
     RecordAttestation,
+    RecordNonDefaultLoss,
     RecordRecovery,
     RegisterProvider,
     RegisterSource,
+    ReinstateMember,
     RejectProposal,
+    ReplaceLostAsset,
     RequestWithdrawal,
+    RetireSource,
     SetBreaker,
     SettleWithdrawal,
     SizePool,
     SubmitTrades,
+    SuspendMember,
     Tick,
     UnlinkAccounts,
 )
@@ -94,6 +103,7 @@ from tests.builders import (
     perpetual,
     provide,
     public_hex,
+    publication,
     source_key,
     two_traders,
     with_provider,
@@ -118,15 +128,21 @@ def founding(**changes: Any) -> FoundHouse:
 COMMANDS: tuple[Command, ...] = (
     ListAsset(asset=ETHER),
     ListInstrument(instrument=INSTRUMENTS[0]),
+    ApplyForMembership(member=DEX, name="Dex"),
     AdmitMember(member=DEX, name="Dex"),
+    SuspendMember(member=DEX, reason="why"),
+    ReinstateMember(member=DEX, reason="why"),
+    LeaveHouse(member=DEX),
     OpenAccount(member=DEX, account="a", participant=PARTICIPANT),
     LinkAccounts(member=DEX, participant=PARTICIPANT, accounts=(ALICE, ALICE_AGAIN)),
     UnlinkAccounts(member=DEX, participant=PARTICIPANT),
     ProposeParameters(proposal="p", parameters=PARAMETERS, reason="why"),
+    ProposeChange(proposal="p", command="SizePool", body="{}", reason="why"),
     ApproveProposal(proposal="p"),
     RejectProposal(proposal="p", reason="why"),
     SetBreaker(scope="*", state=BreakerState.HALTED, reason="why"),
     RegisterSource(source=SOURCES[0], public_key=public_hex(source_key(SOURCES[0]))),
+    RetireSource(source=SOURCES[0]),
     RegisterProvider(account=DESK, capacity_minor=1),
     FundHouse(into=HouseMoney.CAPITAL, amount_minor=1),
     Deposit(account=ALICE, asset=USDC, amount_minor=1),
@@ -139,6 +155,8 @@ COMMANDS: tuple[Command, ...] = (
     SubmitTrades(member=DEX, trades=()),
     PayDue(member=DEX),
     RecordRecovery(default=DefaultId("d1"), amount_minor=1),
+    RecordNonDefaultLoss(asset=USDC, amount_minor=1, reason="why"),
+    ReplaceLostAsset(asset=USDC, amount_minor=1),
     RecordAttestation(sequence=1, cycle=1, tree_size=1, payload_sha256="", envelope=""),
     Tick(),
 )
@@ -603,6 +621,37 @@ def test_an_account_that_was_closed_out_is_no_provider() -> None:
     world.prices(BTC=60_000, ETH=2_000)
     provider = RegisterProvider(account=ALICE, capacity_minor=1)
     assert world.reason(provider) == Reason.ACCOUNT_CLOSED_OUT.name
+
+
+def test_a_retired_source_publishes_no_more_and_what_it_said_no_longer_counts() -> None:
+    """A fourth source makes up for the one that is retired; the other two alone are no quorum."""
+    world = two_traders()
+    delta = SourceId("delta")
+    world.ok(RegisterSource(source=delta, public_key=public_hex(source_key(delta))))
+    world.now_ms += 1_000
+    said = {BTC: 81_000, FeedId("ETH"): 2_000}
+    world.ok(publication("testhouse", SOURCES[0], world.now_ms, 2, said))
+    world.ok(RetireSource(source=SOURCES[0]))
+    assert SOURCES[0] not in {one.source for one in world.state.observations.values()}
+    late = publication("testhouse", SOURCES[0], world.now_ms, 3, said)
+    assert world.reason(late) == Reason.SOURCE_RETIRED.name
+    for source in SOURCES[1:]:
+        world.ok(publication("testhouse", source, world.now_ms, 2, said))
+    assert world.state.newest_cycle.number == 1
+    world.ok(publication("testhouse", delta, world.now_ms, 2, said))
+    assert world.state.newest_cycle.number == 2
+
+
+def test_a_source_is_retired_once_and_neither_its_name_nor_its_key_comes_back() -> None:
+    world = empty_house()
+    nobody = RetireSource(source=SourceId("nobody"))
+    assert world.reason(nobody) == Reason.SOURCE_UNKNOWN.name
+    world.ok(RetireSource(source=SOURCES[0]))
+    assert world.reason(RetireSource(source=SOURCES[0])) == Reason.SOURCE_RETIRED.name
+    key = public_hex(source_key(SOURCES[0]))
+    for name in (SOURCES[0], SourceId("again")):
+        again = RegisterSource(source=name, public_key=key)
+        assert world.reason(again) == Reason.ALREADY_EXISTS.name
 
 
 def test_every_reason_of_the_registry_is_tested_here() -> None:

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from immutables import Map
 
-from clearing.model.ids import AssetId, FeedId
+from clearing.model.commands import AdmitMember, ApplyForMembership, LeaveHouse, SuspendMember
+from clearing.model.ids import AssetId, FeedId, MemberId
 from clearing.model.values import Asset
 from clearing.server.wire import house as wire
 from clearing.server.wire import units
-from tests.builders import empty_house, two_traders
+from tests.builders import ANNA, empty_house, two_traders
 
 WRAPPED = Asset(id=AssetId("WXY"), decimals=8, feed=FeedId("WXY"), tick_value_minor=25_000, haircut_bp=1_000)
 
@@ -45,3 +46,15 @@ def test_an_instruments_tick_is_the_tick_of_its_feed() -> None:
     assert units.of_feeds(state)[FeedId("ETH")].render(1) == "0.1"
     without = replace(state, instruments=Map())
     assert units.of_feeds(without)[FeedId("ETH")].render(1) == "0.100000"
+
+
+def test_applicants_and_who_left_are_no_members_and_suspended_ones_are() -> None:
+    world = two_traders()
+    for name in ("held", "gone"):
+        world.ok(AdmitMember(member=MemberId(name), name=name))
+    world.ok(ApplyForMembership(member=MemberId("new"), name="New"))
+    world.ok(SuspendMember(member=MemberId("held"), reason="why"), ANNA)
+    world.ok(LeaveHouse(member=MemberId("gone")))
+    found = wire.message(world.state, ())
+    counts = (found.member_count, found.suspended_member_count, found.defaulted_member_count)
+    assert counts == (2, 1, 0)

@@ -1,5 +1,6 @@
 """The house itself on the wire."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from clearing.default.gate import Gate
@@ -25,15 +26,17 @@ _RIGHTS: "Mapping[Right, pb.OptionRight.ValueType]" = {
 def message(house: House, shut: tuple[Gate, ...]) -> pb.House:
     """The house with the gates that are ``shut``."""
     charter = house.founded
-    members = ordered(house.members)
+    statuses = Counter(member.status for member in ordered(house.members))
+    outside = statuses[MemberStatus.APPLIED] + statuses[MemberStatus.LEFT]
     found = pb.House(
         house=charter.house,
         settlement_asset=_asset(house.assets[house.settlement]),
         assets=[_asset(asset) for asset in ordered(house.assets)],
         instruments=[_instrument(row, house) for row in ordered(house.instruments)],
         feeds=[_feed(feed, unit) for feed, unit in units.of_feeds(house).items()],
-        member_count=len(members),
-        defaulted_member_count=sum(1 for member in members if member.status is MemberStatus.DEFAULTED),
+        member_count=statuses.total() - outside,
+        defaulted_member_count=statuses[MemberStatus.DEFAULTED],
+        suspended_member_count=statuses[MemberStatus.SUSPENDED],
         margin_model=charter.parameters.margin_model,
         parameters_version=charter.parameters_version,
         gates=[_gate(gate) for gate in shut],
