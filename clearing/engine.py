@@ -34,6 +34,7 @@ class Engine:
     """
 
     def __init__(self, database: Database, *, clock: Callable[[], int], salts: ByteSource) -> None:
+        self._clock = clock
         self._lease = Lease.acquire(database)
         try:
             self._writer: Writer[House, Request] = Writer(
@@ -52,6 +53,10 @@ class Engine:
     def stopped(self) -> Exception | None:
         """Why the house stopped, or None while it works."""
         return self._writer.stopped
+
+    def now_ms(self) -> int:
+        """What the house's clock shows."""
+        return self._clock()
 
     def heed(self, lag_ms: Callable[[], int]) -> None:
         """From now on, refuse commands while a history that is ``lag_ms()`` behind is too far behind."""

@@ -15,6 +15,7 @@ from functools import partial
 
 from clearing.attest.signer import SigningKeys, sign_attestation, sign_checkpoint
 from clearing.engine import Engine
+from clearing.market.validity import Use, usable
 from clearing.model.house import House
 from clearing.model.outcomes import Outcome
 from ledger.checkpoint import NoteRefused, open_note, verifier_key
@@ -42,12 +43,17 @@ class Publisher:
         self._size, self._note = self._show(engine.view)
 
     def publish_if_due(self) -> Outcome | None:
-        """Attest the newest cycle if it is closed and not attested yet; the outcome of journaling it."""
+        """Attest the newest cycle if it is closed and not attested yet; the outcome of journaling it.
+
+        A cycle whose marks are too old to be current is not attested (rulebook §6): the next one is.
+        """
         view = self._engine.view
         house = view.state
         if house.cycle is None or not house.cycle.closed:
             return None
         if house.attestation is not None and house.attestation.cycle == house.cycle.number:
+            return None
+        if not usable(house, Use.ATTEST, self._engine.now_ms()):
             return None
         self._size, self._note = self._show(view)
         tree = self._log.tree()

@@ -17,6 +17,7 @@ from clearing import chart
 from clearing.decide.changes import direct_refusal
 from clearing.decide.table import Request, decide
 from clearing.margin.assess import Assessment, assess
+from clearing.market.breakers import everything_halted
 from clearing.market.prices import signed_bytes
 from clearing.model.codec import from_text, to_text
 from clearing.model.commands import (
@@ -195,16 +196,25 @@ class World:
         return self.ok(Tick())
 
     def prices(self, **ticks: int) -> Outcome:
-        """One second later every source publishes these prices (by feed), which completes a snapshot."""
+        """One second later every source publishes these prices (by feed), which completes a snapshot. In an outage
+        they do it again a minute later, by which normal work resumes, unless everything is halted.
+        """
         self.now_ms += 1_000
+        outcome = self.publish(**ticks)
+        if self.state.outage is not None and everything_halted(self.state) is None:
+            self.now_ms += self.state.parameters.resume_after_ms
+            outcome = self.publish(**ticks)
+        return outcome
+
+    def publish(self, **ticks: int) -> Outcome:
+        """Every source publishes these prices (by feed) now, once."""
         self.sequence += 1
         prices = {FeedId(feed): price for feed, price in ticks.items()}
-        outcome = None
-        for source in SOURCES:
-            name = self.state.founded.house
-            outcome = self.ok(publication(name, source, self.now_ms, self.sequence, prices))
-        assert outcome is not None
-        return outcome
+        name = self.state.founded.house
+        outcomes = [
+            self.ok(publication(name, source, self.now_ms, self.sequence, prices)) for source in SOURCES
+        ]
+        return replace(outcomes[-1], events=tuple(event for one in outcomes for event in one.events))
 
     def deposit(self, key: AccountKey, amount_minor: int, asset: AssetId = USDC) -> Outcome:
         """Custody reports a deposit."""

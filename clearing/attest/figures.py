@@ -20,12 +20,10 @@ from clearing.default.gate import gates
 from clearing.default.resources import assessable
 from clearing.margin.assess import Assessment, assess, living_sets
 from clearing.margin.table import MODELS
+from clearing.market.validity import Use, age_max_ms
 from clearing.model.codec import to_text
 from clearing.model.house import House, ordered
-from clearing.model.values import DAY_MS, Default, Stage
-
-VALIDITY_MS = DAY_MS
-"""How long a verifier should take an attestation for current."""
+from clearing.model.values import Default, Stage
 
 
 def statement_of(house: House, issuer: str, journal: Journal) -> Statement:
@@ -37,7 +35,7 @@ def statement_of(house: House, issuer: str, journal: Journal) -> Statement:
         sequence=1 if last is None else last.sequence + 1,
         previous=FIRST_PREVIOUS if last is None else bytes.fromhex(last.payload_sha256),
         as_of_ms=cycle.accepted_ms,
-        valid_until_ms=cycle.accepted_ms + VALIDITY_MS,
+        valid_until_ms=cycle.accepted_ms + age_max_ms(house.parameters, Use.ATTEST),
         journal=journal,
         trial_balance={
             unit: Totals(debits_minor=debits, credits_minor=credits)

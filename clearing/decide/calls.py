@@ -1,8 +1,9 @@
 """Margin calls and cash calls (rulebook §3, §10.1).
 
 One open call of each kind per netting set. Its amount follows the shortfall, its due time never
-moves, and it is met when nothing is short any more. A set below M is not called but liquidated; a
-call that it had stays open, for its payment still ends the liquidation.
+moves in house time (an outage stops the clock: ``outage``), and it is met when nothing is short any more.
+A set below M is not called but liquidated; a call that it had stays open, for its payment still ends the
+liquidation.
 """
 
 from clearing.margin.assess import Assessment, Health, assess, maintenance, required

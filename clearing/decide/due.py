@@ -4,9 +4,9 @@
 and goes on until nothing is due, so a crash between two steps loses nothing: after replay the same
 step is found. The order is fixed:
 
- 1. the cycle whose snapshot was accepted is closed
+ 1. the cycle whose snapshot was accepted is closed; an outage that has begun is written down (rulebook §6)
  2. proposals, by id: parameters that take effect, proposals whose time is over (rulebook §13)
- 3. breakers that a rule reopens, by scope, while the marks are valid
+ 3. breakers that a rule reopens, by scope, while the marks are valid to liquidate on (``market/validity``)
  4. links that are undone, by netting set, while the marks are valid
  5. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
  6. liquidation steps, by netting set, while the marks are valid
@@ -16,8 +16,9 @@ step is found. The order is fixed:
 10. losses without a default, as far as capital goes (rulebook §3)
 11. members that left, by id: those that are not liable any more (rulebook §11.7)
 
-While everything is halted, 4 to 6 wait, and so does what would close out anybody in 7 and 8; while an
-instrument is halted, what would close out a set that holds it waits.
+In an outage, and everything that is halted is in one, 3 to 6 wait, and so does what would close out anybody in 7
+and 8 who has more than cash, but for a default that administrators let close; while everything is halted, those with
+nothing but cash wait too. While an instrument is halted, what would close out a set that holds it waits.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from clearing.decide.halves import end_halves, ending
 from clearing.decide.liquidation import step
 from clearing.decide.losses import bear_loss, bearable_minor
 from clearing.decide.membership import release_member
+from clearing.decide.outage import begin, begins, can_close_out, cannot_close
 from clearing.decide.proposals import proposals_of
 from clearing.decide.resolve import (
     answers_to_take,
@@ -41,10 +43,10 @@ from clearing.decide.resolve import (
     take_answers,
     take_assessment,
 )
-from clearing.decide.trades import mark_is_stale
 from clearing.decide.unlinking import can_unlink, unlink
 from clearing.default.exits import can_be_released, next_release_ms
-from clearing.market.breakers import everything_halted, is_stuck
+from clearing.market.breakers import is_stuck
+from clearing.market.validity import Use, usable
 from clearing.model.draft import Draft
 from clearing.model.house import House, ordered
 from clearing.model.ids import DefaultId, MemberId, house_account
@@ -74,11 +76,13 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
         return
     if house.cycle is not None and not house.cycle.closed:
         yield close_cycle
+    if begins(house, now_ms):
+        yield begin
     for proposal in proposals_of(house):
         step_of = proposal_step(house, proposal, now_ms)
         if step_of is not None:
             yield _with_key(step_of, proposal.id)
-    if not mark_is_stale(house, now_ms):
+    if usable(house, Use.LIQUIDATE, now_ms):
         yield from _steps_by_marks(house, now_ms)
     for default in ordered(house.defaults):
         yield from _default_step(house, default.id, now_ms)
@@ -96,7 +100,9 @@ def _assessments(house: House, now_ms: int) -> Iterator[Step]:
     for key in sorted(house.assessments):
         if free_cash(house, house.assessments[key].member):
             yield _with_key(take_assessment, key)
-        elif house.assessments[key].due_ms <= now_ms and not _is_stuck(house, house.assessments[key].member):
+        elif house.assessments[key].due_ms <= now_ms and not _cannot_close(
+            house, house.assessments[key].member, now_ms
+        ):
             yield _with_key(end_assessment, key)
 
 
@@ -105,8 +111,6 @@ def _steps_by_marks(house: House, now_ms: int) -> Iterator[Step]:
     for breaker in ordered(house.breakers):
         if reopens(house, breaker, now_ms):
             yield _with_key(reopen, breaker.scope)
-    if everything_halted(house) is not None:
-        return
     for unlinking in ordered(house.unlinkings):
         if can_unlink(house, unlinking, now_ms):
             yield _with_key(unlink, unlinking.netting_set)
@@ -129,7 +133,7 @@ def _liquidation_steps(house: House, now_ms: int) -> Iterator[Step]:
 def _default_step(house: House, default_id: DefaultId, now_ms: int) -> Iterator[Step]:
     default = house.defaults[default_id]
     if default.stage is Stage.DECLARED:
-        if not any(is_stuck(house, one.netting_set) for one in default.sets):
+        if can_close_out(house, default, now_ms):
             yield _with_key(close_out, default_id)
     elif default.stage is Stage.CLOSED_OUT:
         yield _with_key(fix_loss, default_id)
@@ -138,14 +142,14 @@ def _default_step(house: House, default_id: DefaultId, now_ms: int) -> Iterator[
     elif (
         default.stage is Stage.ANSWERING
         and default.answers_due_ms <= now_ms
-        and not any(_is_stuck(house, answer.member) for answer in default.answers)
+        and not any(_cannot_close(house, answer.member, now_ms) for answer in default.answers)
     ):
         yield _with_key(end_answers, default_id)
 
 
-def _is_stuck(house: House, member: MemberId) -> bool:
+def _cannot_close(house: House, member: MemberId, now_ms: int) -> bool:
     """Whether a member's own account cannot be closed out now."""
-    return is_stuck(house, house.accounts[house_account(member)].netting_set)
+    return cannot_close(house, house.accounts[house_account(member)].netting_set, now_ms)
 
 
 def _with_key(step_of: Callable[[Draft, K], None], key: K) -> Step:
@@ -153,9 +157,13 @@ def _with_key(step_of: Callable[[Draft, K], None], key: K) -> Step:
 
 
 def next_due_ms(house: House) -> int | None:
-    """The next time at which something becomes due by the clock alone, or None."""
-    times = [call.due_ms for call in ordered(house.calls)]
-    times += [liquidation.next_step_ms for liquidation in ordered(house.liquidations)]
+    """The next time at which something becomes due by the clock alone, or None. An outage stops calls and
+    liquidations, and that one begins makes nothing due.
+    """
+    times: list[int] = []
+    if house.outage is None:
+        times += [call.due_ms for call in ordered(house.calls)]
+        times += [liquidation.next_step_ms for liquidation in ordered(house.liquidations)]
     times += [d.answers_due_ms for d in ordered(house.defaults) if d.stage is Stage.ANSWERING]
     times += [assessment.due_ms for assessment in ordered(house.assessments)]
     times += [half.due_ms for half in house.halves.values()]

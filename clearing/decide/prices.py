@@ -1,9 +1,10 @@
 """Price publications, and the snapshot that starts a clearing cycle (rulebook §6, §7).
 
 A snapshot is accepted when every feed that the house needs has a quorum of fresh observations that
-are newer than the last snapshot; none is while everything is halted. Accepting it pays funding (``funding``) and
-settles variation margin at once, for expired futures the last (``maturity``); options are not settled but valued
-anew. What it leads to (calls, liquidations, defaults) is found by ``due``.
+are newer than the last snapshot; none is in an outage, until it is over (``outage``). A feed is needed from its
+first quorum on: one that is listed and that nobody publishes yet stops nothing. Accepting a snapshot pays funding
+(``funding``) and settles variation margin at once, for expired futures the last (``maturity``); options are not
+settled but valued anew. What it leads to (calls, liquidations, defaults) is found by ``due``.
 """
 
 from dataclasses import replace
@@ -11,13 +12,14 @@ from dataclasses import replace
 from clearing import chart
 from clearing.decide.funding import pay_funding
 from clearing.decide.maturity import active, expiring, settle_expired
+from clearing.decide.outage import begin, end, may_settle, watch
 from clearing.decide.terms import volatility_feeds
 from clearing.margin.assess import price_of_feed
 from clearing.margin.pricing import option_marks
 from clearing.margin.table import MODELS
-from clearing.market.breakers import everything_halted
 from clearing.market.marks import mark_of
 from clearing.market.prices import signature_holds
+from clearing.market.validity import Use, age_max_ms
 from clearing.model.commands import OBSERVATIONS_MAX, PRICE_TICKS_MAX, VOLATILITY_BP_MAX, ApplyPrices
 from clearing.model.draft import Draft
 from clearing.model.house import House, Put, ordered, single
@@ -44,6 +46,8 @@ def apply_prices(draft: Draft, command: ApplyPrices) -> Rejected | None:
         )
         for price in command.prices
     ]
+    begin(draft)
+    held = draft.house.outage is not None and _marks(draft.house, draft.now_ms) is not None
     draft.record(
         Kind.PRICES_PUBLISHED,
         Put("sources", source.id, replace(source, sequence=command.sequence)),
@@ -51,7 +55,10 @@ def apply_prices(draft: Draft, command: ApplyPrices) -> Rejected | None:
         references=(command.signature,),
     )
     marks = _marks(draft.house, draft.now_ms)
-    if marks is not None and everything_halted(draft.house) is None:
+    watch(draft, held=held, fresh=marks is not None)
+    if marks is not None and may_settle(draft.house, draft.now_ms):
+        if draft.house.outage is not None:
+            end(draft)
         _accept(draft, marks)
     return None
 
@@ -88,8 +95,13 @@ def _refusal(draft: Draft, command: ApplyPrices) -> Rejected | None:
 
 
 def feeds_of(house: House) -> tuple[FeedId, ...]:
+    """Every feed without which no snapshot is accepted: those in use that have a mark, in order."""
+    return tuple(feed for feed in _feeds_in_use(house) if price_of_feed(house, feed))
+
+
+def _feeds_in_use(house: House) -> tuple[FeedId, ...]:
     """Every feed that an active instrument or a collateral asset is marked by, in order; where all instruments
-    have expired and no asset has a feed, those that were needed before, so that cycles go on.
+    have expired and no asset has a feed, those that were used before, so that cycles go on.
     """
     instruments = {one.feed for one in active(house)} | volatility_feeds(active(house))
     return tuple(sorted(instruments | _asset_feeds(house))) or tuple(sorted(_known_feeds(house)))
@@ -106,16 +118,16 @@ def _asset_feeds(house: House) -> set[FeedId]:
 
 
 def _marks(house: House, now_ms: int) -> tuple[Mark, ...] | None:
-    """A mark for every feed, or None while one lacks its quorum."""
+    """A mark for every feed in use that has a quorum, or None while one that is needed lacks it, or all do."""
     parameters = house.parameters
     since = -1 if house.cycle is None else house.cycle.accepted_ms
     fresh = [
         o
         for o in ordered(house.observations)
-        if o.observed_ms > since and now_ms - o.observed_ms <= parameters.observation_validity_ms
+        if o.observed_ms > since and now_ms - o.observed_ms <= age_max_ms(parameters, Use.SETTLE)
     ]
     marks: list[Mark] = []
-    for feed in feeds_of(house):
+    for feed in _feeds_in_use(house):
         mark = mark_of(
             feed,
             [o for o in fresh if o.feed == feed],
@@ -123,17 +135,18 @@ def _marks(house: House, now_ms: int) -> tuple[Mark, ...] | None:
             quorum=parameters.price_quorum,
             outlier_bp=parameters.outlier_bp,
         )
-        if mark is None:
+        if mark is not None:
+            marks.append(mark)
+        elif price_of_feed(house, feed):
             return None
-        marks.append(mark)
-    return tuple(marks)
+    return tuple(marks) or None
 
 
 def _accept(draft: Draft, marks: tuple[Mark, ...]) -> None:
     before = draft.house
     model = MODELS[before.parameters.margin_model]
     prices = {mark.feed: mark.price_ticks for mark in marks}
-    expired = expiring(before, draft.now_ms)
+    expired = [one for one in expiring(before, draft.now_ms) if one.feed in prices]
     living = [one for one in active(before) if one not in expired]
     cycle = Cycle(
         number=1 if before.cycle is None else before.cycle.number + 1,
@@ -160,7 +173,7 @@ def _variation(
     moved = {
         one.id: ticks * one.tick_value_minor
         for one in ordered(before.instruments)
-        if one.id in living and one.option is None
+        if one.id in living and one.option is None and one.feed in prices
         if (ticks := prices[one.feed] - price_of_feed(before, one.feed))
     }
     legs: dict[InstrumentId, list[Leg]] = {instrument: [] for instrument in moved}

@@ -15,6 +15,7 @@ from clearing.decide.funding import publish_funding
 from clearing.decide.governance import approve_proposal, propose_parameters, reject_proposal
 from clearing.decide.losses import replace_lost_asset
 from clearing.decide.membership import apply_for_membership, leave_house, suspend_member
+from clearing.decide.outage import close_in_outage
 from clearing.decide.prices import apply_prices
 from clearing.decide.recovery import record_recovery
 from clearing.decide.registry import (
@@ -39,6 +40,7 @@ from clearing.model.commands import (
     ApplyForMembership,
     ApplyPrices,
     ApproveProposal,
+    CloseInOutage,
     Command,
     ContributeToPool,
     Deposit,
@@ -91,6 +93,7 @@ DECIDERS: dict[type, Decider] = {
     ApproveProposal: approve_proposal,
     RejectProposal: reject_proposal,
     SetBreaker: set_breaker,
+    CloseInOutage: close_in_outage,
     RegisterProvider: register_provider,
     FundHouse: fund_house,
     Deposit: deposit,

@@ -61,6 +61,13 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "breaker_drawdown_bp": (0, BP),
     "breaker_pause_ms": (0, YEAR_MS),
     "unlink_business_days": (0, 366),
+    "trade_validity_ms": (1, YEAR_MS),
+    "withdraw_validity_ms": (1, YEAR_MS),
+    "attest_validity_ms": (1, YEAR_MS),
+    "outage_after_ms": (1, YEAR_MS),
+    "resume_after_ms": (0, YEAR_MS),
+    "outage_close_ms": (0, YEAR_MS),
+    "outage_haircut_bp": (0, BP - 1),
 }
 """The least and the greatest value of every parameter that is one number."""
 

@@ -3,7 +3,7 @@
 A change tightens if every number that it changes moves to the safe side: more is demanded of risk, or less of it
 is let in, and nobody answers for more, or sooner for what is open already, than before. What has no direction here
 never tightens: the fee, the choice of the model, what decides whether there is a price at all (quorum, outliers,
-validity: both ways have their danger), how a liquidation proceeds, and who bears how much of a loss by when.
+validity, outages: both ways have their danger), how a liquidation proceeds, and who bears how much of a loss by when.
 """
 
 from collections.abc import Mapping
@@ -31,6 +31,8 @@ SAFE_SIDE: Final[Mapping[str, int]] = {
     "breaker_move_bp": DOWN,
     "breaker_drawdown_bp": DOWN,
     "breaker_pause_ms": UP,
+    "trade_validity_ms": DOWN,
+    "withdraw_validity_ms": DOWN,
 }
 """Where each parameter that is one number may go in a tightening. ``call_ms`` is of calls still to be issued."""
 OFF_AT_ZERO: Final = frozenset({"breaker_move_bp", "breaker_drawdown_bp"})

@@ -10,7 +10,7 @@ together: the first that is refused gives its reason, the others say that it was
  4. buyer is not the seller
  5. lots positive and within the limit
  6. not halted (§13); not reduce-only (member suspended or in default, breaker, set in liquidation or being
-    unlinked, stale mark), unless the trade reduces
+    unlinked, stale mark, outage), unless the trade reduces
  7. price within the band around the mark
  8. margin of both netting sets after the trade: equity ≥ R and cash as §8 allows, or reducing; and
     gains that are withheld while a loss is open (§11.8) stay
@@ -48,6 +48,7 @@ from clearing.margin.assess import (
 )
 from clearing.market.breakers import blocking
 from clearing.market.novation import fee, notional, novate, position_lots_max
+from clearing.market.validity import Use, why_not
 from clearing.model.commands import TRADES_MAX, NewTrade, SubmitTrades
 from clearing.model.draft import Draft, Line
 from clearing.model.house import House
@@ -61,7 +62,7 @@ from clearing.model.ids import (
 )
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected, Result, Status, accepted, pending, refused
-from clearing.model.values import BP, MINUTE_MS, AccountStatus, BreakerState, Half, Trade
+from clearing.model.values import BP, AccountStatus, BreakerState, Half, Trade
 from ledger.entry import Leg, transfer
 
 ABOUT_A_SET = (
@@ -379,15 +380,7 @@ def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Reje
         return Rejected(Reason.REDUCE_ONLY, f"{set_id} is in default")
     if set_id in house.unlinkings:
         return Rejected(Reason.REDUCE_ONLY, f"{set_id} is being unlinked")
-    if mark_is_stale(house, now_ms):
-        minutes = house.parameters.mark_validity_ms // MINUTE_MS
-        return Rejected(Reason.MARK_STALE, f"marks hold {minutes} minutes; only reducing trades are taken")
-    return None
-
-
-def mark_is_stale(house: House, now_ms: int) -> bool:
-    """Whether the newest cycle's marks are too old to trade, withdraw or liquidate on."""
-    return house.cycle is None or now_ms - house.cycle.accepted_ms > house.parameters.mark_validity_ms
+    return why_not(house, Use.TRADE, now_ms)
 
 
 def _withheld_refusal(house: House, before: Assessment, after: Assessment) -> Rejected | None:

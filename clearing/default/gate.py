@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from clearing import chart
 from clearing.market.breakers import everything_halted
+from clearing.market.outage import outage_of
+from clearing.market.validity import Use, age_max_ms
 from clearing.model.house import House, ordered
 from clearing.model.ids import SetId
 from clearing.model.values import Stage
@@ -27,7 +29,7 @@ class Gate:
 def gates(house: House, now_ms: int) -> tuple[Gate, ...]:
     """Every reason that holds now; the gate is open when there is none."""
     return (
-        *_halt_gate(house),
+        *_outage_gate(house, now_ms),
         *_cycle_gates(house, now_ms),
         *_default_gates(house),
         *_cash_gate(house, now_ms),
@@ -35,9 +37,14 @@ def gates(house: House, now_ms: int) -> tuple[Gate, ...]:
     )
 
 
-def _halt_gate(house: House) -> tuple[Gate, ...]:
-    halted = everything_halted(house)
-    return () if halted is None else (_gate("HALTED", halted.since_ms, "two administrators"),)
+def _outage_gate(house: House, now_ms: int) -> tuple[Gate, ...]:
+    halted, outage = everything_halted(house), outage_of(house, now_ms)
+    if halted is not None:
+        return (_gate("HALTED", halted.since_ms, "two administrators"),)
+    if outage is None:
+        return ()
+    seconds = house.parameters.resume_after_ms // 1_000
+    return (_gate("OUTAGE", outage.began_ms, f"a quorum of every feed that is fresh for {seconds} s"),)
 
 
 def _cycle_gates(house: House, now_ms: int) -> tuple[Gate, ...]:
@@ -46,7 +53,7 @@ def _cycle_gates(house: House, now_ms: int) -> tuple[Gate, ...]:
         return (_gate("NO_MARKS", 0, "the first price snapshot"),)
     if not cycle.closed:
         return (_gate("CYCLE_OPEN", cycle.accepted_ms, "the end of the clearing cycle"),)
-    stale_since = cycle.accepted_ms + house.parameters.mark_validity_ms
+    stale_since = cycle.accepted_ms + age_max_ms(house.parameters, Use.WITHDRAW)
     if now_ms > stale_since:
         return (_gate("MARKS_STALE", stale_since, "a new price snapshot"),)
     return ()

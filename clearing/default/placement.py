@@ -48,9 +48,13 @@ def assignment_price(mark_ticks: int, width_ticks: int, lots: int, discount_bp: 
 
 
 def sale_value(house: House, asset: Asset, amount_minor: int) -> int:
-    """What a provider pays for collateral: market value less the discount, rounded up."""
+    """What a provider pays for collateral: market value less the discount, rounded up.
+
+    In an outage, where only what administrators let close is sold, the outage haircut comes off too (rulebook §6).
+    """
     value = market_value(house, asset, amount_minor)
-    return divide_up(value * (BP - house.parameters.assignment_discount_bp), BP)
+    haircut_bp = 0 if house.outage is None else house.parameters.outage_haircut_bp
+    return divide_up(value * (BP - house.parameters.assignment_discount_bp) * (BP - haircut_bp), BP * BP)
 
 
 def providers_for(house: House, excluded: frozenset[SetId]) -> list[Provider]:

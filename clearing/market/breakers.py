@@ -29,10 +29,14 @@ def everything_halted(house: House) -> Breaker | None:
 
 def is_stuck(house: House, set_id: SetId) -> bool:
     """Whether a set cannot be closed out: everything is halted, or an instrument that it holds is."""
+    return everything_halted(house) is not None or holds_halted(house, set_id)
+
+
+def holds_halted(house: House, set_id: SetId) -> bool:
+    """Whether a set holds an instrument that is halted by itself."""
     held = {i for key in house.netting_sets[set_id].accounts for i in house.positions(key)}
-    blockers = (blocking(house, instrument) for instrument in sorted(held))
-    stuck = any(one is not None and one.state is BreakerState.HALTED for one in blockers)
-    return stuck or everything_halted(house) is not None
+    own = (house.breakers.get(instrument) for instrument in sorted(held))
+    return any(one is not None and one.state is BreakerState.HALTED for one in own)
 
 
 def extended(trail: Trail | None, feed: FeedId, now: TrailPoint, window_ms: int) -> Trail:

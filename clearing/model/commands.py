@@ -177,6 +177,14 @@ class SetBreaker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CloseInOutage:
+    """Two administrators, one after the other, let a declared default close at the last good price (rulebook §6)."""
+
+    default: DefaultId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterSource:
     """Register a price source by its Ed25519 public key (64 hex digits)."""
 
@@ -380,6 +388,7 @@ Command: TypeAlias = (
     | ApproveProposal
     | RejectProposal
     | SetBreaker
+    | CloseInOutage
     | RegisterSource
     | RetireSource
     | RegisterProvider

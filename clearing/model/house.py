@@ -51,6 +51,7 @@ from clearing.model.values import (
     NettingSet,
     NonDefaultLoss,
     Observation,
+    Outage,
     Parameters,
     ParametersProposal,
     Provider,
@@ -104,6 +105,7 @@ class House:
     cycle: Cycle | None = None
     capped_period: CappedPeriod | None = None
     attestation: AttestationRecord | None = None
+    outage: Outage | None = None
     assets: Map[AssetId, Asset] = Map()
     instruments: Map[InstrumentId, Instrument] = Map()
     members: Map[MemberId, Member] = Map()
@@ -202,6 +204,7 @@ SINGLE_ROWS: dict[str, type] = {
     "cycle": Cycle,
     "capped_period": CappedPeriod,
     "attestation": AttestationRecord,
+    "outage": Outage,
 }
 TABLES: dict[str, type] = {
     "assets": Asset,

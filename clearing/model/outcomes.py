@@ -89,6 +89,10 @@ class Reason(Enum):
     PROPOSAL_ENDED = "the proposal is not open to this any more"
     PROPOSAL_OUTDATED = "the parameters were changed since the proposal: propose again"
     NOT_A_TIGHTENING = "only a change that moves every number to the safe side may be immediate"
+    OUTAGE = "prices are in an outage: until they are back nothing new is begun by the old ones"
+    NO_OUTAGE = "there is no outage"
+    OUTAGE_TOO_SHORT = "the outage has not lasted long enough for this"
+    DEFAULT_NOT_DECLARED = "the default is not waiting for its close-out"
     ATTESTATION_OUT_OF_ORDER = "attestations are numbered without a gap"
 
 

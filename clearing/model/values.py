@@ -96,6 +96,13 @@ class Parameters:
     breaker_drawdown_bp: int = 0
     breaker_pause_ms: int = 15 * MINUTE_MS
     unlink_business_days: int = 1
+    trade_validity_ms: int = 15 * MINUTE_MS
+    withdraw_validity_ms: int = 5 * MINUTE_MS
+    attest_validity_ms: int = DAY_MS
+    outage_after_ms: int = HOUR_MS
+    resume_after_ms: int = MINUTE_MS
+    outage_close_ms: int = 15 * MINUTE_MS
+    outage_haircut_bp: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +271,31 @@ class Trail:
 
     feed: FeedId
     points: tuple[TrailPoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutageClosing:
+    """A default that one administrator wants closed at the last good price; ``let_by``: the other, who let it be."""
+
+    default: DefaultId
+    asked_by: str
+    asked_ms: int
+    asked_reason: str
+    let_by: str = ""
+    let_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """Marks are too old, or everything was halted, and normal work has not resumed yet (rulebook §6).
+
+    ``began_ms``: when the clocks of calls stopped. ``fresh_since_ms``: since when every needed feed has had a fresh
+    quorum; zero while one has none.
+    """
+
+    began_ms: int
+    fresh_since_ms: int = 0
+    closings: tuple[OutageClosing, ...] = ()
 
 
 class InstrumentKind(Enum):
@@ -569,7 +601,9 @@ class MemberPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """An open call on a netting set. Its due time never moves; its amount follows the shortfall."""
+    """An open call on a netting set. Its amount follows the shortfall. Its due time never moves in house time: an
+    outage, in which its clock stops, moves it by just as long (rulebook §6, §10.1).
+    """
 
     kind: CallKind
     netting_set: SetId

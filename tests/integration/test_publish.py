@@ -3,7 +3,7 @@
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from clearing import main, publish
 from clearing.attest.signer import SigningKeys
 from clearing.engine import Engine
 from clearing.main import beat, clock_ms
+from clearing.model.values import DAY_MS
 from clearing.publish import ForeignLog, Publisher
 from clearing.server.identity import parse_spiffe
 from clearing.settings import ANCHOR_SUFFIX, TILES_SUFFIX
@@ -90,10 +91,10 @@ class Running:
 
 
 @contextmanager
-def running(place: Place) -> Iterator[Running]:
+def running(place: Place, clock: Callable[[], int] = clock_ms) -> Iterator[Running]:
     database = open_store(f"sqlite:///{place.file}")
     with (
-        closing(Engine(database, clock=clock_ms, salts=seeded_salts(b"served"))) as engine,
+        closing(Engine(database, clock=clock, salts=seeded_salts(b"served"))) as engine,
         closing(PublicLog(database, place.tiles, place.anchor)) as log,
     ):
         yield Running(engine, database, log)
@@ -173,6 +174,22 @@ def test_nothing_is_attested_that_is_not_shown_and_anchored(
         with pytest.raises(Killed):
             publisher.publish_if_due()
     assert attested
+
+
+@pytest.mark.parametrize(("late_ms", "is_attested"), [(0, True), (1, False)])
+def test_a_cycle_whose_marks_are_too_old_is_not_attested(
+    seeded: Place, tmp_path: Path, late_ms: int, is_attested: bool
+) -> None:
+    place = seeded.copy(tmp_path / "house")
+    now_ms = 0
+    with running(place, lambda: now_ms) as house:
+        cycle = house.engine.view.state.newest_cycle
+        now_ms = cycle.accepted_ms + DAY_MS + late_ms
+        outcome = Publisher(house.engine, place.signing, house.log).publish_if_due()
+        assert (outcome is not None) is is_attested
+        attested = house.engine.view.state.attestation
+        assert attested is not None
+        assert (attested.cycle == cycle.number) is is_attested
 
 
 def test_what_is_committed_after_the_last_beat_is_shown_by_the_next_and_once(

@@ -85,7 +85,8 @@ def reason_of(outcome: Outcome) -> str:
 @pytest.mark.parametrize("state", SHUT)
 def test_one_administrator_tightens_at_once(scope: str, state: BreakerState) -> None:
     world = traders()
-    assert kinds_of(put(world, scope, state)) == [Kind.BREAKER_SET.name]
+    began = [Kind.OUTAGE_BEGAN.name] if (scope, state) == (EVERYTHING, HALTED) else []
+    assert kinds_of(put(world, scope, state)) == [Kind.BREAKER_SET.name, *began]
     shut = breaker(world, scope)
     assert (shut.state, shut.reason, shut.set_by, shut.since_ms) == (state, "a reason", ANNA, world.now_ms)
 
@@ -243,12 +244,15 @@ def test_a_member_does_not_fail_over_an_answer_while_everything_is_halted() -> N
 
 
 def test_no_call_expires_while_everything_is_halted() -> None:
-    world = traders(mark_validity_ms=DAY_MS)
+    world = traders(mark_validity_ms=DAY_MS, outage_after_ms=DAY_MS)
     world.prices(BTC=71_500, ETH=2_000)
     assert list(world.state.calls)
     put(world, EVERYTHING, HALTED)
     assert kinds_of(world.wait(2 * HOUR_MS)) == []
-    assert Kind.CALL_EXPIRED.name in kinds_of(loosen(world, EVERYTHING, REDUCE_ONLY))
+    loosen(world, EVERYTHING, REDUCE_ONLY)
+    assert Kind.CALL_EXPIRED.name not in kinds_of(world.prices(BTC=71_500, ETH=2_000))
+    assert Kind.CALL_EXPIRED.name not in kinds_of(world.wait(HOUR_MS - 1))
+    assert Kind.CALL_EXPIRED.name in kinds_of(world.wait(1))
 
 
 def test_no_snapshot_is_accepted_while_everything_is_halted() -> None:
@@ -272,6 +276,8 @@ def test_the_gate_is_shut_while_everything_is_halted() -> None:
     withdrawal = RequestWithdrawal(withdrawal="w", account=BOB, asset=USDC, amount_minor=1)
     assert world.reason(withdrawal) == Reason.GATE_SHUT.name
     loosen(world, EVERYTHING, REDUCE_ONLY)
+    assert [gate.reason for gate in gates(world.state, world.now_ms)] == ["OUTAGE"]
+    world.prices(BTC=80_000, ETH=2_000)
     world.ok(withdrawal)
 
 

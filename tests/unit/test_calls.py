@@ -175,9 +175,9 @@ def test_a_call_does_not_expire_on_marks_that_nobody_vouches_for() -> None:
     world = long_alice()
     world.prices(BTC=79_000, ETH=2_000)
     world.now_ms += HOUR_MS + 1
-    assert kinds_of(world.ok(Tick())) == []
+    assert kinds_of(world.ok(Tick())) == ["OUTAGE_BEGAN"]
     recovered = world.prices(BTC=80_500, ETH=2_000)
-    assert call_events(recovered) == [("CALL_MET", MARGIN_OF_ALICE, 0)]
+    assert [kind for kind, *_ in call_events(recovered)] == ["CALL_MOVED", "CALL_MET"]
 
 
 def test_what_is_still_short_after_an_outage_expires_with_the_next_cycle() -> None:
@@ -185,7 +185,11 @@ def test_what_is_still_short_after_an_outage_expires_with_the_next_cycle() -> No
     world.prices(BTC=79_000, ETH=2_000)
     world.now_ms += 2 * HOUR_MS
     events = kinds_of(world.prices(BTC=78_990, ETH=2_000))
-    assert [kind for kind in events if kind.startswith("CALL")] == ["CALL_CHANGED", "CALL_EXPIRED"]
+    assert [kind for kind in events if kind.startswith("CALL")] == [
+        "CALL_MOVED",
+        "CALL_CHANGED",
+        "CALL_EXPIRED",
+    ]
     assert "LIQUIDATION_OPENED" in events
 
 
@@ -242,7 +246,7 @@ def test_no_collateral_is_sold_at_marks_that_are_stale() -> None:
     world = eve_on_ether()
     world.prices(BTC=79_000, ETH=2_000)
     world.now_ms += 4 * HOUR_MS
-    assert kinds_of(world.ok(Tick())) == []
+    assert kinds_of(world.ok(Tick())) == ["OUTAGE_BEGAN"]
     assert kinds_of(world.prices(BTC=79_000, ETH=2_000))[-2:] == ["CALL_EXPIRED", "COLLATERAL_SOLD"]
 
 

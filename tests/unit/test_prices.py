@@ -9,6 +9,7 @@ import pytest
 
 from clearing import chart
 from clearing.decide import prices
+from clearing.decide.prices import feeds_of
 from clearing.market.marks import mark_of
 from clearing.market.prices import signed_bytes
 from clearing.model.commands import (
@@ -16,15 +17,16 @@ from clearing.model.commands import (
     PRICE_TICKS_MAX,
     AdmitMember,
     ApplyPrices,
+    ListAsset,
     ListInstrument,
     PriceObservation,
     RegisterSource,
     RetireSource,
 )
-from clearing.model.ids import AccountKey, FeedId, InstrumentId, MemberId, SourceId
+from clearing.model.ids import AccountKey, AssetId, FeedId, InstrumentId, MemberId, SourceId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason
-from clearing.model.values import MINUTE_MS, Mark, Observation
+from clearing.model.values import MINUTE_MS, InstrumentKind, Mark, Observation
 from ledger.entry import credit
 from tests.builders import (
     ALICE,
@@ -33,6 +35,7 @@ from tests.builders import (
     BTC_MAR,
     BTC_PERP,
     ETH_FEED,
+    ETHER,
     PARAMETERS,
     SOURCES,
     START_MS,
@@ -50,6 +53,7 @@ from tests.builders import (
 
 ALPHA, BETA, GAMMA = SOURCES
 DELTA = SourceId("delta")
+NEW = InstrumentId("NEW")
 BOTH = {BTC: 80_000, ETH_FEED: 2_000}
 
 
@@ -298,12 +302,77 @@ def test_no_snapshot_is_accepted_while_one_feed_lacks_its_quorum() -> None:
     }
 
 
-def test_a_new_feed_must_be_marked_like_the_others() -> None:
+def new_feed() -> World:
+    """An instrument is listed with a feed of its own, which nobody publishes yet."""
     world = two_traders()
-    listed = replace(perpetual(InstrumentId("NEW"), BTC, 1, 1), feed=FeedId("NEW"))
+    listed = replace(perpetual(NEW, BTC, 1, 1), feed=FeedId("NEW"))
     world.ok(ListInstrument(instrument=listed))
+    return world
+
+
+def test_a_new_feed_that_nobody_publishes_stops_nobody_and_its_instrument_is_not_active() -> None:
+    world = new_feed()
     publish(world, 80_100, 80_100, 80_100)
-    assert world.state.newest_cycle.number == 1
+    assert world.state.newest_cycle.number == 2
+    assert feeds_of(world.state) == (BTC, ETH_FEED)
+    result = world.trade(ALICE, BOB, 1, 500, NEW).results[0]
+    assert (result.reason, result.detail) == (Reason.INSTRUMENT_NOT_ACTIVE.name, "no mark yet")
+
+
+def test_two_of_three_sources_make_a_new_feed_no_needed_one() -> None:
+    world = new_feed()
+    world.now_ms += 1_000
+    for source in SOURCES[:2]:
+        world.ok(signed(world, source=source, sequence=50, NEW=500))
+    world.sequence = 50
+    publish(world, 80_100, 80_100, 80_100)
+    assert feeds_of(world.state) == (BTC, ETH_FEED)
+
+
+def test_a_new_feed_is_needed_from_its_first_quorum_on() -> None:
+    world = new_feed()
+    world.prices(BTC=80_100, ETH=2_000, NEW=500)
+    assert feeds_of(world.state) == (BTC, ETH_FEED, "NEW")
+    assert world.trade(ALICE, BOB, 1, 500, NEW).accepted
+    publish(world, 80_200, 80_200, 80_200)
+    assert world.state.newest_cycle.number == 2, "a quorum that is lost later stops snapshots"
+    world.prices(BTC=80_200, ETH=2_000, NEW=501)
+    assert world.state.newest_cycle.number == 3
+
+
+def test_collateral_that_has_no_mark_yet_counts_zero_and_stops_nobody() -> None:
+    world = two_traders()
+    token = replace(ETHER, id=AssetId("TOKEN"), feed=FeedId("TOKEN"))
+    world.ok(ListAsset(asset=token))
+    world.deposit(ALICE, 10**18, token.id)
+    before = world.measured(ALICE).equity_minor
+    publish(world, 80_100, 80_100, 80_100)
+    assert (world.state.newest_cycle.number, world.measured(ALICE).equity_minor) == (2, before)
+    world.prices(BTC=80_100, ETH=2_000, TOKEN=2_000)
+    assert world.measured(ALICE).equity_minor == before + 160 * USD
+
+
+def test_no_feed_at_all_makes_no_snapshot() -> None:
+    world = empty_house()
+    world.now_ms += 1_000
+    for source in SOURCES[:2]:
+        world.ok(signed(world, source=source))
+    assert world.state.cycle is None
+
+
+def test_a_future_that_never_had_a_mark_expires_without_one() -> None:
+    world = two_traders()
+    listed = replace(
+        perpetual(NEW, BTC, 1, 1),
+        kind=InstrumentKind.FUTURE,
+        feed=FeedId("NEW"),
+        expires_ms=world.now_ms + MINUTE_MS,
+    )
+    world.ok(ListInstrument(instrument=listed))
+    world.now_ms += 2 * MINUTE_MS
+    publish(world, 80_100, 80_100, 80_100)
+    assert world.state.newest_cycle.number == 2
+    assert world.state.instruments[NEW].final_ticks is None
 
 
 def test_an_outlier_of_three_leaves_no_quorum_and_a_fourth_source_restores_it() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from clearing import chart
 from clearing.decide import halves, trades
+from clearing.market import validity
 from clearing.market.breakers import EVERYTHING
 from clearing.market.novation import position_lots_max
 from clearing.model.commands import (
@@ -27,7 +28,15 @@ from clearing.model.commands import (
 from clearing.model.ids import AccountKey, InstrumentId, MemberId, SetId, account_key, house_account
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Outcome, Reason, Status
-from clearing.model.values import MINUTE_MS, AccountStatus, BreakerState, InstrumentKind, MemberStatus
+from clearing.model.values import (
+    HOUR_MS,
+    MINUTE_MS,
+    AccountStatus,
+    BreakerState,
+    InstrumentKind,
+    MemberStatus,
+    Outage,
+)
 from ledger.entry import Leg, credit, debit
 from tests.builders import (
     ALICE,
@@ -78,7 +87,7 @@ def _busy_house() -> World:
     """After a crash: carol was closed out, dan is in liquidation, eve has no cash but ether, zoe trades
     elsewhere; one future has expired, one perpetual was listed after the newest cycle.
     """
-    world = with_provider(empty_house())
+    world = with_provider(empty_house(replace(PARAMETERS, outage_after_ms=2 * HOUR_MS)))
     cash = {"alice": 1_000, "bob": 10**6, "carol": 140, "dan": 2_250, "eve": 0}
     for member in ("dex", "other"):
         world.ok(AdmitMember(member=MemberId(member), name=member))
@@ -117,6 +126,7 @@ class Flaw:
     later_ms: int = 0
     member_fails: bool = False
     halted: bool = False
+    outage: bool = False
 
     @property
     def name(self) -> str:
@@ -137,6 +147,7 @@ IN_PUBLIC_ORDER = (
     Flaw(reason=Reason.HALTED, halted=True),
     Flaw(reason=Reason.MEMBER_NOT_ACTIVE, member_fails=True),
     Flaw(reason=Reason.REDUCE_ONLY, party=DAN),
+    Flaw(reason=Reason.OUTAGE, outage=True),
     Flaw(reason=Reason.MARK_STALE, later_ms=61 * MINUTE_MS),
     Flaw(reason=Reason.PRICE_OUTSIDE_BAND, changes={"price_ticks": MARK * 11 // 10 + 1}),
     Flaw(reason=Reason.MARGIN_INSUFFICIENT, changes={"lots": 10**6}),
@@ -160,6 +171,8 @@ def submitted_with(*flaws: Flaw) -> str:
         world.now_ms += flaw.later_ms
         if flaw.halted:
             world.ok(HALT, "administrator/anna")
+        if flaw.outage:
+            world.state = replace(world.state, outage=Outage(began_ms=world.now_ms))
         if flaw.member_fails:
             failed = replace(world.state.members[DEX], status=MemberStatus.DEFAULTED)
             world.state = replace(world.state, members=world.state.members.set(DEX, failed))
@@ -194,7 +207,11 @@ def test_a_trade_that_breaks_two_rules_gets_the_first_reason(first: Flaw, second
 
 def test_every_reason_that_the_decider_can_give_is_tested_here() -> None:
     """A new check must be given its place in the order above."""
-    texts = [Path(path).read_text(encoding="utf-8") for path in (trades.__file__, halves.__file__) if path]
+    texts = [
+        Path(path).read_text(encoding="utf-8")
+        for path in (trades.__file__, halves.__file__, validity.__file__)
+        if path
+    ]
     given = set(findall(r"Reason\.([A-Z_]+)", " ".join(texts)))
     given |= {
         "MEMBER_NOT_ACTIVE"
@@ -570,7 +587,7 @@ def test_under_a_stale_mark_both_sides_must_reduce() -> None:
     carol = world.account("dex", "carol")
     world.deposit(carol, 1_000 * USD)
     assert world.trade(ALICE, BOB, 10, 80_000).accepted
-    world.now_ms += PARAMETERS.mark_validity_ms
+    world.now_ms += PARAMETERS.trade_validity_ms
     assert world.trade(ALICE, BOB, 1, 80_000).accepted, "the mark is good to the last millisecond"
     world.now_ms += 1
     assert world.trade(ALICE, BOB, 1, 80_000).results[0].reason == Reason.MARK_STALE.name
@@ -709,7 +726,7 @@ def test_a_future_trades_until_it_expires_and_not_at_its_expiry() -> None:
     world = two_traders()
     (future,) = [i for i in INSTRUMENTS if i.kind is InstrumentKind.FUTURE]
     assert future.expires_ms is not None
-    world.now_ms = future.expires_ms - 2_000
+    world.now_ms = future.expires_ms - 2_000 - PARAMETERS.resume_after_ms
     world.prices(BTC=80_000, ETH=2_000)
     world.now_ms = future.expires_ms - 1
     assert world.trade(ALICE, BOB, 1, 80_000, BTC_MAR).accepted

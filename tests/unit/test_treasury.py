@@ -385,7 +385,7 @@ def test_the_gate_is_shut_before_the_first_marks_and_under_stale_ones() -> None:
     assert shut_by(world) == ["NO_MARKS"]
     assert world.reason(withdrawing(1)) == Reason.GATE_SHUT.name
     world.prices(BTC=80_000, ETH=2_000)
-    world.now_ms += PARAMETERS.mark_validity_ms
+    world.now_ms += PARAMETERS.withdraw_validity_ms
     world.ok(withdrawing(1))
     world.now_ms += 1
     assert shut_by(world) == ["MARKS_STALE"]
@@ -438,6 +438,7 @@ def test_the_gate_is_shut_while_a_loss_is_allocated() -> None:
 
 def test_the_gate_stays_shut_while_an_assessment_is_unpaid() -> None:
     world = failed_member(pool_floor_minor=10**6 * USD)
+    world.prices(BTC=60_000, ETH=2_000)
     assert shut_by(world) == ["ASSESSMENT_UNPAID"]
     assert world.reason(withdrawing(1, DESK)) == Reason.GATE_SHUT.name
     world.deposit(house_account(MemberId("desk")), 10**6 * USD)
@@ -461,6 +462,7 @@ def test_the_gate_stays_shut_over_a_loss_that_nobody_could_pay() -> None:
     world.wait(HOUR_MS)
     (default,) = world.state.defaults.values()
     assert default.uncovered_minor == 502_400_000 - 960_000, "less the insurance fund, a fifth of the fees"
+    world.prices(BTC=80_000, ETH=2_000)
     assert shut_by(world) == ["LOSS_UNCOVERED"]
     assert world.reason(withdrawing(1, BOB, ETH, "w2")) == Reason.GATE_SHUT.name
     world.ok(RecordRecovery(default=default.id, amount_minor=default.uncovered_minor))

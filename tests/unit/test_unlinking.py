@@ -42,7 +42,15 @@ def hedged(here: int = 500 * USD, there: int = 3_000 * USD) -> World:
     """Alice is long 1,000 lots at dex and short as many at other, linked: together she needs no margin, alone
     1,300.00 on each side. It is a Thursday.
     """
-    world = with_provider(empty_house(replace(PARAMETERS, mark_validity_ms=30 * DAY_MS, trade_fee_bp=0)))
+    lasting = replace(
+        PARAMETERS,
+        mark_validity_ms=30 * DAY_MS,
+        trade_validity_ms=30 * DAY_MS,
+        withdraw_validity_ms=30 * DAY_MS,
+        outage_after_ms=30 * DAY_MS,
+        trade_fee_bp=0,
+    )
+    world = with_provider(empty_house(lasting))
     for member in (DEX, OTHER):
         world.ok(AdmitMember(member=member, name=member))
     for name, cash in (("alice", here), ("bob", 50_000 * USD)):
@@ -235,6 +243,8 @@ def test_a_link_is_not_undone_under_a_halt() -> None:
     assert sets_of(world, ALICE) == [LINK]
     for name in ("anna", "bert"):
         world.ok(SetBreaker(scope="*", state=BreakerState.OPEN, reason="why"), f"administrator/{name}")
+    assert sets_of(world, ALICE) == [LINK]
+    world.prices(BTC=80_000, ETH=2_000)
     assert sets_of(world, ALICE) == [ALICE]
 
 
