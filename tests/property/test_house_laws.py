@@ -99,7 +99,7 @@ pytestmark = pytest.mark.slow
 
 MEMBERS = tuple(MemberId(name) for name in ("x", "y", "z"))
 AFTER_WATERFALL = (Stage.ASSESSING, Stage.RECOVERING, Stage.CLOSED)
-SEEDS = tuple(range(12))
+SEEDS = (*range(12), 22)
 STEPS = 250
 GOVERNED_SEEDS, GOVERNING = tuple(range(100, 104)), 40
 """Walks in which members come and go, and how often: a little more often than somebody trades."""

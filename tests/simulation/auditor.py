@@ -29,6 +29,10 @@ LAWS: Mapping[str, Law] = {
     "CALL_CHANGED": laws_of_money.called,
     "CALL_MET": laws_of_money.met,
     "CALL_EXPIRED": laws_of_money.expired,
+    "CALL_MOVED": laws_of_money.call_moved,
+    "OUTAGE_BEGAN": laws_of_money.outage_began,
+    "OUTAGE_WATCHED": laws_of_money.watched,
+    "OUTAGE_ENDED": laws_of_money.outage_ended,
     "LIQUIDATION_OPENED": laws_of_money.opened,
     "LIQUIDATION_STEPPED": laws_of_money.stepped,
     "LIQUIDATION_CLOSED": laws_of_money.closed,
@@ -48,7 +52,8 @@ LAWS: Mapping[str, Law] = {
 }
 """By kind of entry: what it may move. ``VARIATION_MARGIN`` and ``CYCLE_CLOSED`` are below; others move nothing."""
 MONEY_IS_MOVED_BY = frozenset(LAWS) - {
-    *("SNAPSHOT_ACCEPTED", "CALL_ISSUED", "CALL_CHANGED", "CALL_MET", "CALL_EXPIRED"),
+    *("SNAPSHOT_ACCEPTED", "CALL_ISSUED", "CALL_CHANGED", "CALL_MET", "CALL_EXPIRED", "CALL_MOVED"),
+    *("OUTAGE_BEGAN", "OUTAGE_WATCHED", "OUTAGE_ENDED"),
     *("LIQUIDATION_OPENED", "LIQUIDATION_STEPPED", "DEFAULT_DECLARED", "CLOSED_OUT", "MEMBER_DEFAULTED"),
 }
 ARRIVALS = {

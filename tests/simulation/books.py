@@ -54,8 +54,9 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
-    """Balances (debit positive), rows, the profit and loss of each account, and the notional that was assigned of
-    each netting set since its liquidation began, after some line.
+    """Balances (debit positive), rows, the profit and loss of each account, the notional that was assigned of each
+    netting set since its liquidation began, when an outage moved each call, and the beginning of the outage that was
+    the last to end, after some line.
     """
 
     balances: Counter[Place] = field(default_factory=Counter)
@@ -63,6 +64,8 @@ class Books:
     lost: Counter[str] = field(default_factory=Counter)
     window: Counter[str] = field(default_factory=Counter)
     placed: Counter[str] = field(default_factory=Counter)
+    moved_ms: Counter[str] = field(default_factory=Counter)
+    resumed_ms: int | None = None
 
     def after(self, line: Line) -> "Books":
         """The books once ``line`` is posted; these stay as they are."""
@@ -78,8 +81,21 @@ class Books:
                 changed[key] = row
             rows[table] = changed
         lost, window = self._profit(line, rows)
-        placed = self._placed(line)
-        return replace(self, balances=balances, rows=rows, lost=lost, window=window, placed=placed)
+        moved_ms, resumed_ms = self.moved_ms, self.resumed_ms
+        if line.kind == "CALL_MOVED":
+            moved_ms = moved_ms | Counter(dict.fromkeys(line.changes("calls"), line.at_ms))
+        elif line.kind == "OUTAGE_ENDED":
+            resumed_ms = int(self.single("outage")["began_ms"])
+        return replace(
+            self,
+            balances=balances,
+            rows=rows,
+            lost=lost,
+            window=window,
+            placed=self._placed(line),
+            moved_ms=moved_ms,
+            resumed_ms=resumed_ms,
+        )
 
     def _placed(self, line: Line) -> Counter[str]:
         """Notional of what providers took, at the mark (rulebook §10.2)."""

@@ -26,6 +26,7 @@ from tests.simulation.measure import (
     market_value,
     measured,
     notional_of_lot,
+    outage_began_ms,
     required,
 )
 
@@ -194,6 +195,48 @@ def accepted(before: Books, line: Line, after: Books) -> None:
         median = low + 1 if odd and was.get(feed, 0) > low else low
         require(mark == median, "a mark is the median", feed, mark, median)
     require(not line.legs, "a snapshot moves nothing")
+    require(outage_began_ms(before, line.at_ms) in (None, before.resumed_ms), "no snapshot in an outage")
+    needed = set(was) & _feeds_in_use(before)
+    require(needed <= set(marks), "a feed that has a mark keeps one", *sorted(needed - set(marks)))
+
+
+def _feeds_in_use(books: Books) -> set[str]:
+    living = [row for row in books.table("instruments").values() if row["final_ticks"] is None]
+    return {row["feed"] for row in (*living, *books.table("assets").values()) if row["feed"] is not None}
+
+
+def outage_began(before: Books, line: Line, after: Books) -> None:
+    """An outage begins when the newest snapshot is too old, at that moment (rulebook §6)."""
+    began = int(after.single("outage")["began_ms"])
+    require(before.single("outage") is None, "there is one outage at a time", began)
+    due = outage_began_ms(before, line.at_ms)
+    require(began == due, "an outage begins when the marks are too old", began, due)
+
+
+def watched(before: Books, line: Line, after: Books) -> None:
+    """The quorum is fresh from the publication on that completes it."""
+    was, now = before.single("outage"), after.single("outage")
+    require(was["began_ms"] == now["began_ms"], "an outage keeps its beginning", was, now)
+    since = int(now["fresh_since_ms"])
+    require(since in (0, line.at_ms), "a quorum is fresh from now on, or not at all", since, line.at_ms)
+
+
+def outage_ended(before: Books, line: Line, _: Books) -> None:
+    """Normal work resumes when the quorum has been fresh for a minute."""
+    since = int(before.single("outage")["fresh_since_ms"])
+    fresh_ms = line.at_ms - since if since else 0
+    require(fresh_ms >= before.parameter("resume_after_ms"), "the quorum was fresh for a minute", fresh_ms)
+    for key in before.table("calls"):
+        require(before.moved_ms[key] == line.at_ms, "an outage moves each open call", key)
+
+
+def call_moved(before: Books, line: Line, _: Books) -> None:
+    """The clock of a call stands still in an outage: its due time is moved by just as long (rulebook §6)."""
+    ((key, row),) = line.changes("calls").items()
+    call = before.table("calls")[key]
+    stood = line.at_ms - max(int(before.single("outage")["began_ms"]), int(call["issued_ms"]))
+    due = int(call["due_ms"]) + stood
+    require(row == {**call, "due_ms": str(due)}, "a call is moved by the length of the outage", key, row, due)
 
 
 def _median_twice(prices: list[int]) -> int:
@@ -255,7 +298,7 @@ def called(before: Books, line: Line, after: Books) -> None:
     _called(after, key, _missing(after, key))
     require((standing is None) == (line.kind == "CALL_ISSUED"), "a call is issued once", key)
     issued = line.at_ms if standing is None else int(standing["issued_ms"])
-    due = issued + before.parameter("call_ms")
+    due = issued + before.parameter("call_ms") if standing is None else int(standing["due_ms"])
     require((int(call["issued_ms"]), int(call["due_ms"])) == (issued, due), "a due time never moves", key)
     weights: Counter[str] = Counter()
     for account in before.accounts_of(call["netting_set"]):
@@ -284,6 +327,7 @@ def expired(before: Books, line: Line, _: Books) -> None:
     """A call expires at its due time, not before."""
     (key,) = line.changes("calls")
     require(int(before.table("calls")[key]["due_ms"]) <= line.at_ms, "a call has its hour", key)
+    require(outage_began_ms(before, line.at_ms) is None, "in an outage no call expires", key)
 
 
 # ----------------------------------------------------------------------------------------------- liquidation
@@ -303,6 +347,7 @@ def stepped(before: Books, line: Line, _: Books) -> None:
     ((set_id, row),) = line.changes("liquidations").items()
     due = int(before.table("liquidations")[set_id]["next_step_ms"])
     require(due <= line.at_ms, "a step every minute", set_id, due, line.at_ms)
+    require(outage_began_ms(before, line.at_ms) is None, "in an outage nothing is liquidated", set_id)
     following = line.at_ms + before.parameter("liquidation_step_ms")
     require(int(row["next_step_ms"]) == following, "the next step is a minute later", set_id)
     counted = int(row["notional_closed_minor"])

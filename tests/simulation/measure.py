@@ -127,14 +127,36 @@ def _basis(books: Books, underlying: str, positions: Mapping[str, int]) -> int:
     return up(hedged * min(books.parameter("basis_floor_bp"), most), BP)
 
 
+def outage_began_ms(books: Books, now_ms: int) -> int | None:
+    """When the outage began that lasts now (rulebook §6), by the age of the newest snapshot or what is written down."""
+    noted, cycle = books.single("outage"), books.single("cycle")
+    if noted is not None:
+        return int(noted["began_ms"])
+    if cycle is None:
+        return None
+    began = int(cycle["accepted_ms"]) + books.parameter("outage_after_ms")
+    return began if now_ms > began else None
+
+
+def needs_a_price(books: Books, set_id: str) -> bool:
+    """Whether a netting set has anything but cash."""
+    assets = [asset for asset in books.table("assets") if asset != books.money]
+    return any(
+        books.positions(key) or any(books.credit(collateral(key), asset) for asset in assets)
+        for key in books.accounts_of(set_id)
+    )
+
+
 def gate_is_shut(books: Books, now_ms: int) -> Iterator[str]:
     """Every reason for which no outflow may begin now (rulebook §3, §7, §10.3, §11)."""
     cycle = books.single("cycle")
     if cycle is None or not cycle["closed"]:
         yield "no cycle is closed"
         return
-    if now_ms - int(cycle["accepted_ms"]) > books.parameter("mark_validity_ms"):
+    if now_ms - int(cycle["accepted_ms"]) > books.parameter("withdraw_validity_ms"):
         yield "the marks are stale"
+    if outage_began_ms(books, now_ms) is not None:
+        yield "there is an outage"
     for name, default in books.table("defaults").items():
         if default["stage"] in SHUT_BY or int(default["uncovered_minor"]):
             yield f"{name} is open"

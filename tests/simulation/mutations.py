@@ -254,6 +254,27 @@ JOURNAL_FAULTS = (
         law="ANSWER_PAID moves",
         meddle=_when("ANSWER_PAID", _stranger_pays),
     ),
+    Mutation(
+        name="an outage moves a call too far",
+        law="moved by the length of the outage",
+        meddle=_when("CALL_MOVED", _due_later),
+    ),
+    Mutation(
+        name="an outage moves no call",
+        law="an outage moves each open call",
+        meddle=_when("CALL_MOVED", _lost),
+    ),
+    Mutation(
+        name="work resumes at once",
+        law="the quorum was fresh for a minute",
+        patch=_around(
+            prices,
+            "may_settle",
+            lambda f, house, now_ms: f(
+                replace(house, outage=house.outage and replace(house.outage, fresh_since_ms=1)), now_ms
+            ),
+        ),
+    ),
     Mutation(name="a due time moves", law="a due time never moves", meddle=_when("CALL_ISSUED", _due_later)),
 )
 MUTATIONS = HOUSE_FAULTS + JOURNAL_FAULTS

@@ -159,6 +159,7 @@ class Walk:
             self.ticks[feed] = min(10**6, max(100, moved))
         self.wait(self.dice.choice([MINUTE_MS, 20 * MINUTE_MS, HOUR_MS]))
         self.publish()
+        self.resume()
         if abs(move) > 4:
             self.withdraw()
 
@@ -174,6 +175,14 @@ class Walk:
                 for feed, ticks in self.ticks.items()
             }
             self.send(publication(HOUSE, SourceId(source), self.house.now_ms, self.sequence, said))
+
+    def resume(self) -> None:
+        """In an outage sources publish again until work resumes, mostly; a publication too few is a flap."""
+        for _ in range(4):
+            if self.auditor.books.single("outage") is None or self.dice.random() < 0.1:
+                return
+            self.house.now_ms += MINUTE_MS // 2 - 1_000
+            self.publish()
 
     def calls(self) -> None:
         """Some pay their calls in time, some in part, some never: the last letter of the set says who."""
