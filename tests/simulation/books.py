@@ -55,8 +55,8 @@ class Line:
 @dataclass(frozen=True, kw_only=True)
 class Books:
     """Balances (debit positive), rows, the profit and loss of each account, the notional that was assigned of each
-    netting set since its liquidation began, when an outage moved each call, and the beginning of the outage that was
-    the last to end, after some line.
+    netting set since its liquidation began, when an outage moved each call, and when the last outage ended, after
+    some line.
     """
 
     balances: Counter[Place] = field(default_factory=Counter)
@@ -85,7 +85,7 @@ class Books:
         if line.kind == "CALL_MOVED":
             moved_ms = moved_ms | Counter(dict.fromkeys(line.changes("calls"), line.at_ms))
         elif line.kind == "OUTAGE_ENDED":
-            resumed_ms = int(self.single("outage")["began_ms"])
+            resumed_ms = line.at_ms
         return replace(
             self,
             balances=balances,

@@ -48,6 +48,12 @@ def lines_of(entries: Sequence[Entry], command: Command) -> list[Line]:
     ]
 
 
+def actor_of(request_id: str) -> str:
+    """Who asks: the request of an administrator begins with the name, as in ``anna-12``."""
+    name, dash, _ = request_id.partition("-")
+    return f"administrator/{name}" if dash else "sim"
+
+
 class Simulated(Protocol):
     """What a walk drives."""
 
@@ -75,7 +81,7 @@ class Decided:
         self.state = House()
 
     def execute(self, command: Command, request_id: str) -> tuple[Outcome, list[Line]]:
-        request = Request(request_id=request_id, actor="sim", command=command)
+        request = Request(request_id=request_id, actor=actor_of(request_id), command=command)
         decision = decide(self.state, request, self.now_ms)
         replayed = self.state
         entries = [
@@ -115,7 +121,7 @@ class Stored:
         return self._engine.view.state
 
     def execute(self, command: Command, request_id: str) -> tuple[Outcome, list[Line]]:
-        outcome = self._engine.execute(command, request_id=request_id, actor="sim")
+        outcome = self._engine.execute(command, request_id=request_id, actor=actor_of(request_id))
         return outcome, lines_of(self._new_entries(), command)
 
     def crash(self) -> bool:

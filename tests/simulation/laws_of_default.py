@@ -98,6 +98,18 @@ def closed_out(before: Books, line: Line, _: Books) -> None:
     sets = {one["netting_set"] for one in default["sets"]}
     left = {key: before.positions(key) for s in sets for key in before.accounts_of(s)}
     require(not any(left.values()), "a closed-out set has no position", name, left)
+    outage = before.single("outage")
+    if outage is not None:
+        _was_let_close(before, line, name, outage)
+
+
+def _was_let_close(before: Books, line: Line, name: str, outage: Any) -> None:
+    """In an outage two administrators let a default close, after a while (rulebook §6)."""
+    let = [(c["asked_by"], c["let_by"]) for c in outage["closings"] if c["default"] == name]
+    two = len(let) == 1 and let[0][1] != "" and let[0][0] != let[0][1]
+    require(two, "in an outage two administrators let a default close", name, let)
+    lasted = line.at_ms - int(outage["began_ms"])
+    require(lasted >= before.parameter("outage_close_ms"), "an outage lasts a while before", name, lasted)
 
 
 def loss_fixed(before: Books, line: Line, after: Books) -> None:

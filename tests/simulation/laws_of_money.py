@@ -22,6 +22,7 @@ from tests.simulation.books import (
 from tests.simulation.measure import (
     Measure,
     gate_is_shut,
+    is_halted,
     maintenance,
     market_value,
     measured,
@@ -84,6 +85,11 @@ def novated(before: Books, line: Line, after: Books) -> None:
     """Lots to the buyer, lots × (P − S) to the seller, both pay the fee; margin holds or the trade reduces."""
     (trade,) = line.changes("trades").values()
     require(trade["key"] not in before.table("trades"), "a trade is novated once", trade["key"])
+    breakers = before.table("breakers")
+    halted = [
+        scope for scope in ("*", trade["instrument"]) if scope in breakers and is_halted(breakers[scope])
+    ]
+    require(not halted, "no trade while it is halted", trade["key"], *halted)
     lots, price = int(trade["lots"]), int(trade["price_ticks"])
     instrument = before.table("instruments")[trade["instrument"]]
     carried, tick = before.marks()[instrument["feed"]], int(instrument["tick_value_minor"])
@@ -126,13 +132,16 @@ def assigned(before: Books, line: Line, after: Books) -> None:
 
 
 def sold(before: Books, line: Line, after: Books) -> None:
-    """Collateral goes to a provider for its market value less the discount, rounded up."""
+    """Collateral goes to a provider for its market value less the discount, in an outage less its haircut too,
+    rounded up.
+    """
     key, provider = line.references
     ((_, asset), amount) = next(
         (place, amount) for place, amount in line.moved().items() if place[0] == collateral(key)
     )
     value = market_value(before, asset, amount)
-    price = up(value * (BP - before.parameter("assignment_discount_bp")), BP)
+    off = before.parameter("outage_haircut_bp") if before.single("outage") is not None else 0
+    price = up(value * (BP - before.parameter("assignment_discount_bp")) * (BP - off), BP * BP)
     legs = Legs(before.money)
     legs.pay(collateral(key), collateral(provider), amount, asset)
     legs.pay(cash(provider), cash(key), price)
@@ -195,7 +204,8 @@ def accepted(before: Books, line: Line, after: Books) -> None:
         median = low + 1 if odd and was.get(feed, 0) > low else low
         require(mark == median, "a mark is the median", feed, mark, median)
     require(not line.legs, "a snapshot moves nothing")
-    require(outage_began_ms(before, line.at_ms) in (None, before.resumed_ms), "no snapshot in an outage")
+    resumed = outage_began_ms(before, line.at_ms) is None or before.resumed_ms == line.at_ms
+    require(resumed and before.single("outage") is None, "no snapshot in an outage")
     needed = set(was) & _feeds_in_use(before)
     require(needed <= set(marks), "a feed that has a mark keeps one", *sorted(needed - set(marks)))
 
@@ -226,6 +236,8 @@ def outage_ended(before: Books, line: Line, _: Books) -> None:
     since = int(before.single("outage")["fresh_since_ms"])
     fresh_ms = line.at_ms - since if since else 0
     require(fresh_ms >= before.parameter("resume_after_ms"), "the quorum was fresh for a minute", fresh_ms)
+    everything = before.table("breakers").get("*")
+    require(everything is None or not is_halted(everything), "nothing resumes under a halt")
     for key in before.table("calls"):
         require(before.moved_ms[key] == line.at_ms, "an outage moves each open call", key)
 
@@ -267,13 +279,16 @@ def shared(before: Books, line: Line, _: Books) -> None:
 
 def cycle_closed(before: Books, after: Books, standing: dict[str, Measure]) -> None:
     """Every set is measured once VM is settled: short ones are called, liquidated, or in default (§7, §8)."""
-    in_default = {one["netting_set"] for d in before.table("defaults").values() for one in d["sets"]}
+    defaults = before.table("defaults").values()
+    in_default = {one["netting_set"] for d in defaults for one in d["sets"]}
+    waiting = {one["netting_set"] for d in defaults if d["stage"] == "declared" for one in d["sets"]}
     short = []
     for set_id, stands in standing.items():
         if stands.equity < stands.requirement:
             short.append(set_id)
         if stands.equity < 0:
             require(set_id in in_default, "who is bankrupt is declared", set_id, stands)
+        if stands.equity < 0 or set_id in waiting:
             continue
         if stands.equity < stands.maintenance:
             require(set_id in before.table("liquidations"), "below M is liquidated", set_id, stands)

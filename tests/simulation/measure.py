@@ -132,19 +132,20 @@ def outage_began_ms(books: Books, now_ms: int) -> int | None:
     noted, cycle = books.single("outage"), books.single("cycle")
     if noted is not None:
         return int(noted["began_ms"])
-    if cycle is None:
-        return None
-    began = int(cycle["accepted_ms"]) + books.parameter("outage_after_ms")
-    return began if now_ms > began else None
+    begun = [
+        int(row["since_ms"])
+        for scope, row in books.table("breakers").items()
+        if scope == "*" and is_halted(row)
+    ]
+    if cycle is not None:
+        aged = int(cycle["accepted_ms"]) + books.parameter("outage_after_ms")
+        begun += [aged] if now_ms > aged else []
+    return min(begun, default=None)
 
 
-def needs_a_price(books: Books, set_id: str) -> bool:
-    """Whether a netting set has anything but cash."""
-    assets = [asset for asset in books.table("assets") if asset != books.money]
-    return any(
-        books.positions(key) or any(books.credit(collateral(key), asset) for asset in assets)
-        for key in books.accounts_of(set_id)
-    )
+def is_halted(breaker: Mapping[str, str]) -> bool:
+    """Whether a breaker lets nothing through."""
+    return breaker["state"] == "halted"
 
 
 def gate_is_shut(books: Books, now_ms: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clearing.decide import close_out, cycle, liquidation, prices, recovery, resolve, trades, treasury
+from clearing.decide import close_out, cycle, liquidation, outage, prices, recovery, resolve, trades, treasury
 from clearing.default import purses, resources, tear_up, waterfall
 from clearing.default.tiers.tier import Tier
 from clearing.margin import assess
@@ -263,6 +263,11 @@ JOURNAL_FAULTS = (
         name="an outage moves no call",
         law="an outage moves each open call",
         meddle=_when("CALL_MOVED", _lost),
+    ),
+    Mutation(
+        name="a default is closed in an outage without leave",
+        law="two administrators let a default close",
+        patch=_set(outage, "is_let_close", lambda *_: True),
     ),
     Mutation(
         name="work resumes at once",

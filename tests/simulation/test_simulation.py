@@ -17,7 +17,7 @@ from tests.simulation.worlds import Report, run
 
 pytestmark = pytest.mark.slow
 
-SEEDS = (0, 1, 3, 75)
+SEEDS = (0, 1, 5, 14)
 """The first runs on a store and crashes; together they contain all that is wanted below."""
 AUDITORS = (auditor, books, laws_of_default, laws_of_money, measure)
 
@@ -39,7 +39,7 @@ def test_the_worlds_contain_what_the_auditor_is_there_for() -> None:
         *("LIQUIDATION_STEPPED", "LIQUIDATION_CLOSED", "POSITION_ASSIGNED", "POSITIONS_NETTED"),
         *("POSITIONS_TORN_UP", "COLLATERAL_SOLD", "NETTING_SET_LINKED", "TRADE_DUPLICATE"),
         *("ASSESSMENT_PAID", "ASSESSMENT_DEFAULTED", "RECOVERY_DISTRIBUTED"),
-        *("OUTAGE_BEGAN", "OUTAGE_WATCHED", "OUTAGE_ENDED", "CALL_MOVED"),
+        *("OUTAGE_BEGAN", "OUTAGE_WATCHED", "OUTAGE_ENDED", "OUTAGE_CLOSING_LET", "CALL_MOVED"),
         *("crashed", "asked again"),
     )
     assert [kind for kind in wanted if not seen[kind]] == []

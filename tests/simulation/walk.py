@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from clearing.model.commands import (
     AdmitMember,
+    CloseInOutage,
     Command,
     ContributeToPool,
     Deposit,
@@ -24,6 +25,7 @@ from clearing.model.commands import (
     RegisterProvider,
     RegisterSource,
     RequestWithdrawal,
+    SetBreaker,
     SettleWithdrawal,
     SizePool,
     SubmitTrades,
@@ -31,7 +33,7 @@ from clearing.model.commands import (
 )
 from clearing.model.ids import AccountKey, DefaultId, FeedId, InstrumentId, MemberId, ParticipantId, SourceId
 from clearing.model.outcomes import Outcome
-from clearing.model.values import DAY_MS, HOUR_MS, MINUTE_MS
+from clearing.model.values import DAY_MS, HOUR_MS, MINUTE_MS, BreakerState
 from tests.builders import (
     BTC_MAR,
     BTC_PERP,
@@ -81,11 +83,11 @@ class Walk:
     sequence: int = 0
     names: int = 0
 
-    def send(self, command: Command, request_id: str | None = None) -> Outcome:
+    def send(self, command: Command, request_id: str | None = None, *, administrator: str = "") -> Outcome:
         """Send a command, or one that was sent before again, and audit what it led to."""
         self.steps += 1
         again = request_id is not None
-        name = request_id or f"s{self.steps}"
+        name = request_id or (f"{administrator}-{self.steps}" if administrator else f"s{self.steps}")
         outcome, lines = self.house.execute(command, name)
         if self.meddle is not None:
             lines = [changed for line in lines for changed in self.meddle(line, self.auditor)]
@@ -119,6 +121,7 @@ class Walk:
             self.recover: 5,
             self.link: 2,
             self.fund: 2,
+            self.halt: 3,
             self.again: 3,
             self.crash: 2,
         }
@@ -247,6 +250,36 @@ class Walk:
             SizePool(),
         )
         self.send(self.dice.choice(choices))
+
+    def halt(self) -> None:
+        """An instrument is halted while prices move, then maybe everything; two administrators open it again, and
+        before may let close who was declared in default meanwhile.
+        """
+        instrument = self.dice.choice([BTC_PERP, BTC_MAR, ETH_PERP])
+        self.set_breaker(instrument, BreakerState.HALTED, "anna")
+        self.prices()
+        if self.dice.random() < 0.6:
+            self.set_breaker("*", BreakerState.HALTED, "anna")
+            self.set_breaker(instrument, BreakerState.OPEN, "anna", "bert")
+            self.wait(self.dice.choice([MINUTE_MS, 20 * MINUTE_MS, HOUR_MS]))
+            self.close_in_outage()
+            self.trade()
+            self.set_breaker("*", BreakerState.OPEN, "anna", "bert")
+            self.publish()
+            self.resume()
+        else:
+            self.set_breaker(instrument, BreakerState.OPEN, "anna", "bert")
+
+    def set_breaker(self, scope: str, state: BreakerState, *administrators: str) -> None:
+        for administrator in administrators:
+            self.send(SetBreaker(scope=scope, state=state, reason="sim"), administrator=administrator)
+
+    def close_in_outage(self) -> None:
+        for name, default in sorted(self.auditor.books.table("defaults").items()):
+            if default["stage"] == "declared":
+                for administrator in self.dice.sample(["anna", "bert", "anna"], 2):
+                    command = CloseInOutage(default=DefaultId(name), reason="sim")
+                    self.send(command, administrator=administrator)
 
     def again(self) -> None:
         """A retry under the same request id, which only a store can answer."""
