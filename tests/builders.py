@@ -77,6 +77,8 @@ USD = 1_000_000
 PARAMETERS = Parameters(
     scan_ranges=(ScanRange(underlying=BTC, move_bp=1_300), ScanRange(underlying=ETH_FEED, move_bp=1_550)),
     offsets=(Offset(first=BTC, second=ETH_FEED, rate_bp=5_000),),
+    auction_ms=0,
+    close_out_auction_ms=0,
 )
 SETTLEMENT = Asset(id=USDC, decimals=6)
 ETHER = Asset(id=ETH, decimals=18, feed=ETH_FEED, tick_value_minor=100_000, haircut_bp=2_000)

@@ -7,9 +7,11 @@ liable.
 
 from dataclasses import replace
 
+from clearing.decide.auctions import void_all
 from clearing.decide.treasury import release_holds
 from clearing.default.exits import survivors_at
-from clearing.margin.assess import Assessment, maintenance
+from clearing.default.gate import won, won_in_cycle
+from clearing.margin.assess import Assessment, living_sets, maintenance
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put, ordered
 from clearing.model.ids import DefaultId, MemberId, SetId, member_of
@@ -18,18 +20,24 @@ from clearing.model.values import (
     CallKind,
     Default,
     DefaultedSet,
+    Gain,
     MemberPart,
     Stage,
 )
 
 
 def declare(draft: Draft, measured: list[Assessment]) -> None:
-    """Put the sets in default: a new event, or more sets of the one that this cycle has declared already."""
+    """Put the sets in default: a new event, or more sets of the one that this cycle has declared already.
+
+    What was on offer is void: the sets' slices, and an event's auction that does not offer all of it.
+    """
+    standing = _declared_in_this_cycle(draft.house)
+    for one in measured:
+        void_all(draft, one.netting_set, "the set is in default")
+    if standing is not None:
+        void_all(draft, standing.id, "another set joins the event")
     house = draft.house
     sets = tuple(_defaulted(house, one) for one in measured)
-    standing = next(
-        (d for d in ordered(house.defaults) if d.stage is Stage.DECLARED and d.cycle == _cycle(house)), None
-    )
     default = new_default(draft, sets) if standing is None else replace(standing, sets=standing.sets + sets)
     changes: list[Put | Drop] = [Put("defaults", default.id, default)]
     for one in measured:
@@ -38,6 +46,12 @@ def declare(draft: Draft, measured: list[Assessment]) -> None:
     for one in measured:
         draft.tell(Kind.DEFAULT_DECLARED, f"{default.id} {one.netting_set}", one.equity_minor)
         release_holds(draft, house.netting_sets[one.netting_set].accounts)
+
+
+def _declared_in_this_cycle(house: House) -> Default | None:
+    """The event of this cycle that is not closed out yet, if there is one."""
+    declared = [one for one in ordered(house.defaults) if one.stage is Stage.DECLARED]
+    return next((one for one in declared if one.cycle == _cycle(house)), None)
 
 
 def new_default(draft: Draft, sets: tuple[DefaultedSet, ...]) -> Default:
@@ -51,7 +65,14 @@ def new_default(draft: Draft, sets: tuple[DefaultedSet, ...]) -> Default:
         journal_size=house.size,
         survivors=survivors_at(house, draft.now_ms),
         sets=sets,
+        won_before=_won_before(house),
     )
+
+
+def _won_before(house: House) -> tuple[Gain, ...]:
+    """What the running window holds from before this cycle; nothing, unless an earlier event keeps it open."""
+    before = {set_id: won(house, set_id) - won_in_cycle(house, set_id) for set_id in living_sets(house)}
+    return tuple(Gain(netting_set=set_id, gain_minor=gain) for set_id, gain in before.items() if gain)
 
 
 def _cycle(house: House) -> int:

@@ -10,11 +10,14 @@ step is found. The order is fixed:
  4. links that are undone, by netting set, while the marks are valid
  5. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
  6. liquidation steps, by netting set, while the marks are valid
- 7. defaults, by id: close-out, loss, answers that can be taken, answers that are due
+ 7. defaults, by id: close-out while the marks are valid, loss, answers that can be taken, answers that are due
  8. assessments, by key: what can be taken, what is due
  9. halves of trades that expired, or whose member is in default
 10. losses without a default, as far as capital goes (rulebook §3)
 11. members that left, by id: those that are not liable any more (rulebook §11.7)
+
+Before 4 auctions are void, by id, that an outage or a halt interrupts, or that a paid cash call has made needless.
+What an auction is held for waits for the end of its window, and then the same step awards it.
 
 In an outage, and everything that is halted is in one, 3 to 6 wait, and so does what would close out anybody in 7
 and 8 who has more than cash, but for a default that administrators let close; while everything is halted, those with
@@ -24,7 +27,9 @@ nothing but cash wait too. While an instrument is halted, what would close out a
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from clearing.decide.auctions import auction_of, auctions_of, sets_of, void
 from clearing.decide.breakers import next_reopening_ms, reopen, reopens
+from clearing.decide.calls import call_key
 from clearing.decide.close_out import close_out, fix_loss
 from clearing.decide.cycle import close_cycle
 from clearing.decide.expiry import expire
@@ -46,11 +51,11 @@ from clearing.decide.resolve import (
 from clearing.decide.unlinking import can_unlink, unlink
 from clearing.default.exits import can_be_released, next_release_ms
 from clearing.market.breakers import is_stuck
-from clearing.market.validity import Use, usable
+from clearing.market.validity import Use, usable, why_not
 from clearing.model.draft import Draft
 from clearing.model.house import House, ordered
-from clearing.model.ids import DefaultId, MemberId, house_account
-from clearing.model.values import Stage
+from clearing.model.ids import DefaultId, MemberId, SetId, house_account
+from clearing.model.values import Auction, AuctionKind, Call, CallKind, Liquidation, Stage
 from ledger.require import require
 
 STEPS_MAX = 1_000_000
@@ -82,6 +87,7 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
         step_of = proposal_step(house, proposal, now_ms)
         if step_of is not None:
             yield _with_key(step_of, proposal.id)
+    yield from _void_auctions(house, now_ms)
     if usable(house, Use.LIQUIDATE, now_ms):
         yield from _steps_by_marks(house, now_ms)
     for default in ordered(house.defaults):
@@ -94,6 +100,31 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
     for member in ordered(house.members):
         if can_be_released(house, member, now_ms):
             yield _with_key(release_member, member.id)
+
+
+def _void_auctions(house: House, now_ms: int) -> Iterator[Step]:
+    for auction in ordered(house.auctions):
+        why = _interrupted(house, auction, now_ms)
+        if why:
+            yield _voiding(auction, why)
+
+
+def _interrupted(house: House, auction: Auction, now_ms: int) -> str:
+    """Why an auction cannot go on (rulebook §6), or nothing."""
+    if (rejected := why_not(house, Use.LIQUIDATE, now_ms)) is not None:
+        return f"{rejected.reason.name} {rejected.detail}"
+    if _is_for_cash(house, auction):
+        is_called = call_key(CallKind.CASH, SetId(auction.subject)) in house.calls
+        return "" if is_called else "the cash call was met"
+    return "an instrument is halted" if any(is_stuck(house, s) for s in sets_of(house, auction)) else ""
+
+
+def _is_for_cash(house: House, auction: Auction) -> bool:
+    return auction.kind is AuctionKind.COLLATERAL and auction.subject in house.netting_sets
+
+
+def _voiding(auction: Auction, why: str) -> Step:
+    return lambda draft: void(draft, auction, why)
 
 
 def _assessments(house: House, now_ms: int) -> Iterator[Step]:
@@ -120,20 +151,34 @@ def _steps_by_marks(house: House, now_ms: int) -> Iterator[Step]:
 
 def _expired_calls(house: House, now_ms: int) -> Iterator[Step]:
     for key in sorted(house.calls):
-        if house.calls[key].due_ms <= now_ms:
+        if _call_due_ms(house, house.calls[key]) <= now_ms:
             yield _with_key(expire, key)
 
 
 def _liquidation_steps(house: House, now_ms: int) -> Iterator[Step]:
     for set_id in sorted(house.liquidations):
-        if house.liquidations[set_id].next_step_ms <= now_ms and not is_stuck(house, set_id):
+        if _step_due_ms(house, house.liquidations[set_id]) <= now_ms and not is_stuck(house, set_id):
             yield _with_key(step, set_id)
+
+
+def _call_due_ms(house: House, call: Call) -> int:
+    """When a call expires; one that collateral is on offer for, when the window is over."""
+    kind = AuctionKind.COLLATERAL
+    auction = auction_of(house, kind, call.netting_set) if call.kind is CallKind.CASH else None
+    return call.due_ms if auction is None else auction.closes_ms
+
+
+def _step_due_ms(house: House, liquidation: Liquidation) -> int:
+    """When a step is taken; one whose slice is on offer, when the window is over."""
+    auction = auction_of(house, AuctionKind.LIQUIDATION, liquidation.netting_set)
+    return liquidation.next_step_ms if auction is None else auction.closes_ms
 
 
 def _default_step(house: House, default_id: DefaultId, now_ms: int) -> Iterator[Step]:
     default = house.defaults[default_id]
     if default.stage is Stage.DECLARED:
-        if can_close_out(house, default, now_ms):
+        is_open = any(auction.closes_ms > now_ms for auction in auctions_of(house, default_id))
+        if not is_open and can_close_out(house, default, now_ms):
             yield _with_key(close_out, default_id)
     elif default.stage is Stage.CLOSED_OUT:
         yield _with_key(fix_loss, default_id)
@@ -156,14 +201,26 @@ def _with_key(step_of: Callable[[Draft, K], None], key: K) -> Step:
     return lambda draft: step_of(draft, key)
 
 
+def _auction_times_ms(house: House) -> list[int]:
+    """When windows are over, and when the marks become too old before."""
+    if not house.auctions:
+        return []
+    parameters = house.parameters
+    most_ms = min(parameters.mark_validity_ms, parameters.outage_after_ms)
+    return [
+        house.newest_cycle.accepted_ms + most_ms + 1,
+        *(auction.closes_ms for auction in ordered(house.auctions)),
+    ]
+
+
 def next_due_ms(house: House) -> int | None:
     """The next time at which something becomes due by the clock alone, or None. An outage stops calls and
     liquidations, and that one begins makes nothing due.
     """
-    times: list[int] = []
+    times = _auction_times_ms(house)
     if house.outage is None:
-        times += [call.due_ms for call in ordered(house.calls)]
-        times += [liquidation.next_step_ms for liquidation in ordered(house.liquidations)]
+        times += [_call_due_ms(house, call) for call in ordered(house.calls)]
+        times += [_step_due_ms(house, liquidation) for liquidation in ordered(house.liquidations)]
     times += [d.answers_due_ms for d in ordered(house.defaults) if d.stage is Stage.ANSWERING]
     times += [assessment.due_ms for assessment in ordered(house.assessments)]
     times += [half.due_ms for half in house.halves.values()]

@@ -1,6 +1,9 @@
-"""What an expired call leads to: a margin call to liquidation, a cash call to a sale of collateral."""
+"""What an expired call leads to: a margin call to liquidation, a cash call to a sale of collateral.
 
-from clearing.decide.liquidation import open_liquidation, raise_cash
+While the collateral is on offer, the cash call stays open, and paying it voids the auction.
+"""
+
+from clearing.decide.liquidation import offer_collateral, open_liquidation, raise_cash
 from clearing.margin.assess import assess
 from clearing.model.draft import Draft
 from clearing.model.house import Drop
@@ -11,6 +14,8 @@ from clearing.model.values import CallKind
 def expire(draft: Draft, key: str) -> None:
     """The due time has come and the call is still open."""
     call = draft.house.calls[key]
+    if call.kind is CallKind.CASH and offer_collateral(draft, call.netting_set):
+        return
     draft.record(Kind.CALL_EXPIRED, Drop("calls", key))
     draft.tell(Kind.CALL_EXPIRED, key, call.amount_minor)
     if call.kind is CallKind.CASH:

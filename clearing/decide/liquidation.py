@@ -1,25 +1,26 @@
 """Partial liquidation (rulebook §10.2).
 
 A step every interval of house time, until equity ≥ 1.02 R. A step offers the same fraction of every
-position, so a hedge stays one; the whole when equity is below half of M. A step that places nothing
-has failed, and the set is in default. The penalty is posted once, after the last step, and never
-feeds a deficit.
+position, so a hedge stays one; the whole when equity is below half of M. The slice is sold by auction first
+(``auctions``), at no worse than the assignment discount; when the window is over the set is measured again, and
+the rest is assigned. A step that places nothing has failed, and the set is in default. The penalty is posted
+once, after the last step, and never feeds a deficit.
 """
 
 from dataclasses import replace
 
 from clearing import chart
+from clearing.decide.auctions import auction_of, close_auction, open_auction, void, worth
 from clearing.decide.calls import cure
 from clearing.decide.declare import declare
-from clearing.decide.placing import assign_position, net_within, sell_collateral
+from clearing.decide.placing import assign_position, collateral_for, net_within, sell_collateral
 from clearing.default.placement import largest
-from clearing.margin.assess import Assessment, assess, exposure_price
-from clearing.market.novation import notional
+from clearing.margin.assess import Assessment, assess
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put
 from clearing.model.ids import AccountKey, InstrumentId, SetId
 from clearing.model.kinds import Kind
-from clearing.model.values import BP, Liquidation
+from clearing.model.values import BP, Auction, AuctionKind, Liquidation, Offered
 from ledger.amount import divide_down, divide_up
 from ledger.entry import Leg, transfer
 
@@ -47,12 +48,21 @@ def step(draft: Draft, set_id: SetId) -> None:
     if measured.equity_minor < 0:
         declare(draft, [measured])
         return
+    auction = auction_of(draft.house, AuctionKind.LIQUIDATION, set_id)
     if _recovered(draft.house, measured):
+        if auction is not None:
+            void(draft, auction, "the set has recovered")
         _close(draft, set_id, measured)
         return
-    placed = _place_slice(draft, set_id, measured)
+    if auction is not None:
+        placed = _award_slice(draft, auction, set_id)
+    else:
+        piece = _slice(draft.house, set_id, measured)
+        if open_auction(draft, AuctionKind.LIQUIDATION, set_id, piece):
+            return
+        placed = _assign_slice(draft, set_id, piece)
     if placed == 0:
-        declare(draft, [measured])
+        declare(draft, [assess(draft.house, set_id)])
         return
     liquidation = draft.house.liquidations[set_id]
     after = replace(
@@ -75,31 +85,59 @@ def _recovered(house: House, measured: Assessment) -> bool:
     return measured.equity_minor >= 0 and measured.equity_minor * BP >= stop
 
 
-def _place_slice(draft: Draft, set_id: SetId, measured: Assessment) -> int:
-    """Place the same fraction of every position; gives the notional that was placed.
+def _slice(house: House, set_id: SetId, measured: Assessment) -> tuple[Offered, ...]:
+    """The same fraction of every position, rounded up."""
+    parameters = house.parameters
+    whole = measured.equity_minor * BP < measured.maintenance_minor * parameters.liquidation_whole_below_bp
+    return _share(all_positions(house, (set_id,)), BP if whole else parameters.liquidation_step_bp)
+
+
+def _share(offered: tuple[Offered, ...], share_bp: int) -> tuple[Offered, ...]:
+    return tuple(
+        replace(one, size=divide_up(abs(one.size) * share_bp, BP) * (1 if one.size > 0 else -1))
+        for one in offered
+    )
+
+
+def _award_slice(draft: Draft, auction: Auction, set_id: SetId) -> int:
+    """Award the bids that are no worse than assignment and assign the rest; gives the notional that was placed."""
+    sale = close_auction(draft, auction)
+    offered = worth(draft.house, sale.left)
+    sale.award(draft, sale.up_to(draft.house.parameters.assignment_discount_bp))
+    awarded = offered - worth(draft.house, sale.left)
+    return awarded + _assign_slice(draft, set_id, sale.left)
+
+
+def _assign_slice(draft: Draft, set_id: SetId, piece: tuple[Offered, ...]) -> int:
+    """Assign a slice to backstop providers; gives the notional that was placed.
 
     Where providers take so little of one leg that the rest would require no less than before, a hedge
-    would be left behind: then the largest fraction is placed of which they take every leg in full.
+    would be left behind: then the largest share is placed of which they take every leg in full.
     """
-    parameters = draft.house.parameters
-    whole = measured.equity_minor * BP < measured.maintenance_minor * parameters.liquidation_whole_below_bp
-    fraction_bp = BP if whole else parameters.liquidation_step_bp
-    attempt, placed, _ = _try_slice(draft, set_id, fraction_bp)
-    if assess(attempt.house, set_id).requirement_minor >= measured.requirement_minor:
-        fraction_bp = largest(fraction_bp, lambda bp: _try_slice(draft, set_id, bp)[2])
-        attempt, placed, _ = _try_slice(draft, set_id, fraction_bp)
+    before = assess(draft.house, set_id).requirement_minor
+    attempt, placed = _try_slice(draft, set_id, piece)
+    if assess(attempt.house, set_id).requirement_minor >= before:
+        share_bp = largest(BP, lambda bp: _is_placed(draft, set_id, _share(piece, bp)))
+        attempt, placed = _try_slice(draft, set_id, _share(piece, share_bp))
     draft.take(attempt)
     return placed
 
 
-def _try_slice(draft: Draft, set_id: SetId, fraction_bp: int) -> tuple[Draft, int, bool]:
-    """A fork on which a slice was placed, the notional that was, and whether that is all of the slice."""
-    attempt, placed, wanted = draft.fork(), 0, 0
-    for key, instrument, lots in positions_of(draft.house, (set_id,)):
-        size = divide_up(abs(lots) * fraction_bp, BP) * (1 if lots > 0 else -1)
-        wanted += notional(draft.house, instrument, size, exposure_price(draft.house, instrument))
-        placed += assign_position(attempt, key, instrument, size, frozenset({set_id}))
-    return attempt, placed, placed == wanted
+def _is_placed(draft: Draft, set_id: SetId, piece: tuple[Offered, ...]) -> bool:
+    return _try_slice(draft, set_id, piece)[1] == worth(draft.house, piece)
+
+
+def _try_slice(draft: Draft, set_id: SetId, piece: tuple[Offered, ...]) -> tuple[Draft, int]:
+    """A fork on which a slice was placed as far as providers go, and the notional that was."""
+    attempt, placed = draft.fork(), 0
+    for one in piece:
+        placed += assign_position(attempt, one.account, InstrumentId(one.unit), one.size, frozenset({set_id}))
+    return attempt, placed
+
+
+def all_positions(house: House, sets: tuple[SetId, ...]) -> tuple[Offered, ...]:
+    """Every open position of the sets, on offer."""
+    return tuple(Offered(account=key, unit=i, size=lots) for key, i, lots in positions_of(house, sets))
 
 
 def positions_of(house: House, sets: tuple[SetId, ...]) -> list[tuple[AccountKey, InstrumentId, int]]:
@@ -151,9 +189,31 @@ def _penalty_legs(house: House, set_id: SetId, penalty_minor: int) -> tuple[Leg,
     return tuple(legs)
 
 
+def offer_collateral(draft: Draft, set_id: SetId) -> bool:
+    """Open an auction of the collateral that a cash call needs; false if none can be, or its window is over."""
+    if auction_of(draft.house, AuctionKind.COLLATERAL, set_id) is not None:
+        return False
+    return open_auction(draft, AuctionKind.COLLATERAL, set_id, _needed(draft.house, set_id))
+
+
+def _needed(house: House, set_id: SetId) -> tuple[Offered, ...]:
+    return collateral_for(house, house.netting_sets[set_id].accounts, _missing(house, set_id))
+
+
+def _missing(house: House, set_id: SetId) -> int:
+    return -sum(house.cash(key) for key in house.netting_sets[set_id].accounts)
+
+
 def raise_cash(draft: Draft, set_id: SetId) -> None:
-    """An expired cash call: sell collateral for what is missing (rulebook §3). What no sale fills is a default."""
-    missing = -sum(draft.house.cash(key) for key in draft.house.netting_sets[set_id].accounts)
+    """An expired cash call: sell collateral for what is missing (rulebook §3), to bids and then to backstop providers.
+
+    What no sale fills is a default.
+    """
+    auction = auction_of(draft.house, AuctionKind.COLLATERAL, set_id)
+    if auction is not None:
+        sale = close_auction(draft, auction, _needed(draft.house, set_id))
+        sale.award(draft, sale.up_to(draft.house.parameters.assignment_discount_bp))
+    missing = _missing(draft.house, set_id)
     for key in draft.house.netting_sets[set_id].accounts:
         if missing > 0:
             missing -= sell_collateral(draft, key, frozenset({set_id}), missing)

@@ -16,6 +16,7 @@ from clearing.decide.administrators import administrator_refusal, reason_refusal
 from clearing.margin.assess import posted
 from clearing.market.breakers import everything_halted, holds_halted, is_stuck
 from clearing.market.outage import is_let_close, outage_of
+from clearing.market.validity import Use, usable
 from clearing.model.commands import CloseInOutage
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put, ordered, single
@@ -81,7 +82,8 @@ def _lasting(house: House) -> Outage:
 
 def cannot_close(house: House, set_id: SetId, now_ms: int) -> bool:
     """Whether a set cannot be closed out now: it is halted, or what it has needs a price that is not there."""
-    return is_stuck(house, set_id) or (outage_of(house, now_ms) is not None and _needs_price(house, set_id))
+    is_without_price = not usable(house, Use.LIQUIDATE, now_ms) and _needs_price(house, set_id)
+    return is_stuck(house, set_id) or is_without_price
 
 
 def can_close_out(house: House, default: Default, now_ms: int) -> bool:

@@ -1,5 +1,6 @@
 """Moving positions and collateral of a set that is being closed: to providers, or within the set."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from clearing import chart
@@ -14,10 +15,10 @@ from clearing.default.placement import (
 from clearing.margin.assess import market_value, posted, settlement_price, width_price
 from clearing.market.novation import novate
 from clearing.model.draft import Draft
-from clearing.model.house import Put, ordered
+from clearing.model.house import House, Put, ordered
 from clearing.model.ids import AccountKey, InstrumentId, SetId
 from clearing.model.kinds import Kind
-from clearing.model.values import Asset
+from clearing.model.values import Asset, Offered
 from ledger.amount import divide_up
 from ledger.entry import Leg, transfer
 
@@ -79,7 +80,7 @@ def sell_collateral(
             wanted_minor is None or raised < wanted_minor
         ):
             if wanted_minor is not None:
-                amount = min(amount, _amount_for(draft, asset, wanted_minor - raised))
+                amount = min(amount, _amount_for(draft.house, asset, wanted_minor - raised))
             proceeds = _sell(draft, key, asset, amount, excluded)
             raised += proceeds
             if proceeds == 0:
@@ -87,12 +88,28 @@ def sell_collateral(
     return raised
 
 
-def _amount_for(draft: Draft, asset: Asset, wanted_minor: int) -> int:
+def collateral_for(house: House, keys: Iterable[AccountKey], wanted_minor: int | None) -> tuple[Offered, ...]:
+    """Posted collateral that has a price, in order, as much as brings ``wanted_minor`` at the assignment discount
+    (None: all of it).
+    """
+    offered: list[Offered] = []
+    for key in keys:
+        for asset in ordered(house.assets):
+            amount = posted(house, key, asset.id)
+            if wanted_minor is not None:
+                amount = min(amount, _amount_for(house, asset, wanted_minor)) if wanted_minor > 0 else 0
+                wanted_minor -= sale_value(house, asset, amount, house.parameters.assignment_discount_bp)
+            if market_value(house, asset, amount):
+                offered.append(Offered(account=key, unit=asset.id, size=amount))
+    return tuple(offered)
+
+
+def _amount_for(house: House, asset: Asset, wanted_minor: int) -> int:
     """How much of an asset brings at least ``wanted_minor``; all that could be held if it has no price."""
-    whole = market_value(draft.house, asset, 10**asset.decimals)
+    whole = market_value(house, asset, 10**asset.decimals)
     if whole == 0:
-        return draft.house.balance(chart.custody(asset.id))
-    unit_price = whole * (10_000 - draft.house.parameters.assignment_discount_bp)
+        return house.balance(chart.custody(asset.id))
+    unit_price = whole * (10_000 - house.parameters.assignment_discount_bp)
     return divide_up((wanted_minor + 1) * 10_000 * 10**asset.decimals, unit_price)
 
 
@@ -101,7 +118,7 @@ def _sell(draft: Draft, key: AccountKey, asset: Asset, amount: int, excluded: fr
     for account, offered in offers(draft.house, amount, f"{key}/{asset.id}/{draft.now_ms}", excluded):
         provider = draft.house.providers[account]
         taking = take_collateral(draft.house, provider, asset, min(offered, left))
-        price = sale_value(draft.house, asset, taking.size)
+        price = sale_value(draft.house, asset, taking.size, draft.house.parameters.assignment_discount_bp)
         if price == 0:
             continue
         legs: tuple[Leg, ...] = (

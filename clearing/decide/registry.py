@@ -254,17 +254,17 @@ def retire_source(draft: Draft, command: RetireSource) -> Rejected | None:
 
 
 def register_provider(draft: Draft, command: RegisterProvider) -> Rejected | None:
-    """Register a backstop provider with the notional that it is ready to take."""
+    """Register a liquidity provider with the notional that it backs; said again, the capacity counts anew."""
     account = draft.house.accounts.get(command.account)
     if account is None:
         return Rejected(Reason.ACCOUNT_UNKNOWN, command.account)
-    if command.account in draft.house.providers:
-        return Rejected(Reason.PROVIDER_KNOWN, command.account)
     if account.status is AccountStatus.CLOSED_OUT:
         return Rejected(Reason.ACCOUNT_CLOSED_OUT, command.account)
     rejected = standing_refusal(draft.house, account.member) or amount_refusal(command.capacity_minor)
     if rejected is not None:
         return rejected
     provider = Provider(account=command.account, capacity_minor=command.capacity_minor)
+    if draft.house.providers.get(command.account) == provider:
+        return Rejected(Reason.PROVIDER_KNOWN, command.account)
     draft.record(Kind.PROVIDER_REGISTERED, Put("providers", provider.account, provider))
     return None

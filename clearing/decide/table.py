@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearing.decide.attestation import record_attestation
+from clearing.decide.bidding import place_bid, withdraw_bid
 from clearing.decide.breakers import set_breaker
 from clearing.decide.changes import GOVERNED, direct_refusal, propose_change
 from clearing.decide.due import next_due_ms, run_due
@@ -50,6 +51,7 @@ from clearing.model.commands import (
     LinkAccounts,
     OpenAccount,
     PayDue,
+    PlaceBid,
     ProposeChange,
     ProposeParameters,
     PublishFunding,
@@ -66,6 +68,7 @@ from clearing.model.commands import (
     SuspendMember,
     Tick,
     UnlinkAccounts,
+    WithdrawBid,
 )
 from clearing.model.draft import Draft
 from clearing.model.house import House
@@ -95,6 +98,8 @@ DECIDERS: dict[type, Decider] = {
     SetBreaker: set_breaker,
     CloseInOutage: close_in_outage,
     RegisterProvider: register_provider,
+    PlaceBid: place_bid,
+    WithdrawBid: withdraw_bid,
     FundHouse: fund_house,
     Deposit: deposit,
     RequestWithdrawal: request_withdrawal,

@@ -12,7 +12,17 @@ from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.margin.table import MODELS
 from clearing.model.commands import PRICE_TICKS_MAX
 from clearing.model.ids import CODE_PATTERN, FeedId
-from clearing.model.values import BP, DAY_MS, PPM, Asset, Instrument, InstrumentKind, Offset, Parameters
+from clearing.model.values import (
+    BP,
+    DAY_MS,
+    HOUR_MS,
+    PPM,
+    Asset,
+    Instrument,
+    InstrumentKind,
+    Offset,
+    Parameters,
+)
 
 DECIMALS_MAX = 36
 TICK_VALUE_MAX = 10**12
@@ -68,6 +78,8 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "resume_after_ms": (0, YEAR_MS),
     "outage_close_ms": (0, YEAR_MS),
     "outage_haircut_bp": (0, BP - 1),
+    "auction_ms": (0, HOUR_MS),
+    "close_out_auction_ms": (0, DAY_MS),
 }
 """The least and the greatest value of every parameter that is one number."""
 

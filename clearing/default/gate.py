@@ -9,7 +9,7 @@ from clearing import chart
 from clearing.market.breakers import everything_halted
 from clearing.market.outage import outage_of
 from clearing.market.validity import Use, age_max_ms
-from clearing.model.house import House, ordered
+from clearing.model.house import House, Pnl, ordered
 from clearing.model.ids import SetId
 from clearing.model.values import Stage
 
@@ -95,14 +95,33 @@ def _loss_gates(house: House) -> tuple[Gate, ...]:
 
 
 def withheld(house: House, set_id: SetId) -> int:
-    """Gains of a set that tier 8 may still haircut: until the loss is allocated it keeps them (rulebook §11.8)."""
-    return sum(
+    """Gains of a set that tier 8 may still haircut: until the loss is allocated it keeps them (rulebook §11.8).
+
+    While an event is being closed out, its window's gains are those so far.
+    """
+    so_far = won(house, set_id) if declared_sets(house) else 0
+    return max(0, so_far) + sum(
         gain.gain_minor
         for default in ordered(house.defaults)
         if default.stage in OPEN_STAGES
         for gain in default.gains
         if gain.netting_set == set_id
     )
+
+
+def won(house: House, set_id: SetId) -> int:
+    """What a set has won in the running window; negative, what it has lost."""
+    return sum(pnl.window_minor for pnl in _pnl_of(house, set_id))
+
+
+def won_in_cycle(house: House, set_id: SetId) -> int:
+    """The part of it that is of this cycle."""
+    return sum(pnl.cycle_minor for pnl in _pnl_of(house, set_id))
+
+
+def _pnl_of(house: House, set_id: SetId) -> list[Pnl]:
+    known = (house.pnl.get(key) for key in house.netting_sets[set_id].accounts)
+    return [pnl for pnl in known if pnl is not None]
 
 
 def loss_is_open(house: House) -> bool:

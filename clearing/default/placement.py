@@ -8,6 +8,7 @@ leaves goes to the providers in the order of their accounts.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from clearing.default.gate import declared_sets
 from clearing.margin.assess import (
     Health,
     Portfolio,
@@ -47,26 +48,36 @@ def assignment_price(mark_ticks: int, width_ticks: int, lots: int, discount_bp: 
     return divide_up(mark_ticks * BP + width_ticks * discount_bp, BP)
 
 
-def sale_value(house: House, asset: Asset, amount_minor: int) -> int:
+def sale_value(house: House, asset: Asset, amount_minor: int, discount_bp: int) -> int:
     """What a provider pays for collateral: market value less the discount, rounded up.
 
     In an outage, where only what administrators let close is sold, the outage haircut comes off too (rulebook §6).
     """
     value = market_value(house, asset, amount_minor)
     haircut_bp = 0 if house.outage is None else house.parameters.outage_haircut_bp
-    return divide_up(value * (BP - house.parameters.assignment_discount_bp) * (BP - haircut_bp), BP * BP)
+    return divide_up(value * (BP - discount_bp) * (BP - haircut_bp), BP * BP)
 
 
-def providers_for(house: House, excluded: frozenset[SetId]) -> list[Provider]:
-    """Providers that may be asked: solvent member, set not itself being closed, capacity left."""
+def eligible(house: House, excluded: frozenset[SetId]) -> list[Provider]:
+    """Providers that may bid: solvent member, set not itself being closed or in default."""
+    closing = excluded | set(house.liquidations) | declared_sets(house)
     return [
         provider
         for provider in ordered(house.providers)
-        if provider.taken_minor < provider.capacity_minor
-        and house.accounts[provider.account].netting_set not in excluded | set(house.liquidations)
+        if house.accounts[provider.account].netting_set not in closing
         and house.accounts[provider.account].status is AccountStatus.ACTIVE
         and house.members[member_of(provider.account)].status is MemberStatus.ACTIVE
     ]
+
+
+def providers_for(house: House, excluded: frozenset[SetId]) -> list[Provider]:
+    """Providers that may be asked: those that may bid and have capacity left."""
+    return [one for one in eligible(house, excluded) if one.taken_minor < one.capacity_minor]
+
+
+def stands(house: House, set_id: SetId) -> bool:
+    """Whether a taker meets R and has cash ≥ 0."""
+    return _sound(house, portfolio_of(house, set_id))
 
 
 def take_position(
@@ -110,10 +121,11 @@ def take_collateral(house: House, provider: Provider, asset: Asset, amount_minor
     set_id = house.accounts[provider.account].netting_set
     have = portfolio_of(house, set_id)
     room = provider.capacity_minor - provider.taken_minor
+    discount_bp = house.parameters.assignment_discount_bp
     kept_bp = 0 if asset.issuer == member_of(provider.account) else BP - asset.haircut_bp
 
     def fits(size: int) -> bool:
-        price = sale_value(house, asset, size)
+        price = sale_value(house, asset, size, discount_bp)
         after = replace(
             have,
             cash_minor=have.cash_minor - price,
@@ -123,7 +135,9 @@ def take_collateral(house: House, provider: Provider, asset: Asset, amount_minor
         return price <= room and _sound(house, after)
 
     size = largest(amount_minor, fits)
-    return Taking(provider=provider.account, size=size, notional_minor=sale_value(house, asset, size))
+    return Taking(
+        provider=provider.account, size=size, notional_minor=sale_value(house, asset, size, discount_bp)
+    )
 
 
 def offers(

@@ -27,7 +27,7 @@ class Winner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """Money by tier. ``event`` breaks ties in rounding."""
+    """Money by tier. ``event`` breaks ties in rounding; ``bidders``: whose bids counted in its auction."""
 
     event: DefaultId
     house_cash: Mapping[MemberId, int]
@@ -39,6 +39,7 @@ class Resources:
     second_tranche: int
     assessable: Mapping[MemberId, int]
     winners: tuple[Winner, ...]
+    bidders: tuple[MemberId, ...] = ()
 
 
 def resources_of(house: House, default: Default, defaulters: tuple[MemberId, ...]) -> Resources:
@@ -60,6 +61,7 @@ def resources_of(house: House, default: Default, defaulters: tuple[MemberId, ...
         second_tranche=house.balance(chart.second_tranche(asset)),
         assessable={m: assessable(house, m, default.declared_ms) for m in survivors},
         winners=tuple(_winner(house, default, gain) for gain in default.gains),
+        bidders=default.bidders,
     )
 
 
@@ -78,13 +80,19 @@ def assessable(house: House, member: MemberId, declared_ms: int | None = None) -
     return max(0, cap - called)
 
 
+def _overlap(one: Default, other: Default) -> bool:
+    """Whether two events look at the same gains: each was declared before the other was closed out."""
+    ends = [max(event.cycle, event.closed_out_cycle) for event in (one, other)]
+    return one.cycle <= ends[1] and other.cycle <= ends[0]
+
+
 def _winner(house: House, default: Default, gain: Gain) -> Winner:
     """What a set can still be asked for: its gain less what earlier events took of it (§11.8)."""
     accounts = house.netting_sets[gain.netting_set].accounts
     taken = sum(
         draw.amount_minor
         for earlier in ordered(house.defaults)
-        if earlier.cycle == default.cycle
+        if _overlap(earlier, default)
         for draw in earlier.draws
         if draw.tier == GAINS and draw.payer in accounts
     )

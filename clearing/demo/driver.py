@@ -72,7 +72,12 @@ from ledger.require import require
 
 SETTLEMENT = Asset(id=AssetId("USDC"), decimals=6)
 ETHER = Asset(id=AssetId("ETH"), decimals=18, feed=ETH, tick_value_minor=100_000, haircut_bp=2_000)
-PARAMETERS = Parameters(scan_ranges=SCAN_RANGES, offsets=(Offset(first=BTC, second=ETH, rate_bp=5_000),))
+PARAMETERS = Parameters(
+    scan_ranges=SCAN_RANGES,
+    offsets=(Offset(first=BTC, second=ETH, rate_bp=5_000),),
+    auction_ms=0,
+    close_out_auction_ms=0,
+)
 SOURCES = tuple(SourceId(name) for name in ("alpha", "beta", "gamma"))
 
 HOUSE_MONEY = {

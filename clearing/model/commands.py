@@ -201,10 +201,32 @@ class RetireSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterProvider:
-    """Register a member account as backstop liquidity provider, up to a notional."""
+    """Register a member account as liquidity provider that backs up to a notional, or renew what it declared."""
 
     account: AccountKey
     capacity_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceBid:
+    """A provider's sealed bid in an open auction; it takes the place of the account's earlier one (rulebook §10.2).
+
+    It takes up to ``share_bp`` of everything on offer, at the mark less ``discount_bp`` (for a short position:
+    plus); a negative discount is a premium.
+    """
+
+    auction: str
+    account: AccountKey
+    discount_bp: int
+    share_bp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawBid:
+    """A provider takes its bid back while the auction's window is open."""
+
+    auction: str
+    account: AccountKey
 
 
 class HouseMoney(Enum):
@@ -392,6 +414,8 @@ Command: TypeAlias = (
     | RegisterSource
     | RetireSource
     | RegisterProvider
+    | PlaceBid
+    | WithdrawBid
     | FundHouse
     | Deposit
     | RequestWithdrawal

@@ -34,6 +34,8 @@ from clearing.model.values import (
     Assessment,
     Asset,
     AttestationRecord,
+    Auction,
+    Bid,
     Breaker,
     Call,
     CappedPeriod,
@@ -73,9 +75,10 @@ V = TypeVar("V")
 
 SETTLEMENT_KINDS = (Kind.VARIATION_MARGIN, Kind.FUTURE_SETTLED, Kind.FUNDING_PAID)
 """Entries whose cash legs are gains of the window (rulebook §11.8) and losses of the legs (§10.5)."""
-PRICE_KINDS = (Kind.TRADE_NOVATED, Kind.POSITION_ASSIGNED)
-"""Entries whose cash legs, what was paid against the settlement price, are losses of the legs only. Who pays for an
-option has lost only what it was not worth.
+PRICE_KINDS = (Kind.TRADE_NOVATED, Kind.POSITION_ASSIGNED, Kind.BID_AWARDED)
+"""Entries whose cash legs, what was paid against the settlement price, are losses of the legs only (§10.5): what is
+bought in an auction counts as a gain of the window from the next snapshot on. Who pays for an option has lost only
+what it was not worth.
 """
 
 
@@ -85,11 +88,12 @@ class Pnl:
 
     ``since_met_minor`` since the last cycle at which its netting set met R (rulebook §10.5);
     ``window_minor`` since this cycle began, or since T0's cycle while a default is being closed out
-    (rulebook §11.8).
+    (rulebook §11.8); ``cycle_minor`` of it since this cycle began.
     """
 
     since_met_minor: int = 0
     window_minor: int = 0
+    cycle_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +134,8 @@ class House:
     defaults: Map[DefaultId, Default] = Map()
     assessments: Map[str, Assessment] = Map()
     non_default_losses: Map[AssetId, NonDefaultLoss] = Map()
+    auctions: Map[str, Auction] = Map()
+    bids: Map[str, Bid] = Map()
     held: Map[AccountKey, Map[InstrumentId, int]] = Map()
     pnl: Map[AccountKey, Pnl] = Map()
     prices: Map[FeedId, int] = Map()
@@ -231,6 +237,8 @@ TABLES: dict[str, type] = {
     "defaults": Default,
     "assessments": Assessment,
     "non_default_losses": NonDefaultLoss,
+    "auctions": Auction,
+    "bids": Bid,
 }
 ROW_TYPES = SINGLE_ROWS | TABLES
 
@@ -341,8 +349,12 @@ class _Rows:
                 worth = _worth_of_lot(self._house, instrument) if is_pnl else 0
             if is_pnl and worth and role in ("position", "cash"):
                 before = self._pnl.get(key) or self._house.pnl.get(key) or Pnl()
-                window = before.window_minor - leg.amount if in_window else before.window_minor
-                self._pnl[key] = Pnl(before.since_met_minor - leg.amount * worth, window)
+                won = -leg.amount if in_window else 0
+                self._pnl[key] = Pnl(
+                    before.since_met_minor - leg.amount * worth,
+                    before.window_minor + won,
+                    before.cycle_minor + won,
+                )
 
     def _position(self, key: AccountKey, instrument: InstrumentId) -> int:
         lots = self._lots.get((key, instrument))
@@ -402,14 +414,14 @@ def _revalued(house: House, pnl: "Map[AccountKey, Pnl]", cycle: Cycle) -> "Map[A
         gain = sum(lots * moved[instrument] for instrument, lots in positions.items() if instrument in moved)
         if gain:
             old = pnl.get(key) or Pnl()
-            changed[key] = Pnl(old.since_met_minor + gain, old.window_minor + gain)
+            changed[key] = Pnl(old.since_met_minor + gain, old.window_minor + gain, old.cycle_minor + gain)
     return pnl.update(changed)
 
 
 def _begin_window(house: House) -> "Map[AccountKey, Pnl]":
     """A new cycle starts a new window of gains, unless a default that was declared is not closed out yet."""
     if any(default.stage is Stage.DECLARED for default in house.defaults.values()):
-        return house.pnl
+        return Map({key: replace(old, cycle_minor=0) for key, old in house.pnl.items()})
     return Map({key: Pnl(old.since_met_minor) for key, old in house.pnl.items() if old.since_met_minor})
 
 
@@ -418,7 +430,7 @@ def _met(house: House, cycle: Cycle) -> "Map[AccountKey, Pnl]":
     short = {key for set_id in cycle.short for key in house.netting_sets[set_id].accounts}
     return Map(
         {
-            key: old if key in short else Pnl(0, old.window_minor)
+            key: old if key in short else replace(old, since_met_minor=0)
             for key, old in house.pnl.items()
             if key in short or old.window_minor
         }

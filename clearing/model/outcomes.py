@@ -38,7 +38,7 @@ class Reason(Enum):
     PARTICIPANT_DIFFERS = "the accounts belong to different participants"
     ACCOUNT_NOT_YOURS = "a member acts for its own accounts only"
     PUBLIC_KEY_UNSOUND = "not a sound Ed25519 public key"
-    PROVIDER_KNOWN = "the account is a provider already"
+    PROVIDER_KNOWN = "the account is a provider already, and nothing of this capacity is used"
     BATCH_EMPTY = "a batch needs one element at least"
     BATCH_TOO_LARGE = "the batch has more elements than one command takes"
     SOURCE_UNKNOWN = "no such price source"
@@ -93,6 +93,11 @@ class Reason(Enum):
     NO_OUTAGE = "there is no outage"
     OUTAGE_TOO_SHORT = "the outage has not lasted long enough for this"
     DEFAULT_NOT_DECLARED = "the default is not waiting for its close-out"
+    AUCTION_UNKNOWN = "no auction of this name is open"
+    AUCTION_CLOSED = "the window of the auction is over"
+    NOT_A_PROVIDER = "only a registered liquidity provider bids"
+    BIDDER_EXCLUDED = "the provider is itself being closed, or in default"
+    BID_UNKNOWN = "the account has no bid in this auction"
     ATTESTATION_OUT_OF_ORDER = "attestations are numbered without a gap"
 
 

@@ -103,6 +103,8 @@ class Parameters:
     resume_after_ms: int = MINUTE_MS
     outage_close_ms: int = 15 * MINUTE_MS
     outage_haircut_bp: int = 1_000
+    auction_ms: int = MINUTE_MS // 2
+    close_out_auction_ms: int = 10 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -465,7 +467,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """A liquidity provider's backstop: notional it declared to take, and has taken."""
+    """A liquidity provider's backstop: notional it declared to take, and has been assigned since (rulebook §10.2).
+
+    Declared again, it counts anew. What the provider wins by bids does not count.
+    """
 
     account: AccountKey
     capacity_minor: int
@@ -625,6 +630,46 @@ class Liquidation:
     notional_closed_minor: int
 
 
+class AuctionKind(Enum):
+    """What is sold: a step's slice, the positions of an event, or collateral (of an event, or for a cash call)."""
+
+    LIQUIDATION = "liquidation"
+    CLOSE_OUT = "close_out"
+    COLLATERAL = "collateral"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """One thing on offer. ``size``: lots with the sign of the position, or an asset's smallest units."""
+
+    account: AccountKey
+    unit: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auction:
+    """A sealed-bid auction whose window is open (rulebook §10.2, §10.3). ``subject``: a netting set or a default."""
+
+    id: str
+    kind: AuctionKind
+    subject: str
+    offered: tuple[Offered, ...]
+    opened_ms: int
+    closes_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bid:
+    """What a provider offers: up to a share of all that is on offer, at a discount to the mark (negative: above it)."""
+
+    auction: str
+    account: AccountKey
+    discount_bp: int
+    share_bp: int
+    placed_ms: int
+
+
 class Stage(Enum):
     """Where a default stands (rulebook §10.3)."""
 
@@ -687,7 +732,9 @@ class Default:
     """One event: everything declared in one cycle, from T0 to the last recovery.
 
     ``answers`` is what each answering member still owes; ``losses`` the holes that the waterfall
-    filled, one a defaulted member.
+    filled, one a defaulted member. ``bidders``: members whose bids counted in its auction (rulebook §11.5).
+    ``won_before``: what sets had won (or lost, negative) before T0's cycle in a window that an earlier event keeps
+    open; ``closed_out_cycle``: the cycle in which the event's own window ended.
     """
 
     id: DefaultId
@@ -706,6 +753,9 @@ class Default:
     uncovered_minor: int = 0
     claims: tuple[Claim, ...] = ()
     recovered_minor: int = 0
+    bidders: tuple[MemberId, ...] = ()
+    won_before: tuple[Gain, ...] = ()
+    closed_out_cycle: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from clearing.model.commands import (
     NewTrade,
     OpenAccount,
     PayDue,
+    PlaceBid,
     RecordAttestation,
     RecordNonDefaultLoss,
     RecordRecovery,
@@ -44,6 +45,7 @@ from clearing.model.commands import (
     SubmitTrades,
     SuspendMember,
     Tick,
+    WithdrawBid,
 )
 from clearing.model.house import House, ordered
 from clearing.model.ids import (
@@ -99,7 +101,8 @@ pytestmark = pytest.mark.slow
 
 MEMBERS = tuple(MemberId(name) for name in ("x", "y", "z"))
 AFTER_WATERFALL = (Stage.ASSESSING, Stage.RECOVERING, Stage.CLOSED)
-SEEDS = (*range(12), 22)
+SEEDS = (*range(18), 22)
+WITH_AUCTIONS = SEEDS[12:18]
 STEPS = 250
 GOVERNED_SEEDS, GOVERNING = tuple(range(100, 104)), 40
 """Walks in which members come and go, and how often: a little more often than somebody trades."""
@@ -108,9 +111,12 @@ CLIENTS = {"x": ("a", "b", "c"), "y": ("a", "d", "e"), "z": ("c", "f", "p")}
 """Participants ``a`` and ``c`` have accounts at two members; ``z/p`` is a backstop provider."""
 
 
-def small_house(dice: Random) -> World:
+def small_house(dice: Random, *, auctions: bool) -> World:
     """Three members with three clients each, a provider, thin tranches and a pool."""
-    world = empty_house(replace(PARAMETERS, pool_floor_minor=dice.choice([0, 20, 200]) * USD))
+    parameters = replace(PARAMETERS, pool_floor_minor=dice.choice([0, 20, 200]) * USD)
+    if auctions:
+        parameters = replace(parameters, auction_ms=MINUTE_MS // 2, close_out_auction_ms=10 * MINUTE_MS)
+    world = empty_house(parameters)
     fund(world, capital=500 * USD, skin_in_the_game=30 * USD, second_tranche=10 * USD, insurance_fund=5 * USD)
     for member in MEMBERS:
         world.ok(AdmitMember(member=member, name=member.upper()))
@@ -343,6 +349,21 @@ class Walk:
                 moved = [leg for e in entries for leg in e.legs if leg.account.path == "custody"]
                 assert not moved, "nothing else moves what custody holds"
 
+    def bid(self) -> None:
+        """A provider bids in one of the open auctions, or takes a bid back; some are refused."""
+        bids, auctions = ordered(self.world.state.bids), sorted(self.world.state.auctions) or ["a0"]
+        if bids and self.dice.random() < 0.2:
+            known = self.dice.choice(bids)
+            self.send(WithdrawBid(auction=known.auction, account=known.account))
+            return
+        placed = PlaceBid(
+            auction=self.dice.choice(auctions),
+            account=self.dice.choice([*sorted(self.world.state.providers), self.account()]),
+            discount_bp=self.dice.choice([-50, 0, 50, 100, 500, 5_000]),
+            share_bp=self.dice.choice([100, 5_000, 10_000]),
+        )
+        self.send(placed)
+
     # what may happen ----------------------------------------------------------------------------
 
     def name(self) -> str:
@@ -511,6 +532,14 @@ class Walk:
             OpenAccount(member=MEMBERS[0], account=odd, participant=ParticipantId(odd)),
             LinkAccounts(member=MEMBERS[0], participant=ParticipantId(odd), accounts=(key, key)),
         )
+        if self.world.state.parameters.auction_ms:
+            auction = next(iter(sorted(self.world.state.auctions)), odd)
+            attacks = (
+                PlaceBid(auction=auction, account=AccountKey("z/p"), discount_bp=wild, share_bp=wild),
+                PlaceBid(auction=odd, account=key, discount_bp=0, share_bp=1),
+                WithdrawBid(auction=odd, account=key),
+                *attacks,
+            )
         assert not self.send(self.dice.choice(attacks)).accepted
 
     def go(self, steps: int) -> None:
@@ -523,6 +552,7 @@ class Walk:
             self.settle: 6,
             self.attack: 6,
             self.pay: 4,
+            self.bid: 12 if self.world.state.parameters.auction_ms else 0,
             self.recover: 4,
             self.administer: 4,
             self.link: 2,
@@ -538,7 +568,7 @@ class Walk:
 @cache
 def walked(seed: int, governing: int = 0) -> Walk:
     dice = Random(seed)
-    world = small_house(dice)
+    world = small_house(dice, auctions=seed in WITH_AUCTIONS)
     walk = Walk(dice=dice, world=world, governing=governing)
     walk.custody[USDC] = world.state.balance(chart.custody(USDC))
     walk.go(STEPS)
@@ -561,6 +591,8 @@ def test_the_walks_reach_every_corner_of_the_house() -> None:
         *("DEFAULT_DECLARED", "CLOSED_OUT", "LOSS_FIXED", "ANSWER_CALLED", "ANSWER_PAID", "MEMBER_DEFAULTED"),
         *("WATERFALL", "ASSESSMENT_PAID", "ASSESSMENT_DEFAULTED", "DEFAULT_RECOVERING"),
         *("RECOVERY_DISTRIBUTED", "withdrawn"),
+        *("AUCTION_OPENED", "BID_PLACED", "BID_WITHDRAWN", "AUCTION_CLOSED", "BID_AWARDED"),
+        "AUCTION_VOIDED",
     )
     assert {kind: seen[kind] for kind in wanted if not seen[kind]} == {}
 
@@ -589,7 +621,7 @@ def test_the_walks_reach_every_tier_and_every_kind_of_claim() -> None:
 
 def test_the_same_seed_walks_the_same_way() -> None:
     again = Walk(dice=Random(SEEDS[0]), world=World())
-    again.world = small_house(again.dice)
+    again.world = small_house(again.dice, auctions=False)
     again.custody[USDC] = again.world.state.balance(chart.custody(USDC))
     again.go(60)
     first = walked(SEEDS[0]).world.entries

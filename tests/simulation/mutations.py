@@ -53,7 +53,7 @@ def _without_first_survivor(tier: Tier) -> Tier:
     )
 
 
-def _losers_too(_original: object, house: Any) -> tuple[Gain, ...]:
+def _losers_too(_original: object, house: Any, _default: object) -> tuple[Gain, ...]:
     moved = {
         set_id: sum(house.pnl[key].window_minor for key in row.accounts if key in house.pnl)
         for set_id, row in sorted(house.netting_sets.items())

@@ -47,6 +47,8 @@ PARAMETERS = Parameters(
     trade_fee_bp=0,
     pool_rate_bp=0,
     pool_floor_minor=100,
+    auction_ms=0,
+    close_out_auction_ms=0,
 )
 MEMBERS = tuple(MemberId(name) for name in "xyz")
 

@@ -30,6 +30,7 @@ from clearing.model.commands import (
     ListInstrument,
     OpenAccount,
     PayDue,
+    PlaceBid,
     ProposeChange,
     ProposeParameters,
     PublishFunding,
@@ -50,6 +51,7 @@ from clearing.model.commands import (
     SuspendMember,
     Tick,
     UnlinkAccounts,
+    WithdrawBid,
 )
 from clearing.model.house import rows_of
 from clearing.model.ids import (
@@ -146,6 +148,8 @@ COMMANDS: tuple[Command, ...] = (
     RegisterSource(source=SOURCES[0], public_key=public_hex(source_key(SOURCES[0]))),
     RetireSource(source=SOURCES[0]),
     RegisterProvider(account=DESK, capacity_minor=1),
+    PlaceBid(auction="a1", account=DESK, discount_bp=0, share_bp=1),
+    WithdrawBid(auction="a1", account=DESK),
     FundHouse(into=HouseMoney.CAPITAL, amount_minor=1),
     Deposit(account=ALICE, asset=USDC, amount_minor=1),
     RequestWithdrawal(withdrawal="w", account=ALICE, asset=USDC, amount_minor=1),
@@ -601,7 +605,7 @@ def test_a_source_and_its_key_are_registered_once() -> None:
     assert world.reason(twin) == Reason.ALREADY_EXISTS.name
 
 
-def test_a_provider_is_an_account_with_a_capacity_registered_once() -> None:
+def test_a_provider_is_an_account_with_a_capacity() -> None:
     world = two_traders()
     assert world.reason(RegisterProvider(account=DESK, capacity_minor=1)) == Reason.ACCOUNT_UNKNOWN.name
     for capacity, reason in (
@@ -612,7 +616,10 @@ def test_a_provider_is_an_account_with_a_capacity_registered_once() -> None:
     ):
         assert world.reason(RegisterProvider(account=ALICE, capacity_minor=capacity)) == reason.name
     provide(world, ALICE, DEPOSIT_MAX)
-    assert world.reason(RegisterProvider(account=ALICE, capacity_minor=1)) == Reason.PROVIDER_KNOWN.name
+    again = RegisterProvider(account=ALICE, capacity_minor=DEPOSIT_MAX)
+    assert world.reason(again) == Reason.PROVIDER_KNOWN.name
+    provide(world, ALICE, 1)
+    assert world.state.providers[ALICE].capacity_minor == 1
 
 
 def test_an_account_that_was_closed_out_is_no_provider() -> None:

@@ -49,6 +49,8 @@ PARAMETERS = Parameters(
     trade_fee_bp=0,
     pool_rate_bp=0,
     pool_floor_minor=4,
+    auction_ms=0,
+    close_out_auction_ms=0,
 )
 
 
