@@ -118,7 +118,7 @@ class Sale:
             if pieces:
                 _book(draft, self.auction, bid, pieces)
                 self.winners.append(bid.account)
-                self.left = tuple(_less(one, pieces) for one in self.left)
+                self.left = tuple(one for one in (_less(one, pieces) for one in self.left) if one.size)
 
     def up_to(self, discount_bp: int) -> tuple[Bid, ...]:
         """The bids at a discount no worse than this."""
@@ -167,8 +167,9 @@ def close_auction(draft: Draft, auction: Auction, wanted: tuple[Offered, ...] | 
 
 
 def _still_there(house: House, offered: tuple[Offered, ...]) -> tuple[Offered, ...]:
-    """What of an offer the accounts still have."""
-    return tuple(_sized(one, max(0, min(abs(one.size), _have(house, one)))) for one in offered)
+    """What of an offer the accounts still have; what is gone (an expired future, say) has no price any more."""
+    there = (_sized(one, max(0, min(abs(one.size), _have(house, one)))) for one in offered)
+    return tuple(one for one in there if one.size)
 
 
 def _have(house: House, one: Offered) -> int:

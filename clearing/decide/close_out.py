@@ -3,7 +3,8 @@
 1. opposite positions inside the event are netted at S; positions and collateral are put up for auction
 2. when the window is over, the bids are awarded that are no worse than assignment
 3. backstop providers take what they can at mark ∓ 1 %, positions first, then collateral
-4. the other bids are awarded at any price: for collateral, and for positions as far as tiers 1 to 8 bear the loss
+4. the other bids are awarded at any price: for collateral first, since it only lowers the loss, then for positions
+as far as tiers 1 to 8 bear it
 5. positions that nobody took are torn up against opposite ones, pro rata, at S
 6. the gains of the window are written down (they are what tier 8 may haircut), and whose bids counted
 7. cash inside each set is brought together; a set that still owes leaves a hole, for which its
@@ -102,7 +103,8 @@ def empty_positions(
         assign_position(draft, key, instrument, lots, excluded)
     for key in keys:
         sell_collateral(draft, key, excluded, None)
-    _award_at_any_price(draft, event_id, sales)
+    for sale in reversed(sales):
+        _award_at_any_price(draft, event_id, sale)
     _tear_up_rest(draft, sets, event_id)
     closed = [
         Put("accounts", key, replace(draft.house.accounts[key], status=AccountStatus.CLOSED_OUT))
@@ -112,12 +114,11 @@ def empty_positions(
     draft.record(Kind.ACCOUNTS_CLOSED_OUT, *closed, *ended)
 
 
-def _award_at_any_price(draft: Draft, event_id: DefaultId, sales: Sequence[Sale]) -> None:
-    """Step 4: collateral first, for what it brings is no loss; an award adds nothing to what no tier could pay."""
-    before = _uncovered(draft.house, event_id) if sales else 0
-    for sale in reversed(sales):
-        dear = sale.beyond(draft.house.parameters.assignment_discount_bp)
-        sale.award(draft, dear, lambda house: _uncovered(house, event_id) <= before)
+def _award_at_any_price(draft: Draft, event_id: DefaultId, sale: Sale) -> None:
+    """Step 4: an award adds nothing to what no tier could pay."""
+    before = _uncovered(draft.house, event_id)
+    dear = sale.beyond(draft.house.parameters.assignment_discount_bp)
+    sale.award(draft, dear, lambda house: _uncovered(house, event_id) <= before)
 
 
 def _uncovered(house: House, event_id: DefaultId) -> int:
@@ -154,7 +155,8 @@ def _tear_up_rest(draft: Draft, sets: tuple[SetId, ...], event_id: DefaultId) ->
 def _gains(house: House, default: Default) -> tuple[Gain, ...]:
     """Sets that won from T0's cycle to now; those that are closed out or in default do not count."""
     before = {gain.netting_set: gain.gain_minor for gain in default.won_before}
-    sets = [set_id for set_id in living_sets(house) if set_id not in declared_sets(house)]
+    declared = declared_sets(house)
+    sets = [set_id for set_id in living_sets(house) if set_id not in declared]
     gains = {set_id: won(house, set_id) - before.get(set_id, 0) for set_id in sets}
     return tuple(Gain(netting_set=set_id, gain_minor=gain) for set_id, gain in gains.items() if gain > 0)
 

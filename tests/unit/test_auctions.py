@@ -10,8 +10,10 @@ import pytest
 
 from clearing import chart
 from clearing.decide import bidding
+from clearing.decide.auctions import auctions_of
 from clearing.decide.due import due
 from clearing.default.gate import withheld
+from clearing.default.placement import eligible
 from clearing.default.preview import preview
 from clearing.default.resources import resources_of
 from clearing.model.commands import (
@@ -40,6 +42,8 @@ from clearing.model.values import (
     AuctionKind,
     Bid,
     BreakerState,
+    Instrument,
+    InstrumentKind,
     Offered,
     Parameters,
     Provider,
@@ -213,6 +217,18 @@ def test_a_bid_worse_than_the_assignment_discount_is_not_awarded_in_a_liquidatio
     assert ("BID_AWARDED" in kinds_of(outcome)) is (discount == 100)
 
 
+def test_what_an_award_costs_is_a_loss_of_the_legs_and_no_loss_of_the_window() -> None:
+    """300 lots at 50 bp below the mark; members answer by it (rulebook §10.5), winners are not haircut for it."""
+    world = on_offer()
+    bid(world, DESK, 50)
+    before = world.state.pnl[ALICE]
+    world.wait(WINDOW_MS)
+    after, desk = world.state.pnl[ALICE], world.state.pnl[DESK]
+    assert after.since_met_minor - before.since_met_minor == -300 * 380 * 100
+    assert after.window_minor == before.window_minor
+    assert desk.window_minor == 0
+
+
 def test_a_negative_discount_pays_more_than_the_mark() -> None:
     world = on_offer()
     bid(world, DESK, -25)
@@ -255,7 +271,7 @@ def test_a_bidder_that_lost_its_money_in_the_window_is_awarded_nothing() -> None
 
 
 def test_a_bidder_that_came_into_liquidation_in_the_window_is_awarded_nothing() -> None:
-    """At 75,500 bank is below M as well: a bid that would even make it healthy again does not count."""
+    """At 75,500 bank is below M as well: its bid does not count, and it places no other."""
     world = with_provider(traders())
     provider(world, BANK, cash_minor=2_090 * USD)
     client = world.account("bank", "client")
@@ -266,6 +282,9 @@ def test_a_bidder_that_came_into_liquidation_in_the_window_is_awarded_nothing() 
     bid(world, BANK, 0)
     world.prices(BTC=75_500, ETH=2_000)
     assert SetId(BANK) in world.state.liquidations
+    (auction,) = auctions_of(world.state, OF_ALICE)
+    again = PlaceBid(auction=auction.id, account=BANK, discount_bp=0, share_bp=1)
+    assert world.reason(again) == Reason.BIDDER_EXCLUDED.name
     world.wait(WINDOW_MS - 1_000)
     assert lots(world, BANK) == 1_500
 
@@ -344,6 +363,38 @@ def test_a_slice_that_its_owner_made_smaller_is_sold_as_far_as_it_is_there() -> 
     outcome = world.wait(WINDOW_MS)
     assert kinds_of(outcome)[:3] == ["AUCTION_CLOSED", "BID_AWARDED", "LIQUIDATION_STEPPED"]
     assert (lots(world, ALICE), lots(world, DESK)) == (0, 1_000)
+
+
+def test_a_future_that_expires_in_the_window_is_not_sold_any_more() -> None:
+    """It has a feed of its own, which marks nothing afterwards; the perpetual is sold all the same."""
+    world = with_provider(traders())
+    dated, feed = InstrumentId("BTC-DAY"), FeedId("BTCDAY")
+    world.ok(
+        ListInstrument(
+            instrument=Instrument(
+                id=dated,
+                kind=InstrumentKind.FUTURE,
+                underlying=FeedId("BTC"),
+                feed=feed,
+                tick_value_minor=100,
+                price_decimals=1,
+                lot_decimals=3,
+                expires_ms=world.now_ms + MINUTE_MS,
+            )
+        )
+    )
+    world.prices(BTC=80_000, ETH=2_000, BTCDAY=80_000)
+    assert world.trade(ALICE, BOB, 1_000, 80_000).accepted
+    assert world.trade(ALICE, BOB, 500, 80_000, dated).accepted
+    world.now_ms += MINUTE_MS - 12_000
+    world.prices(BTC=70_000, ETH=2_000, BTCDAY=70_000)
+    assert {one.unit: one.size for one in the_auction(world).offered} == {BTC_PERP: 1_000, dated: 500}
+    bid(world, DESK, 0)
+    world.now_ms += 12_000
+    world.prices(BTC=70_000, ETH=2_000, BTCDAY=70_000)
+    outcome = world.wait(WINDOW_MS)
+    assert "BID_AWARDED" in kinds_of(outcome)
+    assert (lots(world, DESK), world.state.position(DESK, dated)) == (1_000, 0)
 
 
 def test_a_step_that_neither_bids_nor_assignment_place_has_failed() -> None:
@@ -519,6 +570,15 @@ def test_who_is_itself_being_closed_does_not_bid() -> None:
     world.prices(BTC=76_000, ETH=2_000)
     own = PlaceBid(auction=the_auction(world).id, account=ALICE, discount_bp=0, share_bp=1)
     assert world.reason(own) == Reason.BIDDER_EXCLUDED.name
+
+
+def test_a_provider_in_default_does_not_bid_and_is_not_assigned() -> None:
+    world = oil_house()
+    provide(world, key("x/long"), 10**6)
+    declared(world)
+    own = PlaceBid(auction=the_auction(world).id, account=key("x/long"), discount_bp=0, share_bp=1)
+    assert world.reason(own) == Reason.BIDDER_EXCLUDED.name
+    assert key("x/long") not in {one.account for one in eligible(world.state, frozenset())}
 
 
 def test_every_reason_of_the_bidding_is_tested_here() -> None:
@@ -800,11 +860,30 @@ def test_collateral_that_only_a_bad_price_sells_is_sold_at_it() -> None:
     bid(world, BANK, 5_000, 5_000, AuctionKind.COLLATERAL)
     before = world.state.cash(BANK)
     world.wait(LONG_WINDOW_MS)
+    assert lots(world, BANK) == 0
     bought = world.state.balance(chart.collateral(BANK, ETH))
     assert 5 * 10**18 <= bought < 5 * 10**18 + 10**10
     assert world.state.cash(BANK) == before - 500 * USD - 1
     left = world.state.balance(chart.collateral(carol, ETH))
     assert left == 10 * 10**18 - bought, "for the rest there was no bidder"
+
+
+@pytest.mark.parametrize(("share", "taken"), [(BP, 1_000), (1, 89)])
+def test_what_collateral_brings_lets_the_tiers_bear_a_dearer_award(share: int, taken: int) -> None:
+    """Carol owes 1,691.60 and bob gained 1,700. A lot at 150 bp costs 0.0945: the 8.40 that are left, and the 0.10
+    that a basis point of the ether brings, bear 89 lots; with all of it sold at half its value 1,000 are borne.
+    """
+    world = traders(close_out_auction_ms=LONG_WINDOW_MS, trade_fee_bp=0)
+    provider(world, BANK, capacity=1)
+    carol = world.account("dex", "carol")
+    world.deposit(carol, 10 * 10**18, ETH)
+    world.deposit(carol, 8_400_000)
+    assert world.trade(carol, BOB, 1_000, 80_000).accepted
+    world.prices(BTC=63_000, ETH=2_000)
+    bid(world, BANK, 5_000, share, AuctionKind.COLLATERAL)
+    bid(world, BANK, 150, kind=CLOSE_OUT)
+    world.wait(LONG_WINDOW_MS)
+    assert lots(world, BANK) == taken
 
 
 # ------------------------------------------------------------------------------------------ who bid, and who did not
