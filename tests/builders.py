@@ -39,6 +39,8 @@ from clearing.model.commands import (
     ProposeChange,
     RegisterProvider,
     RegisterSource,
+    SendWithdrawal,
+    SettleWithdrawal,
     SizePool,
     SubmitTrades,
     Tick,
@@ -354,6 +356,12 @@ def size_pool(world: World) -> None:
 def provide(world: World, key: AccountKey, capacity_minor: int) -> None:
     """Register a backstop provider."""
     world.ok(RegisterProvider(account=key, capacity_minor=capacity_minor))
+
+
+def pay_out(world: World, withdrawal: str) -> None:
+    """Send a held withdrawal, and let custody confirm it."""
+    world.ok(SendWithdrawal(withdrawal=withdrawal))
+    world.ok(SettleWithdrawal(withdrawal=withdrawal, paid=True))
 
 
 DESK = account_key(MemberId("desk"), "provider")

@@ -1,7 +1,8 @@
 """The end of a clearing cycle: every netting set is measured, and what that demands is begun (rulebook §7).
 
-Order: fee share to the insurance fund · each set in the order of its id: cures, calls, liquidations
-opened · bankrupt sets declared as one event · the cycle is closed · breakers that its marks trip (§13).
+Order: fee share to the insurance fund · each set in the order of its id is measured, below M once more without its
+holds · in the same order: cures, calls, liquidations opened · bankrupt sets declared as one event · the cycle is
+closed · breakers that its marks trip (§13).
 """
 
 from dataclasses import replace
@@ -11,26 +12,47 @@ from clearing.decide.breakers import trails_after, trip_breakers
 from clearing.decide.calls import call_key, review
 from clearing.decide.declare import declare
 from clearing.decide.liquidation import open_liquidation
+from clearing.decide.treasury import recall_holds
 from clearing.default.gate import declared_sets
 from clearing.margin.assess import Assessment, Health, Standing, assess, living_sets, standings
 from clearing.model.draft import Draft
 from clearing.model.house import House, single
+from clearing.model.ids import SetId
 from clearing.model.kinds import Kind
 from clearing.model.values import BP, CallKind
 from ledger.amount import divide_down
 from ledger.entry import transfer
 
+FALLEN = (Health.LIQUIDATION, Health.BANKRUPT)
+"""Below maintenance margin."""
+
 
 def close_cycle(draft: Draft) -> None:
     """Measure, call, liquidate, declare; then close the cycle."""
     kept = _share_fees(draft)
-    measured = standings(draft.house, living_sets(draft.house))
+    measured = _measured(draft)
     act_on(draft, [assess(draft.house, one.netting_set) for one in measured if _demands(draft.house, one)])
     short = tuple(one.netting_set for one in measured if one.health is not Health.HEALTHY)
     closed = replace(draft.house.newest_cycle, closed=True, short=short, fees_kept_minor=kept)
     draft.record(Kind.CYCLE_CLOSED, single("cycle", closed), *trails_after(draft.house))
     draft.tell(Kind.CYCLE_CLOSED, str(closed.number), sum(one.requirement_minor for one in measured))
     trip_breakers(draft)
+
+
+def _measured(draft: Draft) -> list[Standing]:
+    """How every living set stands; below M what it holds for withdrawal is given back first (rulebook §8)."""
+    measured = standings(draft.house, living_sets(draft.house))
+    fallen = [one.netting_set for one in measured if one.health in FALLEN]
+    for set_id in fallen:
+        recall_holds(draft, set_id)
+    again = {one.netting_set: one for one in standings(draft.house, fallen)}
+    return [again.get(one.netting_set, one) for one in measured]
+
+
+def measure(draft: Draft, set_id: SetId) -> Assessment:
+    """Measure one set in the same way."""
+    measured = assess(draft.house, set_id)
+    return recall_holds(draft, set_id) if measured.health in FALLEN else measured
 
 
 def _demands(house: House, one: Standing) -> bool:

@@ -2,18 +2,18 @@
 
 All netting sets declared in one cycle and not yet closed out are one event. At T0 the members who
 will answer, the survivors, and the size of the journal are written down; whoever leaves later stays
-liable.
+liable. What a set held for withdrawal was given back before it was found wanting.
 """
 
 from dataclasses import replace
 
 from clearing.decide.auctions import void_all
-from clearing.decide.treasury import release_holds
+from clearing.default.capped_period import extended
 from clearing.default.exits import survivors_at
 from clearing.default.gate import won, won_in_cycle
 from clearing.margin.assess import Assessment, living_sets, maintenance
 from clearing.model.draft import Draft
-from clearing.model.house import Drop, House, Put, ordered
+from clearing.model.house import Drop, House, Put, ordered, single
 from clearing.model.ids import DefaultId, MemberId, SetId, member_of
 from clearing.model.kinds import Kind
 from clearing.model.values import (
@@ -39,13 +39,15 @@ def declare(draft: Draft, measured: list[Assessment]) -> None:
     house = draft.house
     sets = tuple(_defaulted(house, one) for one in measured)
     default = new_default(draft, sets) if standing is None else replace(standing, sets=standing.sets + sets)
-    changes: list[Put | Drop] = [Put("defaults", default.id, default)]
+    changes: list[Put | Drop] = [
+        Put("defaults", default.id, default),
+        single("capped_period", extended(house, default.declared_ms)),
+    ]
     for one in measured:
         changes += dropped(house, one.netting_set)
     draft.record(Kind.DEFAULT_DECLARED, *changes)
     for one in measured:
         draft.tell(Kind.DEFAULT_DECLARED, f"{default.id} {one.netting_set}", one.equity_minor)
-        release_holds(draft, house.netting_sets[one.netting_set].accounts)
 
 
 def _declared_in_this_cycle(house: House) -> Default | None:

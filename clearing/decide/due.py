@@ -11,10 +11,11 @@ step is found. The order is fixed:
  5. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
  6. liquidation steps, by netting set, while the marks are valid
  7. defaults, by id: close-out while the marks are valid, loss, answers that can be taken, answers that are due
- 8. assessments, by key: what can be taken, what is due
- 9. halves of trades that expired, or whose member is in default
-10. losses without a default, as far as capital goes (rulebook §3)
-11. members that left, by id: those that are not liable any more (rulebook §11.7)
+ 8. assessments, by key: what can be taken, what is due; contributions that are due back, by key
+ 9. the house's skin in the game, by the id of the default that drew on it
+10. halves of trades that expired, or whose member is in default
+11. losses without a default, as far as capital goes (rulebook §3)
+12. members that left, by id: those that are not liable any more (rulebook §11.7)
 
 Before 4 auctions are void, by id, that an outage or a halt interrupts, or that a paid cash call has made needless.
 What an auction is held for waits for the end of its window, and then the same step awards it.
@@ -44,10 +45,12 @@ from clearing.decide.resolve import (
     answers_to_take,
     end_answers,
     end_assessment,
+    end_replenishment,
     free_cash,
     take_answers,
     take_assessment,
 )
+from clearing.decide.restoration import next_restoration_ms, restore_skin, restores
 from clearing.decide.unlinking import can_unlink, unlink
 from clearing.default.exits import can_be_released, next_release_ms
 from clearing.market.breakers import is_stuck
@@ -93,6 +96,7 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
     for default in ordered(house.defaults):
         yield from _default_step(house, default.id, now_ms)
     yield from _assessments(house, now_ms)
+    yield from _replenishments(house, now_ms)
     if ending(house, now_ms):
         yield end_halves
     if bearable_minor(house):
@@ -135,6 +139,15 @@ def _assessments(house: House, now_ms: int) -> Iterator[Step]:
             house, house.assessments[key].member, now_ms
         ):
             yield _with_key(end_assessment, key)
+
+
+def _replenishments(house: House, now_ms: int) -> Iterator[Step]:
+    for key, owed in sorted(house.replenishments.items()):
+        if owed.due_ms <= now_ms and not _cannot_close(house, owed.member, now_ms):
+            yield _with_key(end_replenishment, key)
+    for default in ordered(house.defaults):
+        if restores(house, default, now_ms):
+            yield _with_key(restore_skin, default.id)
 
 
 def _steps_by_marks(house: House, now_ms: int) -> Iterator[Step]:
@@ -223,6 +236,8 @@ def next_due_ms(house: House) -> int | None:
         times += [_step_due_ms(house, liquidation) for liquidation in ordered(house.liquidations)]
     times += [d.answers_due_ms for d in ordered(house.defaults) if d.stage is Stage.ANSWERING]
     times += [assessment.due_ms for assessment in ordered(house.assessments)]
+    times += [owed.due_ms for owed in ordered(house.replenishments)]
+    times += next_restoration_ms(house)
     times += [half.due_ms for half in house.halves.values()]
     times += [unlinking.due_ms for unlinking in ordered(house.unlinkings)]
     times += next_governance_ms(house)

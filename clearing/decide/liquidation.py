@@ -1,10 +1,10 @@
 """Partial liquidation (rulebook §10.2).
 
 A step every interval of house time, until equity ≥ 1.02 R. A step offers the same fraction of every
-position, so a hedge stays one; the whole when equity is below half of M. The slice is sold by auction first
-(``auctions``), at no worse than the assignment discount; when the window is over the set is measured again, and
-the rest is assigned. A step that places nothing has failed, and the set is in default. The penalty is posted
-once, after the last step, and never feeds a deficit.
+position, so a hedge stays one; the whole when equity is below half of M, or all that the set holds is worth no more
+than the minimum. The slice is sold by auction first (``auctions``), at no worse than the assignment discount; when
+the window is over the set is measured again, and the rest is assigned. A step that places nothing has failed, and
+the set is in default. The penalty is posted once, after the last step, and never feeds a deficit.
 """
 
 from dataclasses import replace
@@ -14,6 +14,7 @@ from clearing.decide.auctions import auction_of, close_auction, open_auction, vo
 from clearing.decide.calls import cure
 from clearing.decide.declare import declare
 from clearing.decide.placing import assign_position, collateral_for, net_within, sell_collateral
+from clearing.decide.treasury import recall_holds
 from clearing.default.placement import largest
 from clearing.margin.assess import Assessment, assess
 from clearing.model.draft import Draft
@@ -44,7 +45,7 @@ def open_liquidation(draft: Draft, measured: Assessment) -> None:
 
 def step(draft: Draft, set_id: SetId) -> None:
     """One step of an open liquidation, re-measured on the newest snapshot."""
-    measured = assess(draft.house, set_id)
+    measured = recall_holds(draft, set_id)
     if measured.equity_minor < 0:
         declare(draft, [measured])
         return
@@ -87,9 +88,15 @@ def _recovered(house: House, measured: Assessment) -> bool:
 
 def _slice(house: House, set_id: SetId, measured: Assessment) -> tuple[Offered, ...]:
     """The same fraction of every position, rounded up."""
+    held = all_positions(house, (set_id,))
+    return _share(held, BP if _is_whole(house, measured, held) else house.parameters.liquidation_step_bp)
+
+
+def _is_whole(house: House, measured: Assessment, held: tuple[Offered, ...]) -> bool:
+    """Whether a step closes everything: too little equity is left to wait, or too small a position to slice."""
     parameters = house.parameters
-    whole = measured.equity_minor * BP < measured.maintenance_minor * parameters.liquidation_whole_below_bp
-    return _share(all_positions(house, (set_id,)), BP if whole else parameters.liquidation_step_bp)
+    poor = measured.equity_minor * BP < measured.maintenance_minor * parameters.liquidation_whole_below_bp
+    return poor or worth(house, held) <= parameters.liquidation_minimum_minor
 
 
 def _share(offered: tuple[Offered, ...], share_bp: int) -> tuple[Offered, ...]:

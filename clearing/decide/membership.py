@@ -146,7 +146,7 @@ def _bonds(house: House, member: MemberId) -> Iterator[str]:
     if house.cash(house_account(member)) < 0:
         yield f"what {house_account(member)} owes"
     for held in ordered(house.withdrawals):
-        if held.state is WithdrawalState.HELD and member_of(held.account) == member:
+        if held.state in (WithdrawalState.HELD, WithdrawalState.SENT) and member_of(held.account) == member:
             yield f"the withdrawal {held.id}"
     for half in ordered(house.halves):
         if submitter(half.trade.key) == member:
@@ -154,9 +154,10 @@ def _bonds(house: House, member: MemberId) -> Iterator[str]:
     for default in ordered(house.defaults):
         if _may_answer(default, member):
             yield f"the default {default.id}"
-    for key in sorted(house.assessments):
-        if house.assessments[key].member == member:
-            yield f"the assessment {key}"
+    for name, dues in (("assessment", house.assessments), ("replenishment", house.replenishments)):
+        for key in sorted(dues):
+            if dues[key].member == member:
+                yield f"the {name} {key}"
 
 
 def _bonds_of(house: House, account: ClearingAccount) -> Iterator[str]:

@@ -8,12 +8,12 @@ to the estate. Every claim shrinks by what it was paid.
 from dataclasses import replace
 
 from clearing import chart
-from clearing.decide.treasury import amount_refusal
-from clearing.default.purses import REPAYMENT_ORDER, claim_account, repaid_to
+from clearing.decide.treasury import amount_refusal, lowered
+from clearing.default.purses import POOL, REPAYMENT_ORDER, claim_account, repaid_to
 from clearing.model.apportion import apportion
 from clearing.model.commands import RecordRecovery
 from clearing.model.draft import Draft
-from clearing.model.house import House, Put
+from clearing.model.house import Drop, House, Put
 from clearing.model.ids import AccountKey, house_account
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
@@ -58,7 +58,11 @@ def _distribute(draft: Draft, default: Default, amount_minor: int) -> None:
         *_legs(draft.house, default, payments, estate),
     )
     draft.record(
-        Kind.RECOVERY_DISTRIBUTED, Put("defaults", default.id, after), legs=legs, references=(default.id,)
+        Kind.RECOVERY_DISTRIBUTED,
+        Put("defaults", default.id, after),
+        *_refilled(draft.house, default, payments),
+        legs=legs,
+        references=(default.id,),
     )
     for payment in payments:
         draft.tell(
@@ -68,6 +72,18 @@ def _distribute(draft: Draft, default: Default, amount_minor: int) -> None:
         )
     if estate:
         draft.tell(Kind.RECOVERY_DISTRIBUTED, f"{default.id} estate", estate)
+
+
+def _refilled(house: House, default: Default, payments: tuple[Claim, ...]) -> list[Put | Drop]:
+    """What a recovery puts back into the pool, its contributor need not."""
+    changes: list[Put | Drop] = []
+    for payment in payments:
+        key = f"{default.id}/{payment.payer}"
+        due = house.replenishments.get(key) if payment.tier == POOL else None
+        if due is not None:
+            paid = min(due.amount_minor, payment.amount_minor)
+            changes.append(lowered("replenishments", key, due, paid))
+    return changes
 
 
 def repayments(default: Default, amount_minor: int) -> tuple[tuple[Claim, ...], int]:

@@ -3,38 +3,62 @@
 What is in the house account of a member that answers is taken at once, so it cannot be moved away;
 for the rest it has its hour, and what it deposits meanwhile is taken too. Of an assessment only what is
 free of margin is taken at once; the rest when it is due, or when the member pays. What
-is unpaid then puts the member in default, and the waterfall of the event runs as one entry. An
-assessment that is unpaid when due is the next event, with what tiers and caps have left.
+is unpaid then puts the member in default, and the waterfall of the event runs as one entry. A survivor
+whose pool contribution was drawn on owes it back, up to its cap. What of an assessment or of a
+contribution is unpaid when due is the next event, with what tiers and caps have left.
 """
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from immutables import Map
 
 from clearing import chart
 from clearing.decide.close_out import empty_positions, move_to_loss, repay_answer
 from clearing.decide.declare import new_default
 from clearing.decide.placing import sell_collateral
-from clearing.decide.treasury import release_holds
-from clearing.default.capped_period import extended
-from clearing.default.purses import ANSWER, ASSESSMENTS, FIRST_CLAIM_TIER, claim_account, drawn_from
-from clearing.default.resources import resources_of
+from clearing.decide.treasury import lowered, release_holds
+from clearing.default.capped_period import add_business_days, extended
+from clearing.default.purses import ANSWER, ASSESSMENTS, FIRST_CLAIM_TIER, POOL, claim_account, drawn_from
+from clearing.default.resources import replenishable, resources_of
 from clearing.default.waterfall import Absorbed, absorb
 from clearing.margin.assess import assess
 from clearing.model.commands import PayDue
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put, ordered, single
-from clearing.model.ids import DefaultId, MemberId, house_account
+from clearing.model.ids import AssetId, DefaultId, MemberId, house_account
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
 from clearing.model.values import (
     AccountStatus,
-    Assessment,
     Claim,
     Default,
+    Due,
     MemberPart,
     MemberStatus,
     Stage,
 )
+from ledger.account import Account
 from ledger.entry import Leg, credit, debit, transfer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueKind:
+    """A kind of due: its table, what is recorded when it is paid and when it is not, and whom a payment credits.
+
+    ``most``: what of the cash of the member's house account may be taken for it when it is due.
+    """
+
+    table: str
+    paid: Kind
+    failed: Kind
+    credits: Callable[[MemberId, AssetId], Account]
+    most: Callable[[House, MemberId], int]
+
+    def rows(self, house: House) -> Map[str, Due]:
+        """What is owed and not paid."""
+        rows: Map[str, Due] = getattr(house, self.table)
+        return rows
 
 
 def pay_due(draft: Draft, command: PayDue) -> Rejected | None:
@@ -43,14 +67,19 @@ def pay_due(draft: Draft, command: PayDue) -> Rejected | None:
     if command.member not in house.members:
         return Rejected(Reason.MEMBER_UNKNOWN, command.member)
     answering = [d.id for d in ordered(house.defaults) if _owes(d, command.member)]
-    assessed = [key for key in sorted(house.assessments) if house.assessments[key].member == command.member]
-    if not answering and not assessed:
+    owed = [
+        (kind, key)
+        for kind in (ASSESSMENT, REPLENISHMENT)
+        for key, due in sorted(kind.rows(house).items())
+        if due.member == command.member
+    ]
+    if not answering and not owed:
         return Rejected(Reason.NOTHING_DUE, command.member)
     for default_id in answering:
         _pay_answer(draft, default_id, command.member)
         _finish_if_answered(draft, default_id)
-    for key in assessed:
-        _pay_assessment(draft, key, _house_cash(draft.house, command.member))
+    for kind, key in owed:
+        _pay(draft, kind, key, kind.most(draft.house, command.member))
     return None
 
 
@@ -112,8 +141,12 @@ def take_answers(draft: Draft, default_id: DefaultId) -> None:
 
 
 def end_answers(draft: Draft, default_id: DefaultId) -> None:
-    """The answers are due and the cash is taken: sell free house collateral, run the waterfall on the rest."""
+    """The answers are due and the cash is taken: take what is held for withdrawal, sell free house collateral, run
+    the waterfall on the rest.
+    """
     for answer in draft.house.defaults[default_id].answers:
+        if release_holds(draft, (house_account(answer.member),)):
+            _pay_answer(draft, default_id, answer.member)
         own_set = draft.house.accounts[house_account(answer.member)].netting_set
         measured = assess(draft.house, own_set)
         free = min(answer.amount_minor, measured.equity_minor - measured.requirement_minor)
@@ -142,13 +175,14 @@ def run_waterfall(draft: Draft, default_id: DefaultId) -> None:
 
 
 def _default_member(draft: Draft, default_id: DefaultId, member: MemberId) -> None:
-    release_holds(draft, (house_account(member),))
     row = draft.house.members[member]
     if row.status is MemberStatus.DEFAULTED:
         return
+    owed = [key for key, due in sorted(draft.house.replenishments.items()) if due.member == member]
     draft.record(
         Kind.MEMBER_DEFAULTED,
         Put("members", member, replace(row, status=MemberStatus.DEFAULTED)),
+        *(Drop("replenishments", key) for key in owed),
         references=(default_id,),
     )
     draft.tell(Kind.MEMBER_DEFAULTED, f"{default_id} {member}")
@@ -168,7 +202,8 @@ def _post_waterfall(
     """One balanced entry: what every tier pays, the holes that it fills, and the claims that it makes."""
     house = draft.house
     default = house.defaults[default_id]
-    called = [draw for draw in absorbed.draws if draw.tier == ASSESSMENTS]
+    called = _parts(absorbed, ASSESSMENTS)
+    replenished = _replenished(house, default, absorbed)
     after = replace(
         default,
         stage=_stage_after(default, absorbed),
@@ -179,22 +214,51 @@ def _post_waterfall(
         uncovered_minor=absorbed.uncovered_minor,
         claims=(*default.claims, *_new_claims(absorbed)),
     )
-    due_ms = draft.now_ms + house.parameters.assessment_ms
-    assessments = [
-        Assessment(default=default_id, member=MemberId(d.payer), amount_minor=d.amount_minor, due_ms=due_ms)
-        for d in called
-    ]
+    assessed_ms = draft.now_ms + house.parameters.assessment_ms
+    replenished_ms = add_business_days(draft.now_ms, house.parameters.replenishment_business_days)
     draft.record(
         Kind.WATERFALL,
         Put("defaults", default_id, after),
-        single("capped_period", extended(house, default.declared_ms, called)),
-        *(Put("assessments", f"{default_id}/{a.member}", a) for a in assessments),
+        single("capped_period", extended(house, default.declared_ms, called, replenished)),
+        *_dues(ASSESSMENT, default_id, called, assessed_ms),
+        *_dues(REPLENISHMENT, default_id, replenished, replenished_ms),
         legs=_waterfall_legs(house, default_id, losses, absorbed),
         references=(default_id,),
     )
     draft.tell(Kind.WATERFALL, default_id, sum(losses.values()))
     for draw in absorbed.draws:
         draft.tell(Kind.WATERFALL, f"{default_id} tier {draw.tier} {draw.payer}", draw.amount_minor)
+
+
+def _parts(absorbed: Absorbed, tier: int) -> list[MemberPart]:
+    return [
+        MemberPart(member=MemberId(draw.payer), amount_minor=draw.amount_minor)
+        for draw in absorbed.draws
+        if draw.tier == tier
+    ]
+
+
+def _replenished(house: House, default: Default, absorbed: Absorbed) -> list[MemberPart]:
+    """What each survivor owes back of its contribution: what was drawn of it, as far as its cap goes. One that left
+    bears what was drawn and puts nothing back.
+    """
+    parts = [
+        replace(p, amount_minor=min(p.amount_minor, replenishable(house, p.member, default.declared_ms)))
+        for p in _parts(absorbed, POOL)
+        if house.members[p.member].belongs
+    ]
+    return [part for part in parts if part.amount_minor]
+
+
+def _dues(kind: DueKind, default_id: DefaultId, parts: Sequence[MemberPart], due_ms: int) -> list[Put]:
+    return [
+        Put(
+            kind.table,
+            f"{default_id}/{part.member}",
+            Due(default=default_id, member=part.member, amount_minor=part.amount_minor, due_ms=due_ms),
+        )
+        for part in parts
+    ]
 
 
 def _stage_after(default: Default, absorbed: Absorbed) -> Stage:
@@ -229,7 +293,7 @@ def _waterfall_legs(
     return tuple(legs)
 
 
-# assessments --------------------------------------------------------------------------------------
+# assessments and replenishments -------------------------------------------------------------------
 
 
 def free_cash(house: House, member: MemberId) -> int:
@@ -238,27 +302,39 @@ def free_cash(house: House, member: MemberId) -> int:
     return max(0, min(_house_cash(house, member), measured.equity_minor - measured.requirement_minor))
 
 
+ASSESSMENT = DueKind(
+    table="assessments",
+    paid=Kind.ASSESSMENT_PAID,
+    failed=Kind.ASSESSMENT_DEFAULTED,
+    credits=chart.assessment,
+    most=_house_cash,
+)
+REPLENISHMENT = DueKind(
+    table="replenishments",
+    paid=Kind.REPLENISHMENT_PAID,
+    failed=Kind.REPLENISHMENT_DEFAULTED,
+    credits=chart.pool,
+    most=free_cash,
+)
+
+
 def take_assessment(draft: Draft, key: str) -> None:
     """Take what is free in the member's house account."""
-    _pay_assessment(draft, key, free_cash(draft.house, draft.house.assessments[key].member))
+    _pay(draft, ASSESSMENT, key, free_cash(draft.house, draft.house.assessments[key].member))
 
 
-def _pay_assessment(draft: Draft, key: str, most_minor: int) -> None:
-    """Pay an assessment with at most ``most_minor``; a part payment leaves the rest called."""
+def _pay(draft: Draft, kind: DueKind, key: str, most_minor: int) -> None:
+    """Pay a due with at most ``most_minor``; a part payment leaves the rest called."""
     house = draft.house
-    called = house.assessments[key]
-    paid = min(called.amount_minor, most_minor)
+    due = kind.rows(house)[key]
+    paid = min(due.amount_minor, most_minor)
     if paid == 0:
         return
-    left = replace(called, amount_minor=called.amount_minor - paid)
-    change = Put("assessments", key, left) if left.amount_minor else Drop("assessments", key)
     asset = house.settlement
-    legs = transfer(
-        chart.cash(house_account(called.member), asset), chart.assessment(called.member, asset), paid
-    )
-    draft.record(Kind.ASSESSMENT_PAID, change, legs=legs, references=(key,))
-    draft.tell(Kind.ASSESSMENT_PAID, key, paid)
-    _finish_if_assessed(draft, called.default)
+    legs = transfer(chart.cash(house_account(due.member), asset), kind.credits(due.member, asset), paid)
+    draft.record(kind.paid, lowered(kind.table, key, due, paid), legs=legs, references=(key,))
+    draft.tell(kind.paid, key, paid)
+    _finish_if_assessed(draft, due.default)
 
 
 def _finish_if_assessed(draft: Draft, default_id: DefaultId) -> None:
@@ -272,32 +348,60 @@ def _finish_if_assessed(draft: Draft, default_id: DefaultId) -> None:
 
 
 def end_assessment(draft: Draft, key: str) -> None:
-    """The assessment is due: take what is there; what is missing is the next event."""
-    _pay_assessment(draft, key, _house_cash(draft.house, draft.house.assessments[key].member))
-    called = draft.house.assessments.get(key)
-    if called is None:
+    """The assessment is due; what is missing is a hole, for the receivable was to fill one."""
+    unpaid = _collect(draft, ASSESSMENT, key)
+    if unpaid is None:
         return
-    event = replace(
-        new_default(draft, ()),
-        stage=Stage.ANSWERING,
-        losses=(MemberPart(member=called.member, amount_minor=called.amount_minor),),
+    before = draft.house.defaults[unpaid.default]
+    legs, claims = _cancel_claim(draft.house, before, unpaid)
+    event = _unpaid_event(draft, unpaid.member, unpaid.amount_minor)
+    legs += _hole(draft.house, event.id, unpaid)
+    _fail(
+        draft, ASSESSMENT, key, event, Put("defaults", before.id, replace(before, claims=claims)), legs=legs
     )
-    before = draft.house.defaults[called.default]
-    legs, claims = _cancel_claim(draft.house, before, called)
+
+
+def end_replenishment(draft: Draft, key: str) -> None:
+    """The contribution is due back. What is missing fills no hole, so nobody else pays it: the event has no loss but
+    what the member's own account leaves.
+    """
+    unpaid = _collect(draft, REPLENISHMENT, key)
+    if unpaid is not None:
+        _fail(draft, REPLENISHMENT, key, _unpaid_event(draft, unpaid.member, 0))
+
+
+def _collect(draft: Draft, kind: DueKind, key: str) -> Due | None:
+    """Take what is there, what is held for withdrawal too; gives what is unpaid."""
+    member = kind.rows(draft.house)[key].member
+    release_holds(draft, (house_account(member),))
+    _pay(draft, kind, key, kind.most(draft.house, member))
+    return kind.rows(draft.house).get(key)
+
+
+def _unpaid_event(draft: Draft, member: MemberId, loss_minor: int) -> Default:
+    part = MemberPart(member=member, amount_minor=loss_minor)
+    return replace(new_default(draft, ()), stage=Stage.ANSWERING, losses=(part,))
+
+
+def _fail(
+    draft: Draft, kind: DueKind, key: str, event: Default, *changes: Put, legs: tuple[Leg, ...] = ()
+) -> None:
+    """What is unpaid when due is the next event: the member is in default."""
+    unpaid = kind.rows(draft.house)[key]
     draft.record(
-        Kind.ASSESSMENT_DEFAULTED,
+        kind.failed,
         Put("defaults", event.id, event),
-        Put("defaults", before.id, replace(before, claims=claims)),
-        Drop("assessments", key),
-        legs=legs + _hole(draft.house, event.id, called),
+        *changes,
+        Drop(kind.table, key),
+        legs=legs,
         references=(key,),
     )
-    draft.tell(Kind.ASSESSMENT_DEFAULTED, f"{event.id} {called.member}", called.amount_minor)
-    _finish_if_assessed(draft, called.default)
+    draft.tell(kind.failed, f"{event.id} {unpaid.member}", unpaid.amount_minor)
+    _finish_if_assessed(draft, unpaid.default)
     run_waterfall(draft, event.id)
 
 
-def _hole(house: House, event_id: DefaultId, called: Assessment) -> tuple[Leg, ...]:
+def _hole(house: House, event_id: DefaultId, called: Due) -> tuple[Leg, ...]:
     asset = house.settlement
     return transfer(
         chart.loss(event_id, called.member, asset),
@@ -306,9 +410,7 @@ def _hole(house: House, event_id: DefaultId, called: Assessment) -> tuple[Leg, .
     )
 
 
-def _cancel_claim(
-    house: House, default: Default, called: Assessment
-) -> tuple[tuple[Leg, ...], tuple[Claim, ...]]:
+def _cancel_claim(house: House, default: Default, called: Due) -> tuple[tuple[Leg, ...], tuple[Claim, ...]]:
     """Who has not paid has no claim: its tier-7 claim shrinks by the unpaid amount."""
     asset = house.settlement
     claims = tuple(

@@ -16,6 +16,7 @@ from clearing.decide.funding import publish_funding
 from clearing.decide.governance import approve_proposal, propose_parameters, reject_proposal
 from clearing.decide.losses import replace_lost_asset
 from clearing.decide.membership import apply_for_membership, leave_house, suspend_member
+from clearing.decide.moving import move_cash
 from clearing.decide.outage import close_in_outage
 from clearing.decide.prices import apply_prices
 from clearing.decide.recovery import record_recovery
@@ -32,6 +33,7 @@ from clearing.decide.treasury import (
     deposit,
     fund_house,
     request_withdrawal,
+    send_withdrawal,
     settle_withdrawal,
     size_pool,
 )
@@ -49,6 +51,7 @@ from clearing.model.commands import (
     FundHouse,
     LeaveHouse,
     LinkAccounts,
+    MoveCash,
     OpenAccount,
     PayDue,
     PlaceBid,
@@ -61,6 +64,7 @@ from clearing.model.commands import (
     RejectProposal,
     ReplaceLostAsset,
     RequestWithdrawal,
+    SendWithdrawal,
     SetBreaker,
     SettleWithdrawal,
     SizePool,
@@ -103,7 +107,9 @@ DECIDERS: dict[type, Decider] = {
     FundHouse: fund_house,
     Deposit: deposit,
     RequestWithdrawal: request_withdrawal,
+    SendWithdrawal: send_withdrawal,
     SettleWithdrawal: settle_withdrawal,
+    MoveCash: move_cash,
     SizePool: size_pool,
     ContributeToPool: contribute_to_pool,
     ApplyPrices: apply_prices,

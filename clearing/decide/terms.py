@@ -51,6 +51,7 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "liquidation_step_ms": (1, YEAR_MS),
     "liquidation_step_bp": (1, BP),
     "liquidation_whole_below_bp": (0, BP),
+    "liquidation_minimum_minor": (0, DEPOSIT_MAX),
     "liquidation_stop_bp": (BP, 100 * BP),
     "assignment_discount_bp": (0, BP - 1),
     "penalty_notional_bp": (0, BP),
@@ -61,6 +62,9 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "fund_event_cap_bp": (0, BP),
     "assessment_cap_bp": (0, 100 * BP),
     "assessment_ms": (0, YEAR_MS),
+    "replenishment_cap_bp": (0, 100 * BP),
+    "replenishment_business_days": (0, 366),
+    "restoration_ms": (0, YEAR_MS),
     "capped_period_business_days": (0, 366),
     "capped_period_max_ms": (0, YEAR_MS),
     "liquidity_line_minor": (0, DEPOSIT_MAX),
@@ -130,6 +134,11 @@ def asset_flaw(asset: Asset) -> str:
         return f"decimals lie between 0 and {DECIMALS_MAX}"
     if not 0 <= asset.haircut_bp <= BP:
         return f"a haircut lies between 0 and {BP}"
+    if not 0 <= asset.concentration_minor <= DEPOSIT_MAX:
+        return f"a concentration limit lies between 0 and {DEPOSIT_MAX}"
+    least, most = (asset.haircut_bp, BP) if asset.concentration_minor else (0, 0)
+    if not least <= asset.concentration_haircut_bp <= most:
+        return f"above the limit the haircut lies between {least} and {most}"
     if not (
         asset.tick_value_minor == 0 if asset.feed is None else 0 < asset.tick_value_minor <= TICK_VALUE_MAX
     ):
@@ -139,7 +148,8 @@ def asset_flaw(asset: Asset) -> str:
 
 def settlement_flaw(asset: Asset) -> str:
     """Why the house cannot settle in this asset: it must be worth itself."""
-    worth_itself = asset.feed is None and asset.haircut_bp == 0 and asset.issuer is None
+    cut = asset.haircut_bp or asset.concentration_minor
+    worth_itself = asset.feed is None and not cut and asset.issuer is None
     return asset_flaw(asset) if worth_itself else "the settlement asset has no feed, haircut or issuer"
 
 

@@ -1,7 +1,9 @@
 """Money that enters and leaves: funding, deposits, the pool, withdrawals (rulebook §3, §8, §12).
 
-An incoming amount is debited to custody. An outgoing one is held first and leaves when custody
-confirms; so nothing is paid twice and nothing is lost on the way.
+An incoming amount is debited to custody. An outgoing one is held, then sent (custody is instructed), and
+leaves when custody confirms; so nothing is paid twice and nothing is lost on the way. Before an account is
+liquidated, declared or closed out, what it holds is given back. What was sent may be paid already: it waits for
+custody's word.
 """
 
 from collections.abc import Collection
@@ -12,24 +14,26 @@ from clearing.decide.calls import cure
 from clearing.decide.standing import standing_refusal
 from clearing.default.gate import gates, loss_is_open
 from clearing.default.sizing import contributions
-from clearing.margin.assess import assess, assess_alone
+from clearing.margin.assess import Assessment, assess, assess_alone
 from clearing.model.commands import (
     ContributeToPool,
     Deposit,
     FundHouse,
     HouseMoney,
     RequestWithdrawal,
+    SendWithdrawal,
     SettleWithdrawal,
     SizePool,
 )
 from clearing.model.draft import Draft
-from clearing.model.house import House, Put, ordered
-from clearing.model.ids import NAME_PATTERN, AccountKey, AssetId, house_account
+from clearing.model.house import Drop, House, Put, ordered
+from clearing.model.ids import NAME_PATTERN, AccountKey, AssetId, SetId, house_account
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
 from clearing.model.values import (
     AccountStatus,
     ClearingAccount,
+    Due,
     MemberStatus,
     Stage,
     Withdrawal,
@@ -41,6 +45,8 @@ from ledger.entry import transfer
 
 DEPOSIT_MAX = AMOUNT_MAX // 2**32
 """One incoming amount; leaves room for sums of many."""
+OPEN_STATES = (WithdrawalState.HELD, WithdrawalState.SENT)
+"""A withdrawal whose money is on its way."""
 
 
 def amount_refusal(amount_minor: int) -> Rejected | None:
@@ -108,7 +114,7 @@ def size_pool(draft: Draft, command: SizePool) -> Rejected | None:
 
 
 def contribute_to_pool(draft: Draft, command: ContributeToPool) -> Rejected | None:
-    """Pay into the mutualised pool from outside."""
+    """Pay into the mutualised pool from outside; this pays what the member is to put back, the oldest first."""
     member = draft.house.members.get(command.member)
     if member is None:
         return Rejected(Reason.MEMBER_UNKNOWN, command.member)
@@ -118,8 +124,25 @@ def contribute_to_pool(draft: Draft, command: ContributeToPool) -> Rejected | No
         return rejected
     asset = draft.house.settlement
     legs = transfer(chart.custody(asset), chart.pool(command.member, asset), command.amount_minor)
-    draft.record(Kind.POOL_CONTRIBUTED, legs=legs)
+    draft.record(Kind.POOL_CONTRIBUTED, *_put_back(draft.house, command), legs=legs)
     return None
+
+
+def _put_back(house: House, command: ContributeToPool) -> list[Put | Drop]:
+    owed = sorted(house.replenishments.items(), key=lambda one: (one[1].due_ms, one[0]))
+    left, changes = command.amount_minor, list[Put | Drop]()
+    for key, due in owed:
+        paid = min(left, due.amount_minor) if due.member == command.member else 0
+        if paid:
+            changes.append(lowered("replenishments", key, due, paid))
+            left -= paid
+    return changes
+
+
+def lowered(table: str, key: str, due: Due, paid_minor: int) -> Put | Drop:
+    """What is left of a due after a payment."""
+    left = replace(due, amount_minor=due.amount_minor - paid_minor)
+    return Put(table, key, left) if left.amount_minor else Drop(table, key)
 
 
 def request_withdrawal(draft: Draft, command: RequestWithdrawal) -> Rejected | None:
@@ -136,12 +159,17 @@ def request_withdrawal(draft: Draft, command: RequestWithdrawal) -> Rejected | N
         return Rejected(Reason.ALREADY_EXISTS, command.withdrawal)
     if (rejected := amount_refusal(command.amount_minor)) is not None:
         return rejected
-    if account.status is AccountStatus.CLOSED_OUT and _is_claimed(house, account):
-        return Rejected(Reason.ACCOUNT_CLOSED_OUT, command.account)
-    shut = gates(house, draft.now_ms)
+    return _outflow_refusal(draft, account) or _hold(draft, command)
+
+
+def _outflow_refusal(draft: Draft, account: ClearingAccount) -> Rejected | None:
+    """Why nothing may leave an account now, however much it has."""
+    if account.status is AccountStatus.CLOSED_OUT and _is_claimed(draft.house, account):
+        return Rejected(Reason.ACCOUNT_CLOSED_OUT, account.key)
+    shut = gates(draft.house, draft.now_ms)
     if shut:
         return Rejected(Reason.GATE_SHUT, "; ".join(f"{gate.reason}, until {gate.release}" for gate in shut))
-    return _hold(draft, command)
+    return None
 
 
 def _is_claimed(house: House, account: ClearingAccount) -> bool:
@@ -157,7 +185,7 @@ def _is_claimed(house: House, account: ClearingAccount) -> bool:
 
 
 def _hold(draft: Draft, command: RequestWithdrawal) -> Rejected | None:
-    """Hold the amount on a fork, and keep it if the netting set still stands as §8 demands."""
+    """Hold the amount on a fork, and keep it if the account still stands as §8 demands."""
     house = draft.house
     source = account_for(house, command.account, command.asset)
     if house.balance(source) < command.amount_minor:
@@ -172,28 +200,55 @@ def _hold(draft: Draft, command: RequestWithdrawal) -> Rejected | None:
     attempt = draft.fork()
     legs = transfer(source, chart.withdrawal(held.id, held.asset), held.amount_minor)
     attempt.record(Kind.WITHDRAWAL_HELD, Put("withdrawals", held.id, held), legs=legs)
-    after = assess(attempt.house, house.accounts[command.account].netting_set)
+    if (rejected := _exceeds(attempt.house, command.account)) is not None:
+        return rejected
+    draft.take(attempt)
+    return None
+
+
+def _exceeds(house: House, key: AccountKey) -> Rejected | None:
+    """Whether what is held leaves the account's set (and while its link is being undone, itself) too little."""
+    after = assess(house, house.accounts[key].netting_set)
     if not after.bears_outflow:
         left = f"cash {after.cash_minor} and equity {after.equity_minor} would be left"
         return Rejected(Reason.WITHDRAWAL_EXCEEDS, f"{left}, the requirement is {after.requirement_minor}")
     if after.netting_set in house.unlinkings:
-        alone = assess_alone(attempt.house, command.account)
+        alone = assess_alone(house, key)
         if not alone.bears_outflow:
             left = f"cash {alone.cash_minor} and equity {alone.equity_minor} would be left"
             return Rejected(
                 Reason.WITHDRAWAL_EXCEEDS, f"{left} alone, where {alone.requirement_minor} is required"
             )
-    draft.take(attempt)
+    return None
+
+
+def send_withdrawal(draft: Draft, command: SendWithdrawal) -> Rejected | None:
+    """Instruct custody, if what was demanded of the request still holds: prices may have moved since."""
+    held = draft.house.withdrawals.get(command.withdrawal)
+    if held is None:
+        return Rejected(Reason.WITHDRAWAL_UNKNOWN, command.withdrawal)
+    if held.state is WithdrawalState.SENT:
+        return Rejected(Reason.WITHDRAWAL_SENT, command.withdrawal)
+    if held.state is not WithdrawalState.HELD:
+        return Rejected(Reason.WITHDRAWAL_SETTLED, held.state.value)
+    account = draft.house.accounts[held.account]
+    rejected = _outflow_refusal(draft, account) or _exceeds(draft.house, held.account)
+    if rejected is not None:
+        return rejected
+    sent = replace(held, state=WithdrawalState.SENT)
+    draft.record(Kind.WITHDRAWAL_SENT, Put("withdrawals", sent.id, sent))
     return None
 
 
 def settle_withdrawal(draft: Draft, command: SettleWithdrawal) -> Rejected | None:
-    """Custody confirms payment, or the hold goes back to the account."""
+    """Custody confirms payment of what it was told to pay, or what was not paid goes back to the account."""
     held = draft.house.withdrawals.get(command.withdrawal)
     if held is None:
         return Rejected(Reason.WITHDRAWAL_UNKNOWN, command.withdrawal)
-    if held.state is not WithdrawalState.HELD:
+    if held.state not in OPEN_STATES:
         return Rejected(Reason.WITHDRAWAL_SETTLED, held.state.value)
+    if command.paid and held.state is not WithdrawalState.SENT:
+        return Rejected(Reason.WITHDRAWAL_NOT_SENT, command.withdrawal)
     if command.paid and draft.house.balance(chart.custody(held.asset)) < held.amount_minor:
         return Rejected(Reason.CUSTODY_INSUFFICIENT, command.withdrawal)
     if command.paid:
@@ -214,8 +269,24 @@ def _settle(draft: Draft, held: Withdrawal, state: WithdrawalState) -> None:
     )
 
 
-def release_holds(draft: Draft, keys: Collection[AccountKey]) -> None:
-    """A default gives back to its accounts what was held and not sent (rulebook §8)."""
-    for held in ordered(draft.house.withdrawals):
-        if held.state is WithdrawalState.HELD and held.account in keys:
-            _settle(draft, held, WithdrawalState.RELEASED)
+def recall_holds(draft: Draft, set_id: SetId) -> Assessment:
+    """Give back what a set holds for withdrawal and has not sent, and measure it again (rulebook §8).
+
+    Nobody is liquidated or declared whom its own money, still in the house, would have saved.
+    """
+    if release_holds(draft, draft.house.netting_sets[set_id].accounts):
+        cure(draft, set_id)
+    return assess(draft.house, set_id)
+
+
+def release_holds(draft: Draft, keys: Collection[AccountKey]) -> bool:
+    """Give back to the accounts what was held and not sent; whether there was anything."""
+    held = [
+        one
+        for one in ordered(draft.house.withdrawals)
+        if one.state is WithdrawalState.HELD and one.account in keys
+    ]
+    for one in held:
+        _settle(draft, one, WithdrawalState.RELEASED)
+        draft.tell(Kind.WITHDRAWAL_RELEASED, f"{one.account} {one.id}")
+    return bool(held)

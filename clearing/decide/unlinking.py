@@ -8,11 +8,11 @@ stands: called, liquidated below M, in default below zero.
 from dataclasses import replace
 
 from clearing.decide.calls import call_key
-from clearing.decide.cycle import act_on
+from clearing.decide.cycle import act_on, measure
 from clearing.decide.standing import resigned_refusal
 from clearing.default.capped_period import add_business_days
 from clearing.default.gate import loss_is_open
-from clearing.margin.assess import assess, assess_alone
+from clearing.margin.assess import assess_alone
 from clearing.model.commands import UnlinkAccounts
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put
@@ -79,4 +79,4 @@ def unlink(draft: Draft, set_id: SetId) -> None:
         changes.append(Put("accounts", key, replace(house.accounts[key], netting_set=alone.id)))
     draft.record(Kind.NETTING_SET_UNLINKED, *changes)
     draft.tell(Kind.NETTING_SET_UNLINKED, set_id)
-    act_on(draft, [assess(draft.house, single_set(key)) for key in linked.accounts])
+    act_on(draft, [measure(draft, single_set(key)) for key in linked.accounts])

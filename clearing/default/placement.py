@@ -12,6 +12,7 @@ from clearing.default.gate import declared_sets
 from clearing.margin.assess import (
     Health,
     Portfolio,
+    collateral_value,
     exposure_price,
     health_of,
     maintenance,
@@ -122,15 +123,17 @@ def take_collateral(house: House, provider: Provider, asset: Asset, amount_minor
     have = portfolio_of(house, set_id)
     room = provider.capacity_minor - provider.taken_minor
     discount_bp = house.parameters.assignment_discount_bp
-    kept_bp = 0 if asset.issuer == member_of(provider.account) else BP - asset.haircut_bp
+    accounts = house.netting_sets[set_id].accounts
 
     def fits(size: int) -> bool:
         price = sale_value(house, asset, size, discount_bp)
+        alone = divide_down(market_value(house, asset, size) * (BP - asset.haircut_bp), BP)
+        whole = collateral_value(house, accounts, {(provider.account, asset.id): size})
+        # Rounded as one amount with what is there, a tiny purchase could cost nothing, and be repeated for ever.
         after = replace(
             have,
             cash_minor=have.cash_minor - price,
-            collateral_minor=have.collateral_minor
-            + divide_down(market_value(house, asset, size) * kept_bp, BP),
+            collateral_minor=min(whole, have.collateral_minor + alone),
         )
         return price <= room and _sound(house, after)
 

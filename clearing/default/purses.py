@@ -12,6 +12,8 @@ from ledger.account import Account
 
 ANSWER = 0
 """The tier number under which an answering member's claim is kept (rulebook §10.5)."""
+SKIN = 3
+POOL = 5
 GAINS = 8
 ASSESSMENTS = 7
 FIRST_CLAIM_TIER = 2

@@ -8,7 +8,7 @@ from clearing.default.capped_period import running
 from clearing.default.purses import GAINS
 from clearing.model.house import House, ordered
 from clearing.model.ids import AccountKey, DefaultId, MemberId, SetId, house_account
-from clearing.model.values import BP, Default, Gain, MemberStatus
+from clearing.model.values import BP, Default, Gain, MemberPart, MemberStatus
 from ledger.amount import divide_down
 
 
@@ -71,13 +71,21 @@ def _defaulted(house: House, member: MemberId) -> bool:
 
 def assessable(house: House, member: MemberId, declared_ms: int | None = None) -> int:
     """What is left of the member's cap for an event declared then (None: at the newest cycle) (§11.7)."""
-    cap = divide_down(
-        house.members[member].required_contribution_minor * house.parameters.assessment_cap_bp, BP
-    )
     if declared_ms is None:
         declared_ms = 0 if house.cycle is None else house.cycle.accepted_ms
-    called = sum(p.amount_minor for p in running(house, declared_ms).called if p.member == member)
-    return max(0, cap - called)
+    called = running(house, declared_ms).called
+    return _cap_left(house, member, house.parameters.assessment_cap_bp, called)
+
+
+def replenishable(house: House, member: MemberId, declared_ms: int) -> int:
+    """What the member may still be asked to put back into the pool for an event declared then (§11)."""
+    called = running(house, declared_ms).replenished
+    return _cap_left(house, member, house.parameters.replenishment_cap_bp, called)
+
+
+def _cap_left(house: House, member: MemberId, cap_bp: int, called: tuple[MemberPart, ...]) -> int:
+    cap = divide_down(house.members[member].required_contribution_minor * cap_bp, BP)
+    return max(0, cap - sum(part.amount_minor for part in called if part.member == member))
 
 
 def _overlap(one: Default, other: Default) -> bool:

@@ -4,22 +4,46 @@
     maintenance  = the margin model's amount (M)
     requirement  = M × the requirement factor (R), rounded up
 
-Collateral value is rounded down, asset by asset. Cash held for a withdrawal has left the account. The net option
-value is exact: lots × mark × tick value. It offsets requirements and is never withdrawn.
+Collateral value is rounded down, account by account and asset by asset. Its haircut grows with concentration, and
+the limit is of a participant, wherever its accounts are: who splits an account gains nothing. Cash held for a
+withdrawal has left the account. The net option value is exact: lots × mark × tick value. It offsets requirements and
+is never withdrawn.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
+from immutables import Map
 
 from clearing import chart
 from clearing.margin.model import Margin, Positions
 from clearing.margin.table import MODELS
 from clearing.model.house import House, ordered
-from clearing.model.ids import AccountKey, AssetId, FeedId, InstrumentId, SetId, member_of, single_set
-from clearing.model.values import BP, AccountStatus, Asset, NettingSet, OptionMark, RiskArray
+from clearing.model.ids import (
+    AccountKey,
+    AssetId,
+    FeedId,
+    InstrumentId,
+    ParticipantId,
+    SetId,
+    member_of,
+    single_set,
+)
+from clearing.model.values import (
+    BP,
+    AccountKind,
+    AccountStatus,
+    Asset,
+    ClearingAccount,
+    NettingSet,
+    OptionMark,
+    RiskArray,
+)
 from ledger.amount import divide_down, divide_up
 from ledger.require import InvariantViolated, require
 
@@ -197,7 +221,7 @@ def portfolio_of(house: House, set_id: SetId) -> Portfolio:
     return Portfolio(
         lots={instrument: quantity for instrument, quantity in lots.items() if quantity},
         cash_minor=sum(house.cash(key) for key in accounts),
-        collateral_minor=sum(collateral_value(house, key) for key in accounts),
+        collateral_minor=collateral_value(house, accounts),
         option_value_minor=sum(
             option_value(house, instrument, quantity) for instrument, quantity in lots.items()
         ),
@@ -210,17 +234,53 @@ def option_value(house: House, instrument: InstrumentId, lots: int) -> int:
     return 0 if row.option is None else lots * settlement_price(house, instrument) * row.tick_value_minor
 
 
-def collateral_value(house: House, key: AccountKey) -> int:
-    """Value of an account's posted assets after haircut, rounded down asset by asset.
+NOTHING: Final[Mapping[tuple[AccountKey, AssetId], int]] = MappingProxyType({})
 
-    A token that the member itself issued counts zero: it falls when the member does.
+
+def collateral_value(
+    house: House, accounts: tuple[AccountKey, ...], more: Mapping[tuple[AccountKey, AssetId], int] = NOTHING
+) -> int:
+    """Value after haircut of what the accounts of a netting set posted, if they posted ``more`` besides.
+
+    A token counts zero in a set that has an account at the member that issued it: it falls when the member does,
+    and the whole set with it.
     """
-    total = 0
-    for asset in ordered(house.assets):
-        amount = posted(house, key, asset.id)
-        if amount and asset.issuer != member_of(key):
-            total += divide_down(market_value(house, asset, amount) * (BP - asset.haircut_bp), BP)
-    return total
+    members = {member_of(key) for key in accounts}
+    assets = [asset for asset in ordered(house.assets) if asset.issuer not in members]
+    return sum(_value_after_haircut(house, asset, key, more) for key in accounts for asset in assets)
+
+
+def _value_after_haircut(
+    house: House, asset: Asset, key: AccountKey, more: Mapping[tuple[AccountKey, AssetId], int]
+) -> int:
+    """The account's part of what its participant posted above the limit, rounded up, has the higher haircut."""
+    amount = posted(house, key, asset.id) + more.get((key, asset.id), 0)
+    if not amount:
+        return 0
+    excess = 0
+    if asset.concentration_minor:
+        own = _accounts_by_owner(house.accounts)[_owner(house.accounts[key])]
+        total = sum(posted(house, one, asset.id) + more.get((one, asset.id), 0) for one in own)
+        excess = divide_up(max(0, total - asset.concentration_minor) * amount, total)
+    return divide_down(
+        market_value(house, asset, amount - excess) * (BP - asset.haircut_bp), BP
+    ) + divide_down(market_value(house, asset, excess) * (BP - asset.concentration_haircut_bp), BP)
+
+
+def _owner(account: ClearingAccount) -> tuple[AccountKind, ParticipantId]:
+    """Whose limit counts: a participant's, and a member's for its house account."""
+    return account.kind, account.participant
+
+
+@lru_cache(maxsize=4)
+def _accounts_by_owner(
+    accounts: Map[AccountKey, ClearingAccount],
+) -> dict[tuple[AccountKind, ParticipantId], tuple[AccountKey, ...]]:
+    """The accounts of each owner; kept, for accounts are opened far more seldom than they are measured."""
+    owned: dict[tuple[AccountKind, ParticipantId], tuple[AccountKey, ...]] = {}
+    for account in ordered(accounts):
+        owned[_owner(account)] = (*owned.get(_owner(account), ()), account.key)
+    return owned
 
 
 def posted(house: House, key: AccountKey, asset: AssetId) -> int:

@@ -266,11 +266,28 @@ class RequestWithdrawal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendWithdrawal:
+    """Instruct custody to pay a held withdrawal; from then on only custody says what became of it."""
+
+    withdrawal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettleWithdrawal:
-    """Custody confirms that a held withdrawal was paid, or proves that it was not."""
+    """Custody confirms that a withdrawal that was sent was paid, or proves that one was not."""
 
     withdrawal: str
     paid: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveCash:
+    """A member moves cash from its account to another one of the same netting set, at whatever member (rulebook §2)."""
+
+    member: MemberId
+    source: AccountKey
+    target: AccountKey
+    amount_minor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -419,7 +436,9 @@ Command: TypeAlias = (
     | FundHouse
     | Deposit
     | RequestWithdrawal
+    | SendWithdrawal
     | SettleWithdrawal
+    | MoveCash
     | SizePool
     | ContributeToPool
     | ApplyPrices

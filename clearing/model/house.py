@@ -31,7 +31,6 @@ from clearing.model.ids import (
 )
 from clearing.model.kinds import Kind
 from clearing.model.values import (
-    Assessment,
     Asset,
     AttestationRecord,
     Auction,
@@ -44,6 +43,7 @@ from clearing.model.values import (
     ClearingAccount,
     Cycle,
     Default,
+    Due,
     Funding,
     Half,
     Instrument,
@@ -132,7 +132,8 @@ class House:
     calls: Map[str, Call] = Map()
     liquidations: Map[SetId, Liquidation] = Map()
     defaults: Map[DefaultId, Default] = Map()
-    assessments: Map[str, Assessment] = Map()
+    assessments: Map[str, Due] = Map()
+    replenishments: Map[str, Due] = Map()
     non_default_losses: Map[AssetId, NonDefaultLoss] = Map()
     auctions: Map[str, Auction] = Map()
     bids: Map[str, Bid] = Map()
@@ -235,7 +236,8 @@ TABLES: dict[str, type] = {
     "calls": Call,
     "liquidations": Liquidation,
     "defaults": Default,
-    "assessments": Assessment,
+    "assessments": Due,
+    "replenishments": Due,
     "non_default_losses": NonDefaultLoss,
     "auctions": Auction,
     "bids": Bid,

@@ -76,6 +76,7 @@ class Parameters:
     liquidation_step_ms: int = MINUTE_MS
     liquidation_step_bp: int = 2_000
     liquidation_whole_below_bp: int = 5_000
+    liquidation_minimum_minor: int = 0
     liquidation_stop_bp: int = 10_200
     assignment_discount_bp: int = 100
     penalty_notional_bp: int = 50
@@ -86,6 +87,9 @@ class Parameters:
     fund_event_cap_bp: int = BP
     assessment_cap_bp: int = 20_000
     assessment_ms: int = DAY_MS
+    replenishment_cap_bp: int = BP
+    replenishment_business_days: int = 5
+    restoration_ms: int = 30 * DAY_MS
     capped_period_business_days: int = 20
     capped_period_max_ms: int = 92 * DAY_MS
     liquidity_line_minor: int = 0
@@ -123,7 +127,8 @@ class Asset:
 
     ``tick_value_minor``: smallest units of the settlement asset that one whole unit is worth per
     tick of ``feed``; zero for the settlement asset itself, which is worth itself. ``issuer`` is the
-    member whose own token it is: for that member it counts zero (rulebook §8).
+    member whose own token it is: for that member it counts zero (rulebook §8). What one participant posts above
+    ``concentration_minor`` smallest units (0: no limit) has ``concentration_haircut_bp`` instead of ``haircut_bp``.
     """
 
     id: AssetId
@@ -132,6 +137,8 @@ class Asset:
     tick_value_minor: int = 0
     haircut_bp: int = 0
     issuer: MemberId | None = None
+    concentration_minor: int = 0
+    concentration_haircut_bp: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -571,9 +578,10 @@ class Half:
 
 
 class WithdrawalState(Enum):
-    """Two steps: held, then paid by custody or released."""
+    """Held; sent, when custody was instructed to pay; then paid by custody, or released."""
 
     HELD = "held"
+    SENT = "sent"
     PAID = "paid"
     RELEASED = "released"
 
@@ -734,7 +742,8 @@ class Default:
     ``answers`` is what each answering member still owes; ``losses`` the holes that the waterfall
     filled, one a defaulted member. ``bidders``: members whose bids counted in its auction (rulebook §11.5).
     ``won_before``: what sets had won (or lost, negative) before T0's cycle in a window that an earlier event keeps
-    open; ``closed_out_cycle``: the cycle in which the event's own window ended.
+    open; ``closed_out_cycle``: the cycle in which the event's own window ended. ``restored_minor``: what the house
+    put back into its skin in the game.
     """
 
     id: DefaultId
@@ -756,11 +765,12 @@ class Default:
     bidders: tuple[MemberId, ...] = ()
     won_before: tuple[Gain, ...] = ()
     closed_out_cycle: int = 0
+    restored_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assessment:
-    """What a survivor was called for by tier 7 and has not paid yet."""
+class Due:
+    """What a survivor of a default owes by a time and has not paid yet: an assessment, or its contribution back."""
 
     default: DefaultId
     member: MemberId
@@ -770,11 +780,14 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CappedPeriod:
-    """The period over which one assessment cap holds, and what each member was called for in it."""
+    """The period over which one cap of assessments and one of replenishments hold, and what each member was
+    called for, and to replenish, in it.
+    """
 
     begins_ms: int
     ends_ms: int
     called: tuple[MemberPart, ...] = ()
+    replenished: tuple[MemberPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

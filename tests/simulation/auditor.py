@@ -20,8 +20,10 @@ LAWS: Mapping[str, Law] = {
     "POOL_CONTRIBUTED": laws_of_money.paid_in,
     "RECOVERY_RECEIVED": laws_of_money.paid_in,
     "WITHDRAWAL_HELD": laws_of_money.held,
+    "WITHDRAWAL_SENT": laws_of_money.sent,
     "WITHDRAWAL_PAID": laws_of_money.settled,
     "WITHDRAWAL_RELEASED": laws_of_money.settled,
+    "CASH_MOVED": laws_of_money.cash_moved,
     "TRADE_NOVATED": laws_of_money.novated,
     "SNAPSHOT_ACCEPTED": laws_of_money.accepted,
     "FEES_SHARED": laws_of_money.shared,
@@ -48,12 +50,15 @@ LAWS: Mapping[str, Law] = {
     "WATERFALL": laws_of_default.waterfall,
     "ASSESSMENT_PAID": laws_of_default.assessment_paid,
     "ASSESSMENT_DEFAULTED": laws_of_default.assessment_failed,
+    "REPLENISHMENT_PAID": laws_of_default.replenishment_paid,
+    "REPLENISHMENT_DEFAULTED": laws_of_default.replenishment_failed,
+    "SKIN_RESTORED": laws_of_default.skin_restored,
     "RECOVERY_DISTRIBUTED": laws_of_default.distributed,
 }
 """By kind of entry: what it may move. ``VARIATION_MARGIN`` and ``CYCLE_CLOSED`` are below; others move nothing."""
 MONEY_IS_MOVED_BY = frozenset(LAWS) - {
     *("SNAPSHOT_ACCEPTED", "CALL_ISSUED", "CALL_CHANGED", "CALL_MET", "CALL_EXPIRED", "CALL_MOVED"),
-    *("OUTAGE_BEGAN", "OUTAGE_WATCHED", "OUTAGE_ENDED"),
+    *("OUTAGE_BEGAN", "OUTAGE_WATCHED", "OUTAGE_ENDED", "WITHDRAWAL_SENT"),
     *("LIQUIDATION_OPENED", "LIQUIDATION_STEPPED", "DEFAULT_DECLARED", "CLOSED_OUT", "MEMBER_DEFAULTED"),
 }
 ARRIVALS = {
@@ -62,6 +67,8 @@ ARRIVALS = {
     "ContributeToPool": "POOL_CONTRIBUTED",
     "RecordRecovery": "RECOVERY_RECEIVED",
     "RequestWithdrawal": "WITHDRAWAL_HELD",
+    "SendWithdrawal": "WITHDRAWAL_SENT",
+    "MoveCash": "CASH_MOVED",
 }
 CREDIT_ONLY = ("/collateral", "/pool", "/claim", "/recoveries")
 CREDIT_ONLY_AT = ("house/skin_in_the_game", "house/second_tranche", "house/insurance_fund", "house/fees")
@@ -70,14 +77,15 @@ DEBIT_ONLY = ("/assessment", "/loss", "/claims", "/uncovered")
 
 @dataclass
 class Auditor:
-    """Its books, what each request was answered, the variation margin that is still to be settled, and how each
-    netting set stood when that was done.
+    """Its books, what each request was answered, the variation margin that is still to be settled, how each
+    netting set stood when that was done, and whose holds the house gave back in this request.
     """
 
     books: Books = field(default_factory=Books)
     answers: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     unsettled: dict[str, Counter[Place]] = field(default_factory=dict)
     standing: dict[str, Measure] | None = None
+    recalled: set[str] = field(default_factory=set)
     seen: Counter[str] = field(default_factory=Counter)
 
     def step(
@@ -89,6 +97,7 @@ class Auditor:
             require(not lines, "a request takes effect once", request_id)
             return
         self.answers[request_id] = (command, answer)
+        self.recalled = set()
         for line in lines:
             self.read(line)
         require(not self.unsettled, "variation margin is settled with its snapshot", *self.unsettled)
@@ -113,11 +122,24 @@ class Auditor:
         laws_of_default.collateral_is_ring_fenced(before, line, after)
         if line.kind == "SNAPSHOT_ACCEPTED":
             self.unsettled, self.standing = laws_of_money.variation(before, after), None
+        if line.kind == "WITHDRAWAL_RELEASED":
+            self._given_back(line, after)
         if line.kind == "CYCLE_CLOSED":
             laws_of_money.cycle_closed(before, after, self.standing or {})
         self._limits(line, after)
         self.books = after
         self.seen[line.kind] += 1
+
+    def _given_back(self, line: Line, after: Books) -> None:
+        """All holds of a set that needs them go back together, and count before the set is judged."""
+        (row,) = line.changes("withdrawals").values()
+        set_id = after.set_of(row["account"])
+        if line.command["type"] != "SettleWithdrawal" and set_id not in self.recalled:
+            needed = laws_of_money.is_wanted(self.books, row["account"], line.at_ms)
+            require(needed, "a hold is given back if needed", row["id"])
+            self.recalled.add(set_id)
+        if self.standing is not None and set_id in self.standing:
+            self.standing[set_id] = measured(after, set_id)
 
     def _balances(self, line: Line) -> None:
         """Every entry balances in every unit."""
@@ -168,6 +190,6 @@ class Auditor:
 
     def _holds_agree(self) -> None:
         for name, row in self.books.table("withdrawals").items():
-            held = int(row["amount_minor"]) if row["state"] == "held" else 0
+            held = int(row["amount_minor"]) if row["state"] in ("held", "sent") else 0
             there = self.books.credit(f"withdrawals/{name}", row["asset"])
             require(there == held, "what is held is there", name, there, held)

@@ -20,6 +20,7 @@ from tests.simulation.books import (
     require,
     shares,
 )
+from tests.simulation.laws_of_money import nothing_held
 from tests.simulation.measure import maintenance, measured
 
 REPAYMENT = (8, 7, 6, 5, 4, 3, 2, 0)
@@ -27,7 +28,7 @@ DAY_MS = 86_400_000
 Draws = list[tuple[int, str, int]]
 
 
-def declared(before: Books, line: Line, _: Books) -> None:
+def declared(before: Books, line: Line, after: Books) -> None:
     """T0: equity and weights of each set as measured, the survivors, and a reason to declare it."""
     ((name, default),) = line.changes("defaults").items()
     known = {one["netting_set"] for one in before.table("defaults").get(name, {"sets": []})["sets"]}
@@ -39,11 +40,13 @@ def declared(before: Books, line: Line, _: Books) -> None:
         require(int(one["equity_minor"]) == stands.equity, "equity at T0", set_id, stands.equity)
         reason = stands.equity < 0 or stands.cash < 0 or set_id in before.table("liquidations")
         require(reason, "a default has a reason", set_id, stands)
+        nothing_held(before, set_id)
         weights = {w["member"]: int(w["amount_minor"]) for w in one["weights"]}
         require(weights == _weights(before, set_id), "members answer by their losses", set_id, weights)
     if not known:
         alive = [m for m, row in sorted(before.table("members").items()) if row["status"] == "active"]
         require(default["survivors"] == alive, "the survivors of T0", name, alive)
+        _period(before, line, after, default, [])
 
 
 def _weights(books: Books, set_id: str) -> dict[str, int]:
@@ -163,7 +166,10 @@ def member_failed(before: Books, line: Line, _: Books) -> None:
     (event,), (member,) = line.references, line.changes("members")
     default = before.table("defaults")[event]
     require(int(default["answers_due_ms"]) <= line.at_ms, "an answer has its hour", event)
-    require(before.debit(f"defaults/{event}/members/{member}/loss") > 0, "who paid has not failed", member)
+    owes = before.debit(f"defaults/{event}/members/{member}/loss") > 0
+    unpaid = [{"member": member, "amount_minor": "0"}]
+    require(owes or default["losses"] == unpaid, "who paid has not failed", member)
+    nothing_held(before, before.set_of(f"{member}/house"))
 
 
 # ----------------------------------------------------------------------------------------------- the waterfall
@@ -194,6 +200,7 @@ def waterfall(before: Books, line: Line, after: Books) -> None:
     due = Counter({(tier, payer): amount for tier, payer, amount in draws if tier >= 2})
     require(claims == due, "claims are the draws of tiers 2 to 8", event, claims, due)
     _period(before, line, after, default, draws)
+    _put_back(before, line, after, default, draws)
 
 
 def _expected(books: Books, event: str, losses: Mapping[str, int]) -> tuple[Draws, int]:
@@ -266,13 +273,51 @@ def _period(before: Books, line: Line, after: Books, default: Any, draws: Draws)
     called.update({payer: amount for tier, payer, amount in draws if tier == 7})
     summed = Counter({p["member"]: int(p["amount_minor"]) for p in now["called"]})
     require(summed == called, "one cap through the period", line.references, summed, called)
-    begins, day, business = int(was["begins_ms"]) if runs else at, at, 0
-    while business < before.parameter("capped_period_business_days"):
-        day += DAY_MS
-        business += (day // DAY_MS + 3) % 7 < 5
+    again = Counter(_replenished(before, default))
+    again.update({m: amount for m, amount in _owed_back(before, default, draws).items() if amount})
+    noted = Counter({p["member"]: int(p["amount_minor"]) for p in now["replenished"]})
+    require(noted == again, "one cap of replenishments through the period", noted, again)
+    begins = int(was["begins_ms"]) if runs else at
+    day = _business_days(at, before.parameter("capped_period_business_days"))
     latest = min(day, begins + before.parameter("capped_period_max_ms"))
     ends = max(int(was["ends_ms"]) if runs else at, latest)
     require((int(now["begins_ms"]), int(now["ends_ms"])) == (begins, ends), "the capped period", begins, ends)
+
+
+def _replenished(books: Books, default: Any) -> dict[str, int]:
+    """What each member was to put back before in the capped period of an event."""
+    period = books.single("capped_period")
+    runs = period is not None and int(default["declared_ms"]) <= int(period["ends_ms"])
+    return {p["member"]: int(p["amount_minor"]) for p in period["replenished"]} if runs else {}
+
+
+def _owed_back(books: Books, default: Any, draws: Draws) -> dict[str, int]:
+    """What was drawn of each contribution, up to [1 ×] the required one in the period (rulebook §11)."""
+    before, cap = _replenished(books, default), books.parameter("replenishment_cap_bp")
+    needed = {m: int(row["required_contribution_minor"]) for m, row in books.table("members").items()}
+    return {
+        payer: min(amount, max(0, needed[payer] * cap // BP - before.get(payer, 0)))
+        for tier, payer, amount in draws
+        if tier == 5
+    }
+
+
+def _put_back(before: Books, line: Line, after: Books, default: Any, draws: Draws) -> None:
+    rows = line.changes("replenishments").values()
+    owed = {row["member"]: int(row["amount_minor"]) for row in rows}
+    expected = {m: amount for m, amount in _owed_back(before, default, draws).items() if amount}
+    require(owed == expected, "survivors owe back what was drawn", owed, expected)
+    due = _business_days(line.at_ms, before.parameter("replenishment_business_days"))
+    require(all(int(row["due_ms"]) == due for row in rows), "due in business days", due)
+    require(all(row["default"] == default["id"] for row in rows), "for this event", default["id"])
+
+
+def _business_days(start_ms: int, days: int) -> int:
+    day, business = start_ms, 0
+    while business < days:
+        day += DAY_MS
+        business += (day // DAY_MS + 3) % 7 < 5
+    return day
 
 
 # ----------------------------------------------------------------------------------------------- afterwards
@@ -287,6 +332,42 @@ def assessment_paid(before: Books, line: Line, _: Books) -> None:
     require(0 < paid <= most, "an assessment is paid once, from cash that is there", called, paid)
     legs = Legs(before.money)
     legs.pay(cash(f"{called['member']}/house"), receivable, paid)
+    legs.require_moved(line)
+
+
+def replenishment_paid(before: Books, line: Line, _: Books) -> None:
+    """A survivor puts its contribution back from its own house account, never from its margin."""
+    owed = before.table("replenishments")[line.references[0]]
+    member, own = owed["member"], f"{owed['member']}/house"
+    stands = measured(before, before.set_of(own))
+    free = min(before.cash(own), stands.equity - stands.requirement)
+    legs = Legs(before.money)
+    legs.pay(cash(own), f"members/{member}/pool", min(int(owed["amount_minor"]), free))
+    legs.require_moved(line)
+
+
+def replenishment_failed(before: Books, line: Line, _: Books) -> None:
+    """A contribution that is not put back in time: no hole, and the member is in default."""
+    owed = before.table("replenishments")[line.references[0]]
+    require(int(owed["due_ms"]) <= line.at_ms, "a replenishment has its days", owed)
+    own = f"{owed['member']}/house"
+    stands = measured(before, before.set_of(own))
+    free = min(before.cash(own), stands.equity - stands.requirement)
+    require(free <= 0, "what is free is taken first", own, free)
+    legs = Legs(before.money)
+    legs.require_moved(line)
+    nothing_held(before, before.set_of(own))
+
+
+def skin_restored(before: Books, line: Line, _: Books) -> None:
+    """A month after T0 the house puts back what was drawn and not recovered, as far as its capital goes."""
+    default = before.table("defaults")[line.references[0]]
+    due = int(default["declared_ms"]) + before.parameter("restoration_ms")
+    require(due <= line.at_ms, "the house has its month", default["id"])
+    drawn = sum(amount for (tier, _), amount in _claims(before, default["id"]).items() if tier == 3)
+    owed = min(drawn - int(default["restored_minor"]), before.credit("house/capital"))
+    legs = Legs(before.money)
+    legs.pay("house/capital", "house/skin_in_the_game", owed)
     legs.require_moved(line)
 
 
@@ -324,6 +405,11 @@ def distributed(before: Books, line: Line, after: Books) -> None:
     legs.require_moved(line)
     shrunk = _claims(before, event) - _claims(after, event)
     require(shrunk == repaid, "claims shrink by what they are repaid", event, shrunk, repaid)
+    for key, owed in before.table("replenishments").items():
+        refilled = repaid[5, owed["member"]] if owed["default"] == event else 0
+        rest = after.table("replenishments").get(key, {"amount_minor": "0"})["amount_minor"]
+        asked = max(0, int(owed["amount_minor"]) - refilled)
+        require(int(rest) == asked, "what a recovery puts back need not be paid", key, rest, asked)
 
 
 def _estate(books: Books, default: Any) -> dict[str, int]:

@@ -60,22 +60,85 @@ def held(before: Books, line: Line, after: Books) -> None:
     source = cash(key) if asset == before.money else collateral(key)
     legs.pay(source, f"withdrawals/{row['id']}", int(row["amount_minor"]))
     legs.require_moved(line)
-    stands = measured(after, after.set_of(key))
+    _may_leave(after, key)
+
+
+def sent(before: Books, line: Line, after: Books) -> None:
+    """Custody is told to pay what is held, once, through an open gate, and while §8 still allows it."""
+    (row,) = line.changes("withdrawals").values()
+    first = before.table("withdrawals")[row["id"]]
+    require(row == {**first, "state": "sent"}, "what is sent is what was held", row["id"])
+    require(first["state"] == "held", "a withdrawal is sent once", row["id"])
+    require(not list(gate_is_shut(before, line.at_ms)), "no outflow while the gate is shut", row["id"])
+    _may_leave(after, row["account"])
+
+
+def _may_leave(books: Books, key: str) -> None:
+    stands = measured(books, books.set_of(key))
     require(stands.cash >= 0, "no withdrawal makes cash negative", key, stands.cash)
     require(stands.equity >= stands.requirement, "no withdrawal below the requirement", key, stands)
 
 
 def settled(before: Books, line: Line, _: Books) -> None:
-    """What was held is paid by custody once, or goes back to the account that it came from."""
+    """What was sent is paid by custody once; what was not paid goes back to the account that it came from."""
     (row,) = line.changes("withdrawals").values()
     first = before.table("withdrawals")[row["id"]]
-    require(first["state"] == "held", "a withdrawal is settled once", row["id"])
-    paid = line.kind == "WITHDRAWAL_PAID"
+    paid, told = line.kind == "WITHDRAWAL_PAID", line.command["type"] == "SettleWithdrawal"
+    require(first["state"] in ("held", "sent"), "a withdrawal is settled once", row["id"])
+    require(first["state"] == "sent" or not paid, "custody pays what it was told to pay", row["id"])
+    require(told or first["state"] == "held", "only custody settles what was sent", row["id"])
     back = cash(first["account"]) if first["asset"] == before.money else collateral(first["account"])
     legs = Legs(first["asset"])
     legs.pay(f"withdrawals/{row['id']}", "custody" if paid else back, int(first["amount_minor"]))
     legs.require_moved(line)
     require(row["state"] == ("paid" if paid else "released"), "the row says what the money did", row["id"])
+
+
+def cash_moved(before: Books, line: Line, after: Books) -> None:
+    """Cash stays in its netting set, whose equity and requirement are as before; none is lent (rulebook §2)."""
+    command = line.command
+    source, target = command["source"], command["target"]
+    legs = Legs(before.money)
+    legs.pay(cash(source), cash(target), int(command["amount_minor"]))
+    legs.require_moved(line)
+    set_id = before.set_of(source)
+    require(before.set_of(target) == set_id, "cash moves within a netting set", source, target)
+    require(measured(before, set_id) == measured(after, set_id), "a move changes nothing for its set", set_id)
+    require(after.cash(source) >= 0, "no move makes cash negative", source, after.cash(source))
+    busy = set_id in before.table("liquidations") or any(
+        default["stage"] in ("declared", "closed_out", "answering")
+        for default in before.table("defaults").values()
+    )
+    require(not busy, "no cash moves while a set is closed or a loss is open", set_id)
+
+
+def is_wanted(books: Books, key: str, now_ms: int) -> bool:
+    """Whether an account's holds may be given back unasked: its set falls, or its member's time is over."""
+    set_id, member = books.set_of(key), key.split("/", maxsplit=1)[0]
+    stands = measured(books, set_id)
+    dues = [
+        *(c for c in books.table("calls").values() if c["netting_set"] == set_id),
+        *(a for a in books.table("assessments").values() if key == f"{a['member']}/house"),
+        *(r for r in books.table("replenishments").values() if key == f"{r['member']}/house"),
+    ]
+    is_late = any(int(one["due_ms"]) <= now_ms for one in dues)
+    answers = any(
+        a["member"] == member and int(default["answers_due_ms"]) <= now_ms
+        for default in books.table("defaults").values()
+        for a in default["answers"]
+    )
+    falls = stands.equity < stands.maintenance or set_id in books.table("liquidations")
+    return falls or is_late or (answers and key.endswith("/house"))
+
+
+def nothing_held(books: Books, set_id: str) -> None:
+    """Nobody falls while money of its own waits to be sent (rulebook §8)."""
+    held = [
+        name
+        for name, row in books.table("withdrawals").items()
+        if row["state"] == "held" and row["account"] in books.accounts_of(set_id)
+    ]
+    require(not held, "an unsent hold is given back first", set_id, *held)
 
 
 # ----------------------------------------------------------------------------------------------- trades
@@ -355,6 +418,7 @@ def opened(before: Books, line: Line, _: Books) -> None:
     require(stands.equity < stands.requirement, "who meets R is not liquidated", set_id, stands)
     noted = int(row["requirement_at_open_minor"])
     require(noted == stands.requirement, "R at the opening is written down", noted, stands.requirement)
+    nothing_held(before, set_id)
 
 
 def stepped(before: Books, line: Line, _: Books) -> None:

@@ -3,7 +3,7 @@
 The ``scan`` requirement is computed from the marks, not from the array that the house publishes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.simulation.books import BP, Books, collateral, up
@@ -33,7 +33,7 @@ def measured(books: Books, set_id: str) -> Measure:
     money = sum(books.cash(key) for key in accounts)
     needed = maintenance(books, lots)
     return Measure(
-        equity=money + sum(collateral_value(books, key) for key in accounts),
+        equity=money + collateral_value(books, accounts),
         cash=money,
         maintenance=needed,
         requirement=required(books, needed),
@@ -53,14 +53,30 @@ def market_value(books: Books, asset: str, amount: int) -> int:
     return value
 
 
-def collateral_value(books: Books, key: str) -> int:
-    """Collateral after haircut; a member's own token counts zero."""
+def collateral_value(books: Books, accounts: Sequence[str]) -> int:
+    """Collateral of a set after haircut, the higher one on what a participant posts above the limit anywhere; a token
+    counts zero in a set with an account at its issuer.
+    """
     total = 0
+    members = {key.split("/", maxsplit=1)[0] for key in accounts}
     for asset, row in books.table("assets").items():
-        held = 0 if asset == books.money else books.credit(collateral(key), asset)
-        if held and row["issuer"] != key.split("/", maxsplit=1)[0]:
-            total += market_value(books, asset, held) * (BP - int(row["haircut_bp"])) // BP
+        for key in accounts:
+            held = 0 if asset == books.money else books.credit(collateral(key), asset)
+            if held and row["issuer"] not in members:
+                above = _above(books, key, asset, held)
+                for part, cut in ((held - above, "haircut_bp"), (above, "concentration_haircut_bp")):
+                    total += market_value(books, asset, part) * (BP - int(row[cut])) // BP
     return total
+
+
+def _above(books: Books, key: str, asset: str, held: int) -> int:
+    """Its part, rounded up, of what the participant (of a house account: the member) has above the limit."""
+    limit = int(books.table("assets")[asset]["concentration_minor"])
+    accounts = books.table("accounts")
+    who = (accounts[key]["kind"], accounts[key]["participant"])
+    own = [one for one, row in accounts.items() if (row["kind"], row["participant"]) == who]
+    whole = sum(books.credit(collateral(one), asset) for one in own)
+    return up(max(0, whole - limit) * held, whole) if limit else 0
 
 
 def maintenance(books: Books, lots: Mapping[str, int]) -> int:

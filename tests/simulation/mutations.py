@@ -78,10 +78,6 @@ def _largest_first(total: int, weights: Any, event_id: str, caps: Any = None) ->
     return parts
 
 
-def _rich(original: Callable[..., Any], *args: Any) -> Any:
-    return replace(original(*args), equity_minor=10**30)
-
-
 TIERS = waterfall.TIERS
 HOUSE_FAULTS = (
     Mutation(
@@ -114,6 +110,11 @@ HOUSE_FAULTS = (
         patch=_set(resources, "assessable", lambda *_: 10**30),
     ),
     Mutation(
+        name="replenishments know no cap",
+        law="one cap of replenishments",
+        patch=_set(resolve, "replenishable", lambda *_: 10**30),
+    ),
+    Mutation(
         name="losers are haircut too",
         law="gains are what was won",
         patch=_around(close_out, "_gains", _losers_too),
@@ -141,7 +142,7 @@ HOUSE_FAULTS = (
     Mutation(
         name="a withdrawal leaves less than the requirement",
         law="no withdrawal below the requirement",
-        patch=_around(treasury, "assess", _rich),
+        patch=_set(treasury, "_exceeds", lambda *_: None),
     ),
     Mutation(
         name="a trade needs no margin",
@@ -169,6 +170,11 @@ HOUSE_FAULTS = (
         name="who is bankrupt goes on",
         law="who is bankrupt is declared",
         patch=_set(cycle, "declare", lambda *_: None),
+    ),
+    Mutation(
+        name="who falls has money of its own waiting",
+        law="an unsent hold is given back first",
+        patch=_set(cycle, "recall_holds", lambda draft, set_id: assess.assess(draft.house, set_id)),
     ),
     Mutation(
         name="a penalty feeds on what is left",

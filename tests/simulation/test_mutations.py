@@ -15,7 +15,7 @@ from tests.simulation.worlds import run
 
 pytestmark = pytest.mark.slow
 
-SEEDS = (5, 16, 14, 1, 36, 37)
+SEEDS = (5, 16, 14, 1, 36, 37, 61, 24, 33, 45, 58)
 STORED = 0
 
 walked = cache(run)

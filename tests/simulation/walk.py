@@ -18,6 +18,7 @@ from clearing.model.commands import (
     LinkAccounts,
     ListAsset,
     ListInstrument,
+    MoveCash,
     NewTrade,
     OpenAccount,
     PayDue,
@@ -25,6 +26,7 @@ from clearing.model.commands import (
     RegisterProvider,
     RegisterSource,
     RequestWithdrawal,
+    SendWithdrawal,
     SetBreaker,
     SettleWithdrawal,
     SizePool,
@@ -114,12 +116,14 @@ class Walk:
             self.prices: 16,
             self.calls: 12,
             self.pass_time: 8,
+            self.pass_days: 1,
             self.deposit: 6,
             self.withdraw: 10,
             self.settle: 6,
             self.pay: 4,
             self.recover: 5,
             self.link: 2,
+            self.move: 3,
             self.fund: 2,
             self.halt: 3,
             self.again: 3,
@@ -205,6 +209,10 @@ class Walk:
     def pass_time(self) -> None:
         self.wait(self.dice.choice([1, MINUTE_MS, MINUTE_MS, HOUR_MS, DAY_MS]))
 
+    def pass_days(self) -> None:
+        """A week, so that what was drawn is due back, or a month."""
+        self.wait(self.dice.choice([7, 7, 30]) * DAY_MS)
+
     def deposit(self) -> None:
         asset, unit = self.dice.choice([(USDC, USD), (USDC, USD), (ETH, 10**16)])
         amount = self.dice.randrange(1, 500) * unit
@@ -220,10 +228,14 @@ class Walk:
         self.send(RequestWithdrawal(withdrawal=self._name(), account=key, asset=asset, amount_minor=amount))
 
     def settle(self) -> None:
-        known = sorted(self.auditor.books.table("withdrawals"))
+        """The next step of a withdrawal, mostly; now and then a step out of turn."""
+        known = self.auditor.books.table("withdrawals")
         if known:
-            paid = self.dice.random() < 0.7
-            self.send(SettleWithdrawal(withdrawal=self.dice.choice(known), paid=paid))
+            name, goes_on = self.dice.choice(sorted(known)), self.dice.random() < 0.7
+            if goes_on and known[name]["state"] == "held" and self.dice.random() < 0.9:
+                self.send(SendWithdrawal(withdrawal=name))
+            else:
+                self.send(SettleWithdrawal(withdrawal=name, paid=goes_on))
 
     def pay(self) -> None:
         self.send(PayDue(member=MemberId(self.dice.choice(MEMBERS))))
@@ -240,6 +252,21 @@ class Walk:
         keys = tuple(AccountKey(f"{member}/{name}") for member in homes)
         for member in homes:
             self.send(LinkAccounts(member=MemberId(member), participant=ParticipantId(name), accounts=keys))
+
+    def move(self) -> None:
+        """Between the two accounts of one participant, linked or not."""
+        name = self.dice.choice(["ann", "cid"])
+        source, target = self.dice.sample([m for m in MEMBERS if name in CLIENTS[m]], 2)
+        key = AccountKey(f"{source}/{name}")
+        amount = self.dice.randrange(1, max(1, self.auditor.books.cash(key)) + 2)
+        self.send(
+            MoveCash(
+                member=MemberId(source),
+                source=key,
+                target=AccountKey(f"{target}/{name}"),
+                amount_minor=amount,
+            )
+        )
 
     def fund(self) -> None:
         amount = self.dice.randrange(1, 20) * USD
@@ -314,9 +341,10 @@ def founding(dice: Random) -> Iterator[Command]:
         liquidity_line_minor=dice.choice([0, 500]) * USD,
     )
     yield FoundHouse(house=HOUSE, settlement=SETTLEMENT, parameters=parameters)
-    yield ListAsset(asset=ETHER)
+    yield ListAsset(asset=replace(ETHER, concentration_minor=3 * 10**18 + 1, concentration_haircut_bp=5_003))
     for instrument in INSTRUMENTS:
-        yield ListInstrument(instrument=instrument)
+        later = None if instrument.expires_ms is None else instrument.expires_ms + 10 * 366 * DAY_MS
+        yield ListInstrument(instrument=replace(instrument, expires_ms=later))
     for name in NAMES:
         yield RegisterSource(source=SourceId(name), public_key=public_hex(source_key(SourceId(name))))
     for into, most in zip(HouseMoney, (500, 40, 15, 10), strict=True):

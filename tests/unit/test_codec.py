@@ -79,6 +79,8 @@ def test_integers_are_decimal_strings_and_enums_their_values() -> None:
         "tick_value_minor": "0",
         "haircut_bp": "0",
         "issuer": None,
+        "concentration_minor": "0",
+        "concentration_haircut_bp": "0",
     }
     assert encode(accepted("t1")) == {"key": "t1", "status": "accepted", "reason": "", "detail": ""}
     assert to_text(refused(Rejected(Reason.GATE_SHUT, "ß"))) == (

@@ -1,5 +1,7 @@
 """Defaults from the first unpaid price move to the last recovery, through the house itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from clearing import chart
@@ -21,6 +23,7 @@ from clearing.model.values import (
     DAY_MS,
     HOUR_MS,
     AccountStatus,
+    CappedPeriod,
     Instrument,
     InstrumentKind,
     MemberStatus,
@@ -295,6 +298,32 @@ def test_one_cap_holds_over_all_events_of_the_capped_period() -> None:
     assert period is not None
     assert {p.member: p.amount_minor for p in period.called} == {"y": 200, "z": 200}
     assert period.ends_ms > world.now_ms
+
+
+def test_the_capped_period_starts_at_t0_of_the_first_default_and_is_extended_by_one_that_was_answered() -> (
+    None
+):
+    """Nobody was called for an assessment: the members paid in their hour. 12 March is a Thursday."""
+    world = short_side_wins(house_of_three({"x": 5_000, "y": 5_000}), "x")
+    first = world.state.defaults[D1].declared_ms
+    assert world.state.capped_period == CappedPeriod(begins_ms=first, ends_ms=first + 28 * DAY_MS)
+    world.now_ms += DAY_MS
+    world.prices(OIL=1_000)
+    short_side_wins(world, "y")
+    second = world.state.defaults[D2].declared_ms
+    assert not world.state.defaults[D2].draws
+    assert world.state.capped_period == CappedPeriod(begins_ms=first, ends_ms=second + 28 * DAY_MS)
+
+
+def test_a_capped_period_is_extended_no_further_than_its_longest() -> None:
+    short = replace(PARAMETERS, capped_period_max_ms=28 * DAY_MS + 1)
+    world = short_side_wins(house_of_three({"x": 5_000, "y": 5_000}, short), "x")
+    world.now_ms += DAY_MS
+    world.prices(OIL=1_000)
+    short_side_wins(world, "y")
+    period = world.state.capped_period
+    assert period is not None
+    assert period.ends_ms == world.state.defaults[D1].declared_ms + 28 * DAY_MS + 1
 
 
 # recoveries ---------------------------------------------------------------------------------------

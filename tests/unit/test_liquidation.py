@@ -135,6 +135,14 @@ def test_the_whole_is_closed_when_equity_is_below_half_of_maintenance(extra: int
     assert positions(world).get(BTC_PERP, 0) == left
 
 
+@pytest.mark.parametrize(("minimum", "left"), [(11_400 * USD - 1, 1_200), (11_400 * USD, 0)])
+def test_a_position_at_or_below_the_minimum_is_closed_whole(minimum: int, left: int) -> None:
+    """At 76,000 the 1,500 lots are worth 11,400."""
+    world = long_alice(liquidation_minimum_minor=minimum)
+    world.prices(BTC=76_000, ETH=2_000)
+    assert positions(world).get(BTC_PERP, 0) == left
+
+
 def test_a_short_position_is_bought_back() -> None:
     world = with_provider(traders(alice=20_000 * USD, bob=2_000 * USD))
     assert world.trade(ALICE, BOB, 1_500, 80_000).accepted
@@ -177,6 +185,19 @@ def test_a_hedged_set_is_closed_in_slices_that_keep_its_hedge() -> None:
     world.prices(BTC=76_000, ETH=2_000)
     assert positions(world) == {BTC_PERP: 800, BTC_MAR: -400}
     assert positions(world, DESK) == {BTC_PERP: 200, BTC_MAR: -100}
+
+
+@pytest.mark.parametrize(("minimum", "whole"), [(11_400 * USD - 1, False), (11_400 * USD, True)])
+def test_the_minimum_is_of_all_that_a_set_holds_so_a_hedge_is_closed_on_both_sides_or_on_none(
+    minimum: int, whole: bool
+) -> None:
+    """The short leg alone, 3,800, is below either minimum."""
+    world = with_provider(traders(alice=700 * USD, liquidation_minimum_minor=minimum))
+    assert world.trade(ALICE, BOB, 500, 80_000).accepted
+    assert world.trade(BOB, ALICE, 500, 80_000, BTC_MAR).accepted
+    assert world.trade(ALICE, BOB, 500, 80_000).accepted
+    world.prices(BTC=76_000, ETH=2_000)
+    assert positions(world) == ({} if whole else {BTC_PERP: 800, BTC_MAR: -400})
 
 
 def test_a_hedge_is_not_left_behind_when_providers_can_take_only_one_leg_of_the_slice() -> None:

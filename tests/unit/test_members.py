@@ -34,7 +34,6 @@ from clearing.model.commands import (
     ReinstateMember,
     RequestWithdrawal,
     SetBreaker,
-    SettleWithdrawal,
     SizePool,
     SubmitTrades,
     SuspendMember,
@@ -83,6 +82,7 @@ from tests.builders import (
     contribute,
     empty_house,
     kinds_of,
+    pay_out,
     public_hex,
     size_pool,
     source_key,
@@ -320,6 +320,7 @@ PARTS = Parameters(
     trade_fee_bp=0,
     pool_rate_bp=0,
     pool_floor_minor=100,
+    replenishment_cap_bp=0,
 )
 
 
@@ -381,7 +382,7 @@ def test_a_member_that_nothing_binds_leaves_with_its_contribution_at_once() -> N
     row = world.state.members[Y]
     assert (row.status, row.left_ms, row.required_contribution_minor) == (MemberStatus.LEFT, world.now_ms, 0)
     world.ok(RequestWithdrawal(withdrawal="w", account=house_account(Y), asset=USDC, amount_minor=100))
-    world.ok(SettleWithdrawal(withdrawal="w", paid=True))
+    pay_out(world, "w")
     fails(world, X, 1_000, 240)
     world.wait(HOUR_MS)
     assert draws(world, D1) == [(2, "x", 100), (5, "w", 70), (5, "z", 70)]
@@ -468,12 +469,17 @@ def test_a_member_that_leaves_while_a_loss_is_open_bears_it() -> None:
 
 
 def test_a_loss_that_was_answered_releases_who_left_meanwhile() -> None:
-    """No waterfall ran, so no capped period began: the end of the event is the end of the liability."""
+    """No waterfall ran; the capped period began at T0 all the same, and its end is the end of the liability."""
     world = four_members()
     fails(world, X, 1_000, 240)
     world.ok(leave(Y))
-    assert world.state.pool(Y) == 100
     world.deposit(house_account(X), 240)
+    assert (world.state.pool(Y), world.state.cash(house_account(Y))) == (100, 0)
+    period = world.state.capped_period
+    assert period is not None
+    world.wait(period.ends_ms - world.now_ms)
+    assert world.state.pool(Y) == 100
+    world.wait(1)
     assert (world.state.pool(Y), world.state.cash(house_account(Y))) == (0, 100)
 
 
@@ -538,7 +544,7 @@ def test_a_member_that_left_neither_trades_nor_promises_to() -> None:
     world = with_zoe()
     other = MemberId("other")
     world.ok(RequestWithdrawal(withdrawal="w", account=ZOE, asset=USDC, amount_minor=2_000 * USD))
-    world.ok(SettleWithdrawal(withdrawal="w", paid=True))
+    pay_out(world, "w")
     world.ok(leave(other))
     out = half(ZOE, ALICE, 1, "out")
     (refused,) = world.do(SubmitTrades(member=other, trades=(out,))).results
@@ -625,7 +631,7 @@ def withdraw_all(world: World) -> None:
             withdrawal=side, account=account_key(X, side), asset=USDC, amount_minor=2_000
         )
         world.ok(command)
-        world.ok(SettleWithdrawal(withdrawal=side, paid=True))
+        pay_out(world, side)
 
 
 def linked(world: World) -> None:
@@ -690,7 +696,7 @@ def test_a_member_that_answers_leaves_when_it_has_paid() -> None:
     assert world.do(leave(X)).results[0].detail == f"the money of {winner}"
     world.deposit(house_account(X), 240)
     world.ok(RequestWithdrawal(withdrawal="w", account=winner, asset=USDC, amount_minor=won))
-    world.ok(SettleWithdrawal(withdrawal="w", paid=True))
+    pay_out(world, "w")
     world.ok(leave(X))
 
 
@@ -699,7 +705,7 @@ def test_an_answer_binds_and_so_does_what_may_become_one() -> None:
     world = four_members()
     short = account_key(X, "short")
     world.ok(RequestWithdrawal(withdrawal="w", account=short, asset=USDC, amount_minor=2_000))
-    world.ok(SettleWithdrawal(withdrawal="w", paid=True))
+    pay_out(world, "w")
     deal = replace(
         half(account_key(X, "long"), account_key(W, "short"), 16, "deal"), instrument=OIL, price_ticks=1_000
     )

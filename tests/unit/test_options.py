@@ -19,7 +19,6 @@ from clearing.model.commands import (
     ProposeParameters,
     PublishFunding,
     RequestWithdrawal,
-    SettleWithdrawal,
 )
 from clearing.model.ids import AccountKey, AssetId, FeedId, InstrumentId, MemberId, SetId
 from clearing.model.kinds import Kind
@@ -53,6 +52,7 @@ from tests.builders import (
     empty_house,
     fund,
     kinds_of,
+    pay_out,
     provide,
     publication,
 )
@@ -394,7 +394,7 @@ def short_calls(lots: int = 3_000, **with_provider: int) -> World:
 def test_a_torn_up_option_is_paid_at_its_mark_and_what_the_short_lacks_is_the_loss() -> None:
     world = short_calls()
     cash, owed = world.state.cash(ALICE), 20_000
-    world.ok(settle("spare"))
+    pay_out(world, "spare")
     outcome = world.prices(BTC=100_000, ETH=2_000, BTCVOL=6_000)
     assert "DEFAULT_DECLARED" in kinds_of(outcome)
     event = world.state.defaults[next(iter(world.state.defaults))]
@@ -412,13 +412,9 @@ def first_mark() -> int:
     return mark(options_house())
 
 
-def settle(name: str) -> SettleWithdrawal:
-    return SettleWithdrawal(withdrawal=name, paid=True)
-
-
 def test_a_provider_takes_short_options_for_their_mark_and_a_hundredth_of_it() -> None:
     world = short_calls(cash_minor=200_000 * USD, capacity_minor=10**6 * USD)
-    world.ok(settle("spare"))
+    pay_out(world, "spare")
     cash = world.state.cash(DESK)
     world.prices(BTC=100_000, ETH=2_000, BTCVOL=6_000)
     assert world.state.position(DESK, CALL) == -3_000
@@ -429,7 +425,7 @@ def test_a_provider_takes_short_options_for_their_mark_and_a_hundredth_of_it() -
 
 def test_who_takes_an_option_must_meet_its_requirement_and_have_the_cash() -> None:
     world = short_calls(cash_minor=1_000 * USD, capacity_minor=10**6 * USD)
-    world.ok(settle("spare"))
+    pay_out(world, "spare")
     world.prices(BTC=100_000, ETH=2_000, BTCVOL=6_000)
     taken = -world.state.position(DESK, CALL)
     assert 0 < taken < 3_000
@@ -438,7 +434,7 @@ def test_who_takes_an_option_must_meet_its_requirement_and_have_the_cash() -> No
 
 def test_the_preview_values_options_anew_and_counts_no_value_as_cash() -> None:
     world = short_calls()
-    world.ok(settle("spare"))
+    pay_out(world, "spare")
     found = preview(world.state, MemberId("dex"), 2_500)
     moved = value_ticks(option(CALL, Right.CALL), 100_000, 6_000, world.state.newest_cycle.accepted_ms)
     lost = 3_000 * (moved - mark(world)) * TICK

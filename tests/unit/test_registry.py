@@ -28,6 +28,7 @@ from clearing.model.commands import (
     LinkAccounts,
     ListAsset,
     ListInstrument,
+    MoveCash,
     OpenAccount,
     PayDue,
     PlaceBid,
@@ -44,6 +45,7 @@ from clearing.model.commands import (
     ReplaceLostAsset,
     RequestWithdrawal,
     RetireSource,
+    SendWithdrawal,
     SetBreaker,
     SettleWithdrawal,
     SizePool,
@@ -153,7 +155,9 @@ COMMANDS: tuple[Command, ...] = (
     FundHouse(into=HouseMoney.CAPITAL, amount_minor=1),
     Deposit(account=ALICE, asset=USDC, amount_minor=1),
     RequestWithdrawal(withdrawal="w", account=ALICE, asset=USDC, amount_minor=1),
+    SendWithdrawal(withdrawal="w"),
     SettleWithdrawal(withdrawal="w", paid=True),
+    MoveCash(member=DEX, source=ALICE, target=BOB, amount_minor=1),
     SizePool(),
     ContributeToPool(member=DEX, amount_minor=1),
     ApplyPrices(source=SOURCES[0], observed_ms=START_MS, sequence=1, prices=(), signature=""),
@@ -197,7 +201,13 @@ def test_the_settlement_asset_has_a_code(code: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"feed": BTC, "tick_value_minor": 1}, {"haircut_bp": 1}, {"decimals": -1}, {"tick_value_minor": 1}],
+    [
+        {"feed": BTC, "tick_value_minor": 1},
+        {"haircut_bp": 1},
+        {"concentration_minor": 1},
+        {"decimals": -1},
+        {"tick_value_minor": 1},
+    ],
 )
 def test_the_settlement_asset_is_worth_itself(change: dict[str, Any]) -> None:
     asset = replace(SETTLEMENT, **change)
@@ -289,6 +299,13 @@ def test_an_asset_is_listed_once_and_never_under_the_name_of_an_instrument() -> 
         ({"haircut_bp": 0}, True),
         ({"haircut_bp": BP}, True),
         ({"haircut_bp": BP + 1}, False),
+        ({"concentration_minor": -1}, False),
+        ({"concentration_haircut_bp": 1}, False),
+        ({"concentration_minor": 1, "concentration_haircut_bp": 1_999}, False),
+        ({"concentration_minor": 1, "concentration_haircut_bp": 2_000}, True),
+        ({"concentration_minor": DEPOSIT_MAX, "concentration_haircut_bp": BP}, True),
+        ({"concentration_minor": DEPOSIT_MAX + 1, "concentration_haircut_bp": BP}, False),
+        ({"concentration_minor": 1, "concentration_haircut_bp": BP + 1}, False),
         ({"feed": None}, False),
         ({"feed": None, "tick_value_minor": 0}, True),
     ],

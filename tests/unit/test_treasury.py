@@ -1,4 +1,4 @@
-"""Money in and out: deposits, the house's own money, the pool, and withdrawals in two steps (rulebook §3, §8)."""
+"""Money in and out: deposits, the house's own money, the pool, withdrawals in three steps (rulebook §3, §8)."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from clearing import chart
 from clearing.decide import treasury
 from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.default.gate import gates
+from clearing.default.purses import ANSWER
 from clearing.model.commands import (
     AdmitMember,
     ContributeToPool,
@@ -20,10 +21,20 @@ from clearing.model.commands import (
     PayDue,
     RecordRecovery,
     RequestWithdrawal,
+    SendWithdrawal,
     SettleWithdrawal,
     SizePool,
+    UnlinkAccounts,
 )
-from clearing.model.ids import AccountKey, AssetId, DefaultId, MemberId, account_key, house_account
+from clearing.model.ids import (
+    AccountKey,
+    AssetId,
+    DefaultId,
+    MemberId,
+    ParticipantId,
+    account_key,
+    house_account,
+)
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason
 from clearing.model.values import (
@@ -49,6 +60,7 @@ from tests.builders import (
     empty_house,
     fund,
     link,
+    pay_out,
     size_pool,
     two_traders,
     with_provider,
@@ -218,31 +230,39 @@ def test_required_contributions_stand_still_while_a_loss_is_allocated() -> None:
     assert world.reason(SizePool()) == Reason.DEFAULT_OPEN.name
 
 
-# --------------------------------------------------------------------------------------- two-step withdrawals
+# ------------------------------------------------------------------------------- withdrawals in three steps
 
 
 def state_of_withdrawal(world: World) -> WithdrawalState:
     return world.state.withdrawals["w1"].state
 
 
-def test_a_withdrawal_is_held_and_then_paid() -> None:
+def test_a_withdrawal_is_held_then_sent_then_paid() -> None:
     world = two_traders()
     world.ok(withdrawing(300))
     held = chart.withdrawal("w1", USDC)
     assert world.entries[-1].legs == (debit(chart.cash(ALICE, USDC), 300), credit(held, 300))
     assert state_of_withdrawal(world) is WithdrawalState.HELD
+    world.ok(SendWithdrawal(withdrawal="w1"))
+    sent = world.entries[-1]
+    assert sent.kind == Kind.WITHDRAWAL_SENT
+    assert not sent.legs
+    assert state_of_withdrawal(world) is WithdrawalState.SENT
     world.ok(SettleWithdrawal(withdrawal="w1", paid=True))
     assert world.entries[-1].legs == (debit(held, 300), credit(chart.custody(USDC), 300))
     assert state_of_withdrawal(world) is WithdrawalState.PAID
     assert world.state.cash(ALICE) == 2_000 * USD - 300
 
 
+@pytest.mark.parametrize("is_sent", [False, True])
 @pytest.mark.parametrize("asset", [USDC, ETH])
-def test_what_custody_did_not_pay_goes_back(asset: AssetId) -> None:
+def test_what_custody_did_not_pay_goes_back(asset: AssetId, is_sent: bool) -> None:
     world = two_traders()
     world.deposit(ALICE, 10**18, ETH)
     before = world.measured(ALICE)
     world.ok(withdrawing(300, asset=asset))
+    if is_sent:
+        world.ok(SendWithdrawal(withdrawal="w1"))
     world.ok(SettleWithdrawal(withdrawal="w1", paid=False))
     assert world.state.withdrawals["w1"].state is WithdrawalState.RELEASED
     assert world.measured(ALICE) == before
@@ -272,6 +292,63 @@ def test_a_withdrawal_is_settled_once() -> None:
     world.ok(SettleWithdrawal(withdrawal="w1", paid=False))
     for paid in (True, False):
         assert world.reason(SettleWithdrawal(withdrawal="w1", paid=paid)) == Reason.WITHDRAWAL_SETTLED.name
+
+
+def test_custody_pays_only_what_it_was_told_to_pay() -> None:
+    world = two_traders()
+    world.ok(withdrawing(1))
+    assert world.reason(SettleWithdrawal(withdrawal="w1", paid=True)) == Reason.WITHDRAWAL_NOT_SENT.name
+
+
+def test_custody_is_told_once() -> None:
+    world = two_traders()
+    send = SendWithdrawal(withdrawal="w1")
+    assert world.reason(send) == Reason.WITHDRAWAL_UNKNOWN.name
+    world.ok(withdrawing(1))
+    world.ok(send)
+    assert world.reason(send) == Reason.WITHDRAWAL_SENT.name
+    world.ok(SettleWithdrawal(withdrawal="w1", paid=True))
+    assert world.reason(send) == Reason.WITHDRAWAL_SETTLED.name
+
+
+def test_a_withdrawal_is_sent_only_while_it_might_be_requested() -> None:
+    """Prices moved between the two: one unit of margin more decides."""
+    world = two_traders()
+    world.deposit(BOB, 10_000 * USD)
+    assert world.trade(ALICE, BOB, 1_000, 80_000).accepted
+    world.ok(withdrawing(500 * USD))
+    world.prices(BTC=77_000, ETH=2_000)
+    send = SendWithdrawal(withdrawal="w1")
+    missing = world.measured(ALICE).requirement_minor - world.measured(ALICE).equity_minor
+    assert missing > 0
+    world.deposit(ALICE, missing - 1)
+    assert world.reason(send) == Reason.WITHDRAWAL_EXCEEDS.name
+    world.deposit(ALICE, 1)
+    world.ok(send)
+
+
+def test_a_withdrawal_is_not_sent_through_a_shut_gate() -> None:
+    world = two_traders()
+    world.ok(withdrawing(1))
+    world.now_ms += PARAMETERS.withdraw_validity_ms + 1
+    assert world.reason(SendWithdrawal(withdrawal="w1")) == Reason.GATE_SHUT.name
+    world.ok(SettleWithdrawal(withdrawal="w1", paid=False))
+
+
+def test_a_part_of_a_link_that_is_undone_is_not_emptied_by_what_was_held_before() -> None:
+    """Carol's margin at dex stands for her position elsewhere, until notice is given."""
+    world = with_provider(two_traders())
+    here, there = world.account("dex", "carol"), world.account("desk", "carol")
+    world.deposit(here, 2_000 * USD)
+    world.deposit(there, 100 * USD)
+    world.deposit(BOB, 10_000 * USD)
+    link(world, "carol", here, there)
+    assert world.trade(here, BOB, 100, 80_000).accepted
+    world.ok(withdrawing(1_960 * USD, here))
+    world.ok(UnlinkAccounts(member=DEX, participant=ParticipantId("carol")))
+    assert world.reason(SendWithdrawal(withdrawal="w1")) == Reason.WITHDRAWAL_EXCEEDS.name
+    world.deposit(here, 500 * USD)
+    world.ok(SendWithdrawal(withdrawal="w1"))
 
 
 def test_a_withdrawal_needs_a_name_of_its_own() -> None:
@@ -457,7 +534,7 @@ def test_the_gate_stays_shut_over_a_loss_that_nobody_could_pay() -> None:
     assert world.trade(ALICE, BOB, 1_500, 80_000).accepted
     world.prices(BTC=100_000, ETH=2_000)
     world.ok(withdrawing(2_500 * USD))
-    world.ok(SettleWithdrawal(withdrawal="w1", paid=True))
+    pay_out(world, "w1")
     world.prices(BTC=80_000, ETH=2_000)
     world.wait(HOUR_MS)
     (default,) = world.state.defaults.values()
@@ -501,7 +578,30 @@ def test_a_default_releases_what_was_held_and_not_sent() -> None:
     assert world.state.balance(chart.withdrawal("w1", USDC)) == 0
 
 
-def test_a_members_default_releases_what_its_house_account_held() -> None:
+@pytest.mark.parametrize("paid", [True, False])
+def test_what_was_sent_before_a_default_is_settled_by_custodys_word_alone(paid: bool) -> None:
+    """Custody may have paid already: released, the money would be there twice. What comes back waits for claims."""
+    world = with_provider(two_traders())
+    world.deposit(DEX_HOUSE, 10_000 * USD)
+    world.deposit(BOB, 10_000 * USD)
+    assert world.trade(ALICE, BOB, 1_000, 80_000).accepted
+    world.ok(withdrawing(600 * USD))
+    world.ok(SendWithdrawal(withdrawal="w1"))
+    world.prices(BTC=60_000, ETH=2_000)
+    (default,) = world.state.defaults.values()
+    assert (default.stage, state_of_withdrawal(world)) == (Stage.RECOVERING, WithdrawalState.SENT)
+    assert world.state.cash(ALICE) == 0
+    world.ok(SettleWithdrawal(withdrawal="w1", paid=paid))
+    assert world.state.cash(ALICE) == (0 if paid else 600 * USD)
+    assert world.state.balance(chart.withdrawal("w1", USDC)) == 0
+    if not paid:
+        assert world.reason(withdrawing(1, name="w2")) == Reason.ACCOUNT_CLOSED_OUT.name
+        owed = sum(claim.amount_minor for claim in default.claims)
+        world.ok(RecordRecovery(default=default.id, amount_minor=owed))
+        world.ok(withdrawing(600 * USD, name="w2"))
+
+
+def test_what_a_members_house_account_held_pays_its_answer() -> None:
     world = with_provider(two_traders())
     world.deposit(DEX_HOUSE, 500 * USD)
     world.deposit(BOB, 10_000 * USD)
@@ -512,7 +612,7 @@ def test_a_members_default_releases_what_its_house_account_held() -> None:
     assert world.state.members[DEX].status is MemberStatus.DEFAULTED
     assert world.state.withdrawals["w1"].state is WithdrawalState.RELEASED
     (default,) = world.state.defaults.values()
-    assert [d.amount_minor for d in default.draws if d.tier == 1] == [500 * USD]
+    assert [c.amount_minor for c in default.claims if c.tier == ANSWER] == [500 * USD]
 
 
 def closed_out_with_ether() -> World:
@@ -576,6 +676,7 @@ def test_custody_cannot_have_paid_what_it_does_not_hold() -> None:
     gained = world.state.cash(bob)
     assert gained > world.state.balance(chart.custody(USDC))
     world.ok(withdrawing(gained, bob))
+    world.ok(SendWithdrawal(withdrawal="w1"))
     assert world.reason(SettleWithdrawal(withdrawal="w1", paid=True)) == Reason.CUSTODY_INSUFFICIENT.name
     fund(world, capital=500 * USD)
     world.ok(SettleWithdrawal(withdrawal="w1", paid=True))

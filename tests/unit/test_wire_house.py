@@ -28,6 +28,15 @@ def test_instruments_have_ticks_lots_and_the_value_of_a_tick() -> None:
     assert future.HasField("expire_time")
 
 
+def test_an_asset_names_the_limit_above_which_its_haircut_is_higher() -> None:
+    state = empty_house().state
+    limited = replace(WRAPPED, concentration_minor=150_000_000, concentration_haircut_bp=2_000)
+    found = wire.message(replace(state, assets=state.assets.set(limited.id, limited)), ())
+    said = {row.name: (row.concentration_limit, row.concentration_haircut_bp) for row in found.assets}
+    assert said["assets/WXY"] == ("1.50000000", 2_000)
+    assert said["assets/ETH"] == ("", 0)
+
+
 def test_a_house_without_a_cycle_has_no_marks_yet() -> None:
     found = wire.message(empty_house().state, ())
     assert (found.cycle, found.HasField("cycle_accept_time")) == (0, False)

@@ -48,11 +48,14 @@ def message(house: House, shut: tuple[Gate, ...]) -> pb.House:
 
 
 def _asset(asset: Asset) -> pb.Asset:
+    limit = units.of_asset(asset)
     return pb.Asset(
         name=names.asset(asset.id),
         decimals=asset.decimals,
         feed="" if asset.feed is None else names.feed(asset.feed),
         haircut_bp=asset.haircut_bp,
+        concentration_limit=limit.render(asset.concentration_minor) if asset.concentration_minor else "",
+        concentration_haircut_bp=asset.concentration_haircut_bp,
     )
 
 
