@@ -45,4 +45,8 @@ AIMS: Mapping[str, Aim] = {
     "ledger.growth_5m.postgresql": Aim(ratio=0.8),
     "ledger.indexed_60s.sqlite": Aim(value=30_000),
     "ledger.indexed_60s.postgresql": Aim(value=30_000),
+    "core.trades_1000.sqlite": Aim(value=10_000),
+    "core.trades_1000.postgresql": Aim(value=10_000),
+    "core.cycle_10k": Aim(value=1),
+    "core.cycle_growth": Aim(value=1.25),
 }

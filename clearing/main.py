@@ -54,6 +54,14 @@ class WrongHouse(Exception):
     """The keys are of another house than the journal."""
 
 
+def let_garbage_wait() -> None:
+    """Look for garbage seldom, and not in what is there already: it keeps everybody waiting, and a state of immutable
+    values has few cycles.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve the house of ``settings`` until a signal or a bug stops it; ``announce`` gets the one line."""
     _log_as_json()
@@ -67,7 +75,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         Projecting(database, lambda: engine.view.size, steady_ms) as history,
     ):
         sys.setswitchinterval(SWITCH_S)
-        gc.freeze()  # what was replayed stays: looking for garbage in it keeps everybody waiting
+        let_garbage_wait()
         engine.heed(lambda: history.lag_ms)
         _require_house(engine, tls.house)
         if settings.state is not None:

@@ -212,14 +212,15 @@ class Run:
         return None
 
     def _check_balances(self, touched: dict[int, int]) -> Refusal | None:
-        judged = list(touched.items())
-        old = len(self._book.held)
-        judged += [(n, balance - held) for n, balance in judged if n < old and (held := self._book.held[n])]
-        if not all(in_range(balance) for _, balance in judged):
-            return Refusal.BALANCE_OUT_OF_RANGE
-        if not all(self._account(number).limit.allows(balance) for number, balance in judged):
-            return Refusal.LIMIT_EXCEEDED
-        return None
+        held, exceeded = self._book.held, False
+        for number, balance in touched.items():
+            kept = held[number] if number < len(held) else 0
+            if not (in_range(balance) and in_range(balance - kept)):
+                return Refusal.BALANCE_OUT_OF_RANGE
+            limit = self._account(number).limit
+            if limit is not Limit.NONE and not (limit.allows(balance) and limit.allows(balance - kept)):
+                exceeded = True
+        return Refusal.LIMIT_EXCEEDED if exceeded else None
 
 
 def _open(book: Book, opened: Sequence[Account]) -> Book:

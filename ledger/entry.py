@@ -161,11 +161,13 @@ def _is_formed(step: Step | None) -> bool:
 
 
 def _check_amounts(legs: tuple[Leg, ...]) -> Refusal | None:
+    amounts = [leg.amount for leg in legs]
+    if 0 in amounts:
+        return Refusal.AMOUNT_ZERO
+    if not (in_range(min(amounts)) and in_range(max(amounts))):
+        return Refusal.AMOUNT_OUT_OF_RANGE
     sums: dict[str, int] = {}
     for leg in legs:
-        if leg.amount == 0:
-            return Refusal.AMOUNT_ZERO
-        if not in_range(leg.amount):
-            return Refusal.AMOUNT_OUT_OF_RANGE
-        sums[leg.account.unit] = sums.get(leg.account.unit, 0) + leg.amount
+        unit = leg.account.unit
+        sums[unit] = sums.get(unit, 0) + leg.amount
     return Refusal.ENTRY_UNBALANCED if any(sums.values()) else None

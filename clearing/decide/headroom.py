@@ -9,9 +9,8 @@ What is accepted here waits, and is recorded together before anything else looks
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import TypeAlias
 
-from clearing import chart
 from clearing.decide.calls import call_key
 from clearing.default.gate import withheld
 from clearing.margin.assess import Health, array_of, option_value, required, standings
@@ -20,16 +19,9 @@ from clearing.market.novation import position_lots_max
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, InstrumentId, SetId
 from clearing.model.values import CallKind, Trade
-from ledger.entry import Leg
 
-
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """What is known of a netting set: its equity and cash as they are, its maintenance margin as it can be at most."""
-
-    equity_minor: int
-    cash_minor: int
-    maintenance_minor: int
+Room: TypeAlias = tuple[int, int, int]
+"""What is known of a netting set: its equity and its cash as they are, its maintenance margin as it can be at most."""
 
 
 class Headroom:
@@ -38,7 +30,7 @@ class Headroom:
     def __init__(self, house: House) -> None:
         self.house = house
         self._rises = MODELS[house.parameters.margin_model].rises(array_of(house), house.parameters)
-        self._rooms: dict[SetId, _Room] = {}
+        self._rooms: dict[SetId, Room] = {}
         self._lots: dict[tuple[AccountKey, InstrumentId], int] = {}
 
     def measure(self, sets: Iterable[SetId]) -> None:
@@ -46,7 +38,7 @@ class Headroom:
         calm = sorted({set_id for set_id in sets if _is_calm(self.house, set_id)})
         for one in standings(self.house, calm):
             if one.health is Health.HEALTHY and one.cash_minor >= 0:
-                self._rooms[one.netting_set] = _Room(one.equity_minor, one.cash_minor, one.maintenance_minor)
+                self._rooms[one.netting_set] = (one.equity_minor, one.cash_minor, one.maintenance_minor)
 
     def recorded(self, house: House, sets: Iterable[SetId]) -> None:
         """Go on from ``house``, which has what was taken; what else happened concerned ``sets``."""
@@ -55,17 +47,18 @@ class Headroom:
             self._rooms.pop(set_id, None)
         self.measure(sets)
 
-    def takes(self, trade: Trade, legs: tuple[Leg, ...]) -> bool:
-        """Whether a trade that is booked by ``legs`` surely leaves both sets with R and with cash, and no position too
-        large; if so it counts as taken.
+    def takes(self, trade: Trade, payment_minor: int, fee_minor: int) -> bool:
+        """Whether a trade for which the buyer pays the seller, and each of them a fee, surely leaves both sets with R
+        and with cash, and no position too large; if so it counts as taken.
         """
-        after: dict[SetId, _Room] = {}
-        for key, lots in ((trade.buyer, trade.lots), (trade.seller, -trade.lots)):
-            set_id = self.house.accounts[key].netting_set
+        accounts, after = self.house.accounts, dict[SetId, Room]()
+        sides = ((trade.buyer, trade.lots, -payment_minor), (trade.seller, -trade.lots, payment_minor))
+        for key, lots, paid_minor in sides:
+            set_id = accounts[key].netting_set
             room = after.get(set_id) or self._rooms.get(set_id)
             if room is None or not self._fits(key, trade):
                 return False
-            after[set_id] = self._moved(room, key, lots, trade, legs)
+            after[set_id] = self._moved(room, trade, lots, paid_minor - fee_minor)
         if not all(self._is_sound(room) for room in after.values()):
             return False
         self._rooms |= after
@@ -74,18 +67,15 @@ class Headroom:
             self._lots[place] = self._lots.get(place, 0) + trade.lots
         return True
 
-    def _moved(self, room: _Room, key: AccountKey, lots: int, trade: Trade, legs: tuple[Leg, ...]) -> _Room:
-        cash = chart.cash(key, self.house.settlement)
-        paid = -sum(leg.amount for leg in legs if leg.account is cash)
+    def _moved(self, room: Room, trade: Trade, lots: int, paid_minor: int) -> Room:
+        equity, cash, maintenance = room
         worth = option_value(self.house, trade.instrument, lots)
-        return _Room(
-            room.equity_minor + paid + worth,
-            room.cash_minor + paid,
-            room.maintenance_minor + self._rises[trade.instrument] * trade.lots,
-        )
+        rise = self._rises[trade.instrument] * trade.lots
+        return equity + paid_minor + worth, cash + paid_minor, maintenance + rise
 
-    def _is_sound(self, room: _Room) -> bool:
-        return room.cash_minor >= 0 and room.equity_minor >= required(self.house, room.maintenance_minor)
+    def _is_sound(self, room: Room) -> bool:
+        equity, cash, maintenance = room
+        return cash >= 0 and equity >= required(self.house, maintenance)
 
     def _fits(self, key: AccountKey, trade: Trade) -> bool:
         """Whether the position stays within its limit even if all that waits went the same way."""

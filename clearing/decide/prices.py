@@ -21,7 +21,7 @@ from clearing.market.marks import mark_of
 from clearing.market.prices import signature_holds
 from clearing.market.validity import Use, age_max_ms
 from clearing.model.commands import OBSERVATIONS_MAX, PRICE_TICKS_MAX, VOLATILITY_BP_MAX, ApplyPrices
-from clearing.model.draft import Draft
+from clearing.model.draft import Draft, Line
 from clearing.model.house import House, Put, ordered, single
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.kinds import Kind
@@ -160,8 +160,12 @@ def _accept(draft: Draft, marks: tuple[Mark, ...]) -> None:
     draft.record(Kind.SNAPSHOT_ACCEPTED, single("cycle", cycle))
     draft.tell(Kind.SNAPSHOT_ACCEPTED, str(cycle.number))
     pay_funding(draft, before)
-    for instrument, legs in _variation(before, prices, {one.id for one in living}):
-        draft.record(Kind.VARIATION_MARGIN, legs=legs, references=(instrument,))
+    draft.record_all(
+        [
+            Line(Kind.VARIATION_MARGIN, (), legs, (instrument,))
+            for instrument, legs in _variation(before, prices, {one.id for one in living})
+        ]
+    )
     for one in expired:
         settle_expired(draft, before, one, prices[one.feed])
 

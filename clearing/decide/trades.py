@@ -40,14 +40,13 @@ from clearing.decide.standing import standing_refusal
 from clearing.default.gate import declared_sets, withheld
 from clearing.margin.assess import (
     Assessment,
-    array_of,
     assess,
     exposure_price,
     settlement_price,
     width_price,
 )
 from clearing.market.breakers import blocking
-from clearing.market.novation import fee, notional, novate, position_lots_max
+from clearing.market.novation import fee, notional, novate, payment, position_lots_max
 from clearing.market.validity import Use, why_not
 from clearing.model.commands import TRADES_MAX, NewTrade, SubmitTrades
 from clearing.model.draft import Draft, Line
@@ -127,10 +126,13 @@ class _Swift:
             return False
         if not self._is_unhindered(trade) or not _within(house, trade, house.parameters.price_band_bp):
             return False
-        legs = _legs(house, trade)
-        if not self._headroom.takes(trade, legs):
+        carried = settlement_price(house, trade.instrument)
+        paid = payment(house, trade.instrument, trade.lots, trade.price_ticks, carried)
+        if not self._headroom.takes(trade, paid, _fee(house, trade)):
             return False
-        self._waiting[trade.key] = Line(Kind.TRADE_NOVATED, joined(trade, None), legs, (trade.key,))
+        self._waiting[trade.key] = Line(
+            Kind.TRADE_NOVATED, joined(trade, None), _legs(house, trade), (trade.key,)
+        )
         return True
 
     def _is_unhindered(self, trade: Trade) -> bool:
@@ -247,7 +249,7 @@ def _terms(house: House, member: MemberId, trade: Trade, now_ms: int) -> Rejecte
         return Rejected(Reason.INSTRUMENT_UNKNOWN, trade.instrument)
     if instrument.expires_ms is not None and now_ms >= instrument.expires_ms:
         return Rejected(Reason.INSTRUMENT_NOT_ACTIVE, "expired")
-    if not any(row.instrument == trade.instrument for row in array_of(house).instruments):
+    if trade.instrument not in house.margined:
         return Rejected(Reason.INSTRUMENT_NOT_ACTIVE, "no mark yet")
     keys = (trade.buyer, trade.seller)
     for key in keys:

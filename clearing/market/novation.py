@@ -5,6 +5,8 @@ position from the trade price to the last settlement price S, at which every pos
 carried: the buyer pays the premium in full, and what the option is worth counts in equity (§8).
 """
 
+from functools import cache
+
 from clearing import chart
 from clearing.model.commands import PRICE_TICKS_MAX
 from clearing.model.house import House
@@ -27,21 +29,26 @@ def novate(
     price_ticks: int,
     carried_ticks: int,
 ) -> tuple[Leg, ...]:
-    """Legs that move ``lots`` from seller to buyer at ``price_ticks``, carried at S = ``carried_ticks``.
-
-    The buyer pays the seller lots × (P − S) × tick value; negative, the seller pays. For an option it pays
-    lots × P × tick value.
+    """Legs that move ``lots`` from seller to buyer at ``price_ticks``, carried at S = ``carried_ticks``, for
+    :func:`payment`.
     """
-    middle, row = chart.novation(instrument), house.instruments[instrument]
-    payment = lots * (price_ticks - (0 if row.option else carried_ticks)) * row.tick_value_minor
-    asset = house.settlement
+    middle, asset = chart.novation(instrument), house.settlement
+    paid = payment(house, instrument, lots, price_ticks, carried_ticks)
     return (
         debit(chart.position(seller, instrument), lots),
         credit(middle, lots),
         debit(middle, lots),
         credit(chart.position(buyer, instrument), lots),
-        *transfer(chart.cash(buyer, asset), chart.cash(seller, asset), payment),
+        *transfer(chart.cash(buyer, asset), chart.cash(seller, asset), paid),
     )
+
+
+def payment(house: House, instrument: InstrumentId, lots: int, price_ticks: int, carried_ticks: int) -> int:
+    """What the buyer of ``lots`` pays the seller: lots × (P − S) × tick value, negative when the seller pays; for an
+    option lots × P × tick value.
+    """
+    row = house.instruments[instrument]
+    return lots * (price_ticks - (0 if row.option else carried_ticks)) * row.tick_value_minor
 
 
 def notional(house: House, instrument: InstrumentId, lots: int, price_ticks: int) -> int:
@@ -51,7 +58,12 @@ def notional(house: House, instrument: InstrumentId, lots: int, price_ticks: int
 
 def position_lots_max(instrument: Instrument) -> int:
     """The largest position of one account: no price that a source may publish overflows the book with it."""
-    return divide_down(EXPOSURE_MAX, PRICE_TICKS_MAX * instrument.tick_value_minor)
+    return _lots_max(instrument.tick_value_minor)
+
+
+@cache
+def _lots_max(tick_value_minor: int) -> int:
+    return divide_down(EXPOSURE_MAX, PRICE_TICKS_MAX * tick_value_minor)
 
 
 def fee(notional_minor: int, fee_bp: int) -> int:

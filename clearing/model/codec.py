@@ -57,7 +57,7 @@ def from_text(kind: type[T], text: str) -> T:
 
 @cache
 def _encoder(kind: Any) -> Callable[[Any], Json]:
-    if kind in (type(None), bool, str):
+    if kind in _PLAIN:
         return lambda value: value
     if kind is int:
         return str
@@ -66,9 +66,30 @@ def _encoder(kind: Any) -> Callable[[Any], Json]:
     if issubclass(kind, Enum):
         return lambda value: str(value.value)
     if is_dataclass(kind):
-        names = tuple(field.name for field in fields(kind))
-        return lambda value: {name: encode(getattr(value, name)) for name in names}
+        return _record_encoder(kind)
     raise CodecError(f"{kind.__name__} has no encoding")
+
+
+_PLAIN = (type(None), bool, str)
+
+
+def _record_encoder(kind: Any) -> Callable[[Any], Json]:
+    """The encoder of a record, which looks at the values of those fields only that its types leave open."""
+    hints = get_type_hints(kind)
+    types_of = {name: getattr(hints[name], "__supertype__", hints[name]) for name in _field_names(kind)}
+    texts = [name for name, type_ in types_of.items() if type_ in (bool, str)]
+    integers = [name for name, type_ in types_of.items() if type_ is int]
+    others = [name for name in types_of if name not in texts and name not in integers]
+
+    def write(value: Any) -> Json:
+        record: dict[str, Json] = {name: getattr(value, name) for name in texts}
+        for name in integers:
+            record[name] = str(getattr(value, name))
+        for name in others:
+            record[name] = encode(getattr(value, name))
+        return record
+
+    return write
 
 
 @cache

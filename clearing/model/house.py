@@ -100,7 +100,8 @@ class Pnl:
 class House:
     """Everything the house knows. Rows are documented in ``values``.
 
-    ``held`` and ``pnl`` follow from legs; ``prices`` and ``option_prices``, the newest marks in ticks, from the cycle.
+    ``held`` and ``pnl`` follow from legs; from the cycle follow ``prices`` and ``option_prices``, the newest marks in
+    ticks, and ``margined``, the instruments that have a row in the risk array.
     """
 
     book: Book = Book()
@@ -141,6 +142,7 @@ class House:
     pnl: Map[AccountKey, Pnl] = Map()
     prices: Map[FeedId, int] = Map()
     option_prices: Map[InstrumentId, int] = Map()
+    margined: frozenset[InstrumentId] = frozenset()
 
     @property
     def founded(self) -> Charter:
@@ -369,6 +371,7 @@ class _Rows:
         if cycle is not None:
             updates["prices"] = Map({mark.feed: mark.price_ticks for mark in cycle.marks})
             updates["option_prices"] = Map({m.instrument: m.price_ticks for m in cycle.option_marks})
+            updates["margined"] = frozenset(row.instrument for row in cycle.array.instruments)
         for table, rows in self._tables.items():
             updates[table] = _with_rows(getattr(self._house, table), rows)
         if self._lots:

@@ -23,7 +23,7 @@ from clearing.model.commands import AdmitMember, ListInstrument, NewTrade, Submi
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, InstrumentId, MemberId, account_key
 from clearing.model.values import Right, Trade
-from ledger.entry import Entry, Leg
+from ledger.entry import Entry
 from ledger.leaf import encode_body
 from tests.builders import BTC_MAR, BTC_PERP, ETH_PERP, START_MS, USD, World, empty_house, link
 from tests.property.test_margin_laws import NAMES as LINEAR
@@ -114,8 +114,8 @@ def test_most_trades_of_a_quiet_batch_are_taken_at_once(monkeypatch: pytest.Monk
     world, taken = traders(Random(3)), list[bool]()
     takes = Headroom.takes
 
-    def counted(headroom: Headroom, trade: Trade, legs: tuple[Leg, ...]) -> bool:
-        taken.append(takes(headroom, trade, legs))
+    def counted(headroom: Headroom, trade: Trade, payment_minor: int, fee_minor: int) -> bool:
+        taken.append(takes(headroom, trade, payment_minor, fee_minor))
         return taken[-1]
 
     monkeypatch.setattr(Headroom, "takes", counted)
