@@ -29,7 +29,8 @@ class Headroom:
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self._rises = MODELS[house.parameters.margin_model].rises(array_of(house), house.parameters)
+        self._rows = {row.instrument: row for row in array_of(house).instruments}
+        self._rises: dict[InstrumentId, int] = {}
         self._rooms: dict[SetId, Room] = {}
         self._lots: dict[tuple[AccountKey, InstrumentId], int] = {}
 
@@ -70,8 +71,16 @@ class Headroom:
     def _moved(self, room: Room, trade: Trade, lots: int, paid_minor: int) -> Room:
         equity, cash, maintenance = room
         worth = option_value(self.house, trade.instrument, lots)
-        rise = self._rises[trade.instrument] * trade.lots
-        return equity + paid_minor + worth, cash + paid_minor, maintenance + rise
+        return equity + paid_minor + worth, cash + paid_minor, maintenance + self._rise(trade)
+
+    def _rise(self, trade: Trade) -> int:
+        """By how much the trade can raise the maintenance margin of a set at most."""
+        rise = self._rises.get(trade.instrument)
+        if rise is None:
+            parameters = self.house.parameters
+            rise = MODELS[parameters.margin_model].rise(self._rows[trade.instrument], parameters)
+            self._rises[trade.instrument] = rise
+        return rise * trade.lots
 
     def _is_sound(self, room: Room) -> bool:
         equity, cash, maintenance = room

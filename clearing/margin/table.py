@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from clearing.margin.model import Margin, Positions
 from clearing.margin.models import scan
 from clearing.model.ids import FeedId, InstrumentId
-from clearing.model.values import Instrument, Parameters, RiskArray
+from clearing.model.values import Instrument, InstrumentRisk, Parameters, RiskArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Model:
     risk_array: Callable[[Iterable[Instrument], Mapping[FeedId, int], Parameters, int], RiskArray]
     margin: Callable[[Mapping[InstrumentId, int], RiskArray, Parameters], Margin]
     amounts: Callable[[Positions, RiskArray, Parameters], list[int]]
-    rises: Callable[[RiskArray, Parameters], dict[InstrumentId, int]]
+    rise: Callable[[InstrumentRisk, Parameters], int]
 
 
 MODELS = {
@@ -30,6 +30,6 @@ MODELS = {
         risk_array=scan.risk_array,
         margin=scan.margin,
         amounts=scan.amounts,
-        rises=scan.rises,
+        rise=scan.rise,
     )
 }

@@ -18,11 +18,11 @@ from clearing.decide.headroom import Headroom
 from clearing.decide.table import Request, decide
 from clearing.margin.assess import assess, living_sets, standings
 from clearing.margin.model import Positions
-from clearing.margin.models.scan import amounts, margin, rises
+from clearing.margin.models.scan import amounts, margin, rise
 from clearing.model.commands import AdmitMember, ListInstrument, NewTrade, SubmitTrades
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, InstrumentId, MemberId, account_key
-from clearing.model.values import Right, Trade
+from clearing.model.values import Parameters, Right, RiskArray, Trade
 from ledger.entry import Entry
 from ledger.leaf import encode_body
 from tests.builders import BTC_MAR, BTC_PERP, ETH_PERP, START_MS, USD, World, empty_house, link
@@ -171,13 +171,17 @@ def test_portfolios_with_options_are_margined_in_columns_as_alone(
     assert amounts(in_columns(portfolios, OPTIONS), array, parameters) == alone
 
 
+def most_per_lot(array: RiskArray, parameters: Parameters, name: InstrumentId) -> int:
+    return next(rise(row, parameters) for row in array.instruments if row.instrument == name)
+
+
 @given(book=books, name=st.sampled_from(LINEAR), lots=st.integers(-(10**6), 10**6), market=markets())
 def test_no_linear_trade_raises_an_amount_by_more_than_is_said(
     book: Lots, name: InstrumentId, lots: int, market: Market
 ) -> None:
     array, parameters = market
     after = {**book, name: book[name] + lots}
-    most = abs(lots) * rises(array, parameters)[name]
+    most = abs(lots) * most_per_lot(array, parameters, name)
     assert (
         margin(after, array, parameters).amount_minor <= margin(book, array, parameters).amount_minor + most
     )
@@ -195,7 +199,7 @@ def test_no_trade_of_options_raises_an_amount_by_more_than_is_said(
 ) -> None:
     array, parameters = market[0], replace(market[1], basis_floor_bp=basis_bp)
     after = {**book, name: book[name] + lots}
-    most = abs(lots) * rises(array, parameters)[name]
+    most = abs(lots) * most_per_lot(array, parameters, name)
     assert (
         margin(after, array, parameters).amount_minor <= margin(book, array, parameters).amount_minor + most
     )

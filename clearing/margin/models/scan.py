@@ -22,7 +22,6 @@ than its legs apart. With options it holds where there is neither credit nor bas
 """
 
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 
 import numpy as np
 
@@ -211,27 +210,21 @@ def _basis(held: list[Held], basis_bp: int) -> int:
     return divide_up(min(longs, shorts) * basis_bp, BP)
 
 
-def rises(array: RiskArray, parameters: Parameters) -> dict[InstrumentId, int]:
-    """By how much a lot more, bought or sold, can raise the amount of any portfolio at most.
+def rise(row: InstrumentRisk, parameters: Parameters) -> int:
+    """By how much a lot more of an instrument, bought or sold, can raise the amount of any portfolio at most.
 
     The lot's own worst scenario; twice what it can move an exposure by, which is what it can cost in credit; its
     basis charge; the minimum of a short option; and one unit for each of three roundings.
     """
-    moves = {r.underlying: r.move_bp for r in parameters.scan_ranges}
-    credited = {u for offset in parameters.offsets for u in (offset.first, offset.second)}
-    return {row.instrument: _rise(row, moves, credited, parameters) for row in array.instruments}
-
-
-def _rise(
-    row: InstrumentRisk, moves: Mapping[FeedId, int], credited: AbstractSet[FeedId], parameters: Parameters
-) -> int:
+    move_bp = next(r.move_bp for r in parameters.scan_ranges if r.underlying == row.underlying)
     widest = max(map(abs, (*row.long_minor, *row.short_minor)))
     weight = row.notional_minor if row.delta_minor is None else abs(row.delta_minor)
-    moved = max(widest, divide_up(weight * moves[row.underlying], BP))
-    lost_credit = 2 * moved if row.underlying in credited else 0
+    moved = max(widest, divide_up(weight * move_bp, BP))
+    is_credited = any(row.underlying in (offset.first, offset.second) for offset in parameters.offsets)
     minimum = divide_up(row.notional_minor * parameters.short_option_bp, BP)
     own = widest if row.delta_minor is None else max(widest, minimum)
-    return own + lost_credit + divide_up(weight * parameters.basis_floor_bp, BP) + 3
+    basis = divide_up(weight * parameters.basis_floor_bp, BP)
+    return own + (2 * moved if is_credited else 0) + basis + 3
 
 
 # all portfolios at once ---------------------------------------------------------------------------
