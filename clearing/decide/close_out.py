@@ -44,7 +44,16 @@ from clearing.model.ids import (
     member_of,
 )
 from clearing.model.kinds import Kind
-from clearing.model.values import AccountStatus, Auction, AuctionKind, Default, Gain, MemberPart, Stage
+from clearing.model.values import (
+    AccountStatus,
+    Auction,
+    AuctionKind,
+    Default,
+    DefaultedSet,
+    Gain,
+    MemberPart,
+    Stage,
+)
 from ledger.entry import Leg, credit, debit, transfer
 
 
@@ -166,8 +175,10 @@ def fix_loss(draft: Draft, default_id: DefaultId) -> None:
     default = draft.house.defaults[default_id]
     legs: list[Leg] = []
     owed: dict[MemberId, int] = {}
+    sets: list[DefaultedSet] = []
     for one in default.sets:
         legs += _gather_cash(draft.house, one.netting_set)
+        sets.append(replace(one, deficit_minor=max(0, -_cash(draft.house, one.netting_set))))
     for hole in _holes(draft.house, default):
         legs.append(debit(chart.loss(default_id, hole.member, draft.house.settlement), hole.amount_minor))
         owed[hole.member] = owed.get(hole.member, 0) + hole.amount_minor
@@ -175,6 +186,7 @@ def fix_loss(draft: Draft, default_id: DefaultId) -> None:
     after = replace(
         default,
         stage=Stage.ANSWERING if answers else Stage.CLOSED,
+        sets=tuple(sets),
         answers=answers,
         losses=answers,
         answers_due_ms=draft.now_ms + draft.house.parameters.answer_ms,

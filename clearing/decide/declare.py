@@ -107,7 +107,7 @@ def answer_weights(house: House, set_id: SetId) -> dict[str, int]:
 
 
 def dropped(house: House, set_id: SetId) -> list[Put | Drop]:
-    """What ends when a set is closed out: its open calls, its liquidation, and the notice to unlink it."""
+    """What ends when a set is closed out: its open calls, its liquidation, the notice to unlink it, its porting."""
     drops: list[Put | Drop] = [
         Drop("calls", key) for key in (f"{kind.value}/{set_id}" for kind in CallKind) if key in house.calls
     ]
@@ -115,4 +115,6 @@ def dropped(house: House, set_id: SetId) -> list[Put | Drop]:
         drops.append(Drop("liquidations", set_id))
     if set_id in house.unlinkings:
         drops.append(Drop("unlinkings", set_id))
+    if set_id in house.portings:
+        drops.append(Drop("portings", set_id))
     return drops

@@ -7,7 +7,7 @@ step is found. The order is fixed:
  1. the cycle whose snapshot was accepted is closed; an outage that has begun is written down (rulebook §6)
  2. proposals, by id: parameters that take effect, proposals whose time is over (rulebook §13)
  3. breakers that a rule reopens, by scope, while the marks are valid to liquidate on (``market/validity``)
- 4. links that are undone, by netting set, while the marks are valid
+ 4. links that are undone, by netting set, and portings that nobody accepted, while the marks are valid
  5. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
  6. liquidation steps, by netting set, while the marks are valid
  7. defaults, by id: close-out while the marks are valid, loss, answers that can be taken, answers that are due
@@ -40,6 +40,7 @@ from clearing.decide.liquidation import step
 from clearing.decide.losses import bear_loss, bearable_minor
 from clearing.decide.membership import release_member
 from clearing.decide.outage import begin, begins, can_close_out, cannot_close
+from clearing.decide.porting import close_overdue, overdue
 from clearing.decide.proposals import proposals_of
 from clearing.decide.resolve import (
     answers_to_take,
@@ -158,6 +159,8 @@ def _steps_by_marks(house: House, now_ms: int) -> Iterator[Step]:
     for unlinking in ordered(house.unlinkings):
         if can_unlink(house, unlinking, now_ms):
             yield _with_key(unlink, unlinking.netting_set)
+    if overdue(house, now_ms):
+        yield close_overdue
     yield from _expired_calls(house, now_ms)
     yield from _liquidation_steps(house, now_ms)
 
@@ -227,12 +230,13 @@ def _auction_times_ms(house: House) -> list[int]:
 
 
 def next_due_ms(house: House) -> int | None:
-    """The next time at which something becomes due by the clock alone, or None. An outage stops calls and
-    liquidations, and that one begins makes nothing due.
+    """The next time at which something becomes due by the clock alone, or None. An outage stops calls, portings
+    and liquidations, and that one begins makes nothing due.
     """
     times = _auction_times_ms(house)
     if house.outage is None:
         times += [_call_due_ms(house, call) for call in ordered(house.calls)]
+        times += [porting.due_ms for porting in ordered(house.portings)]
         times += [_step_due_ms(house, liquidation) for liquidation in ordered(house.liquidations)]
     times += [d.answers_due_ms for d in ordered(house.defaults) if d.stage is Stage.ANSWERING]
     times += [assessment.due_ms for assessment in ordered(house.assessments)]

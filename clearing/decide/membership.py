@@ -146,7 +146,8 @@ def _bonds(house: House, member: MemberId) -> Iterator[str]:
     if house.cash(house_account(member)) < 0:
         yield f"what {house_account(member)} owes"
     for held in ordered(house.withdrawals):
-        if held.state in (WithdrawalState.HELD, WithdrawalState.SENT) and member_of(held.account) == member:
+        unsettled = held.state in (WithdrawalState.HELD, WithdrawalState.SENT)
+        if unsettled and member_of(house.holder(held.account)) == member:
             yield f"the withdrawal {held.id}"
     for half in ordered(house.halves):
         if submitter(half.trade.key) == member:

@@ -6,6 +6,7 @@ account by the cash that is there.
 """
 
 from clearing import chart
+from clearing.decide.standing import ended_refusal
 from clearing.decide.treasury import amount_refusal
 from clearing.default.gate import declared_sets, loss_is_open
 from clearing.model.commands import MoveCash
@@ -14,7 +15,7 @@ from clearing.model.house import House
 from clearing.model.ids import member_of
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
-from clearing.model.values import AccountStatus, MemberStatus
+from clearing.model.values import MemberStatus
 from ledger.entry import transfer
 
 
@@ -35,8 +36,8 @@ def _refusal(house: House, command: MoveCash) -> Rejected | None:
     for key in (command.source, command.target):
         if key not in house.accounts:
             return Rejected(Reason.ACCOUNT_UNKNOWN, key)
-        if house.accounts[key].status is AccountStatus.CLOSED_OUT:
-            return Rejected(Reason.ACCOUNT_CLOSED_OUT, key)
+        if (rejected := ended_refusal(house.accounts[key])) is not None:
+            return rejected
     if member_of(command.source) != command.member:
         return Rejected(Reason.ACCOUNT_NOT_YOURS, command.source)
     if house.members[command.member].status is MemberStatus.DEFAULTED:

@@ -7,7 +7,8 @@ closed out; withdrawals and new risk stop.
 price: that of the newest snapshot. Collateral is then sold for less by the outage haircut. An instrument that is
 halted by itself stays halted.
 4. Once every needed feed has had a fresh quorum for a minute, without a break, the next snapshot ends the outage.
-The clock of each open call stood still from the beginning to the end: its due time is moved by just as long.
+The clock of each open call, and of each porting, stood still from the beginning to the end: its due time is moved
+by just as long.
 """
 
 from dataclasses import replace
@@ -62,13 +63,18 @@ def may_settle(house: House, now_ms: int) -> bool:
 
 
 def end(draft: Draft) -> None:
-    """Move the due times of the open calls by as long as their clocks stood still, and end the outage."""
+    """Move the due times of open calls and portings by as long as their clocks stood still, and end the outage."""
     outage = _lasting(draft.house)
     for key in sorted(draft.house.calls):
         call = draft.house.calls[key]
         stood_ms = draft.now_ms - max(outage.began_ms, call.issued_ms)
         draft.record(Kind.CALL_MOVED, Put("calls", key, replace(call, due_ms=call.due_ms + stood_ms)))
         draft.tell(Kind.CALL_MOVED, key, call.amount_minor)
+    for porting in ordered(draft.house.portings):
+        stood_ms = draft.now_ms - max(outage.began_ms, porting.opened_ms)
+        later = replace(porting, due_ms=porting.due_ms + stood_ms)
+        draft.record(Kind.PORTING_MOVED, Put("portings", porting.netting_set, later))
+        draft.tell(Kind.PORTING_MOVED, porting.netting_set)
     draft.record(Kind.OUTAGE_ENDED, Drop("outage", ""))
     draft.tell(Kind.OUTAGE_ENDED, str(outage.began_ms))
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from clearing.decide.calls import call_key
-from clearing.decide.standing import standing_refusal
+from clearing.decide.standing import ended_refusal, standing_refusal
 from clearing.decide.terms import (
     asset_flaw,
     feeds_flaw,
@@ -43,7 +43,6 @@ from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
 from clearing.model.values import (
     AccountKind,
-    AccountStatus,
     CallKind,
     Charter,
     ClearingAccount,
@@ -192,9 +191,7 @@ def _unlinkable(house: House, key: AccountKey, participant: ParticipantId) -> Re
         return Rejected(Reason.PARTICIPANT_DIFFERS, key)
     if account.netting_set != single_set(key):
         return Rejected(Reason.ACCOUNT_LINKED, key)
-    if account.status is AccountStatus.CLOSED_OUT:
-        return Rejected(Reason.ACCOUNT_CLOSED_OUT, key)
-    if (rejected := standing_refusal(house, account.member)) is not None:
+    if (rejected := ended_refusal(account) or standing_refusal(house, account.member)) is not None:
         return rejected
     if account.netting_set in house.liquidations:
         return Rejected(Reason.REDUCE_ONLY, key)
@@ -258,9 +255,11 @@ def register_provider(draft: Draft, command: RegisterProvider) -> Rejected | Non
     account = draft.house.accounts.get(command.account)
     if account is None:
         return Rejected(Reason.ACCOUNT_UNKNOWN, command.account)
-    if account.status is AccountStatus.CLOSED_OUT:
-        return Rejected(Reason.ACCOUNT_CLOSED_OUT, command.account)
-    rejected = standing_refusal(draft.house, account.member) or amount_refusal(command.capacity_minor)
+    rejected = (
+        ended_refusal(account)
+        or standing_refusal(draft.house, account.member)
+        or amount_refusal(command.capacity_minor)
+    )
     if rejected is not None:
         return rejected
     provider = Provider(account=command.account, capacity_minor=command.capacity_minor)

@@ -17,6 +17,7 @@ from clearing import chart
 from clearing.decide.close_out import empty_positions, move_to_loss, repay_answer
 from clearing.decide.declare import new_default
 from clearing.decide.placing import sell_collateral
+from clearing.decide.porting import open_portings
 from clearing.decide.treasury import lowered, release_holds
 from clearing.default.capped_period import add_business_days, extended
 from clearing.default.purses import ANSWER, ASSESSMENTS, FIRST_CLAIM_TIER, POOL, claim_account, drawn_from
@@ -186,6 +187,7 @@ def _default_member(draft: Draft, default_id: DefaultId, member: MemberId) -> No
         references=(default_id,),
     )
     draft.tell(Kind.MEMBER_DEFAULTED, f"{default_id} {member}")
+    open_portings(draft, default_id, member)
 
 
 def _close_house_account(draft: Draft, default_id: DefaultId, member: MemberId) -> int:

@@ -1,4 +1,4 @@
-"""What a member's status lets it do (rulebook §2): only an active one takes on anything new.
+"""What the status of a member and of an account lets it do (rulebook §2): only an active one takes on anything new.
 
 A suspended member reduces, pays, deposits, unlinks, and withdraws what §8 leaves free; a member in default reduces
 and pays; one that left pays and withdraws.
@@ -10,7 +10,7 @@ from typing import Final
 from clearing.model.house import House
 from clearing.model.ids import MemberId
 from clearing.model.outcomes import Reason, Rejected
-from clearing.model.values import MemberStatus
+from clearing.model.values import AccountStatus, ClearingAccount, MemberStatus
 
 _REASONS: Final[Mapping[MemberStatus, Reason]] = {
     MemberStatus.APPLIED: Reason.MEMBER_NOT_ADMITTED,
@@ -29,3 +29,10 @@ def standing_refusal(house: House, member: MemberId) -> Rejected | None:
 def resigned_refusal(house: House, member: MemberId) -> Rejected | None:
     """Why a known member makes no promises, even such as only reduce or pay in: it is in default, or no member."""
     return None if house.members[member].belongs else standing_refusal(house, member)
+
+
+def ended_refusal(account: ClearingAccount) -> Rejected | None:
+    """Why an account holds nothing new; None for an active one."""
+    if account.status is AccountStatus.CLOSED_OUT:
+        return Rejected(Reason.ACCOUNT_CLOSED_OUT, account.key)
+    return Rejected(Reason.ACCOUNT_PORTED, account.key) if account.status is AccountStatus.PORTED else None

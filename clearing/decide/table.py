@@ -18,6 +18,7 @@ from clearing.decide.losses import replace_lost_asset
 from clearing.decide.membership import apply_for_membership, leave_house, suspend_member
 from clearing.decide.moving import move_cash
 from clearing.decide.outage import close_in_outage
+from clearing.decide.porting import accept_porting
 from clearing.decide.prices import apply_prices
 from clearing.decide.recovery import record_recovery
 from clearing.decide.registry import (
@@ -40,6 +41,7 @@ from clearing.decide.treasury import (
 from clearing.decide.unlinking import unlink_accounts
 from clearing.model.codec import to_text
 from clearing.model.commands import (
+    AcceptPorting,
     ApplyForMembership,
     ApplyPrices,
     ApproveProposal,
@@ -95,6 +97,7 @@ DECIDERS: dict[type, Decider] = {
     OpenAccount: open_account,
     LinkAccounts: link_accounts,
     UnlinkAccounts: unlink_accounts,
+    AcceptPorting: accept_porting,
     ProposeParameters: propose_parameters,
     ProposeChange: propose_change,
     ApproveProposal: approve_proposal,

@@ -84,6 +84,7 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "outage_haircut_bp": (0, BP - 1),
     "auction_ms": (0, HOUR_MS),
     "close_out_auction_ms": (0, DAY_MS),
+    "porting_ms": (0, YEAR_MS),
 }
 """The least and the greatest value of every parameter that is one number."""
 

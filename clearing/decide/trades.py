@@ -6,11 +6,11 @@ together: the first that is refused gives its reason, the others say that it was
 
  1. trade id not used (a retry returns its first result)
  2. instrument known · active
- 3. accounts the caller's · known · not closed out
+ 3. accounts the caller's · known · not closed out or ported
  4. buyer is not the seller
  5. lots positive and within the limit
- 6. not halted (§13); not reduce-only (member suspended or in default, breaker, set in liquidation or being
-    unlinked, stale mark, outage), unless the trade reduces
+ 6. not halted (§13); not reduce-only (member suspended or in default, breaker, set in liquidation, being
+    unlinked or waiting to be ported, stale mark, outage), unless the trade reduces
  7. price within the band around the mark
  8. margin of both netting sets after the trade: equity ≥ R and cash as §8 allows, or reducing; and
     gains that are withheld while a loss is open (§11.8) stay
@@ -36,7 +36,7 @@ from clearing.decide.halves import (
     wait,
 )
 from clearing.decide.headroom import Headroom
-from clearing.decide.standing import standing_refusal
+from clearing.decide.standing import ended_refusal, standing_refusal
 from clearing.default.gate import declared_sets, withheld
 from clearing.margin.assess import (
     Assessment,
@@ -61,7 +61,7 @@ from clearing.model.ids import (
 )
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected, Result, Status, accepted, pending, refused
-from clearing.model.values import BP, AccountStatus, BreakerState, Half, Trade
+from clearing.model.values import BP, BreakerState, Half, Trade
 from ledger.entry import Leg, transfer
 
 ABOUT_A_SET = (
@@ -258,8 +258,8 @@ def _terms(house: House, member: MemberId, trade: Trade, now_ms: int) -> Rejecte
     if (rejected := ownership_refusal(member, trade)) is not None:
         return rejected
     for key in keys:
-        if house.accounts[key].status is AccountStatus.CLOSED_OUT:
-            return Rejected(Reason.ACCOUNT_CLOSED_OUT, key)
+        if (rejected := ended_refusal(house.accounts[key])) is not None:
+            return rejected
     if trade.buyer == trade.seller:
         return Rejected(Reason.BUYER_IS_SELLER, trade.buyer)
     return _size_refusal(house, trade)
@@ -382,6 +382,8 @@ def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Reje
         return Rejected(Reason.REDUCE_ONLY, f"{set_id} is in default")
     if set_id in house.unlinkings:
         return Rejected(Reason.REDUCE_ONLY, f"{set_id} is being unlinked")
+    if set_id in house.portings:
+        return Rejected(Reason.REDUCE_ONLY, f"{set_id} waits to be ported")
     return why_not(house, Use.TRADE, now_ms)
 
 

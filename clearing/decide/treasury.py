@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from clearing import chart
 from clearing.decide.calls import cure
-from clearing.decide.standing import standing_refusal
+from clearing.decide.standing import ended_refusal, standing_refusal
 from clearing.default.gate import gates, loss_is_open
 from clearing.default.sizing import contributions
 from clearing.margin.assess import Assessment, assess, assess_alone
@@ -74,15 +74,19 @@ def fund_house(draft: Draft, command: FundHouse) -> Rejected | None:
 
 
 def deposit(draft: Draft, command: Deposit) -> Rejected | None:
-    """Credit an account with what custody received; an open call that this meets is cured at once."""
-    account = draft.house.accounts.get(command.account)
+    """Credit an account with what custody received; an open call that this meets is cured at once.
+
+    What still arrives for an account that was ported belongs to the one that took over.
+    """
+    key = draft.house.holder(command.account)
+    account = draft.house.accounts.get(key)
     if account is None:
         return Rejected(Reason.ACCOUNT_UNKNOWN, command.account)
     if command.asset not in draft.house.assets:
         return Rejected(Reason.ASSET_UNKNOWN, command.asset)
     if (rejected := amount_refusal(command.amount_minor)) is not None:
         return rejected
-    target = account_for(draft.house, command.account, command.asset)
+    target = account_for(draft.house, key, command.asset)
     draft.record(Kind.DEPOSITED, legs=transfer(chart.custody(command.asset), target, command.amount_minor))
     cure(draft, account.netting_set)
     return None
@@ -164,8 +168,9 @@ def request_withdrawal(draft: Draft, command: RequestWithdrawal) -> Rejected | N
 
 def _outflow_refusal(draft: Draft, account: ClearingAccount) -> Rejected | None:
     """Why nothing may leave an account now, however much it has."""
-    if account.status is AccountStatus.CLOSED_OUT and _is_claimed(draft.house, account):
-        return Rejected(Reason.ACCOUNT_CLOSED_OUT, account.key)
+    ended = ended_refusal(account)
+    if ended is not None and (account.status is AccountStatus.PORTED or _is_claimed(draft.house, account)):
+        return ended
     shut = gates(draft.house, draft.now_ms)
     if shut:
         return Rejected(Reason.GATE_SHUT, "; ".join(f"{gate.reason}, until {gate.release}" for gate in shut))
@@ -173,11 +178,13 @@ def _outflow_refusal(draft: Draft, account: ClearingAccount) -> Rejected | None:
 
 
 def _is_claimed(house: House, account: ClearingAccount) -> bool:
-    """Whether others still wait for what the default of a closed-out account cost them (rulebook §11)."""
+    """Whether others still wait for what the default of a closed-out account cost them (rulebook §11). Once the
+    loss is fixed, a set that left none has cost nobody anything (§10.4).
+    """
     return any(
         default.stage is not Stage.CLOSED
         and (
-            account.netting_set in {one.netting_set for one in default.sets}
+            account.netting_set in {one.netting_set for one in default.sets if one.deficit_minor != 0}
             or account.key in {house_account(part.member) for part in default.losses}
         )
         for default in ordered(house.defaults)
@@ -231,8 +238,8 @@ def send_withdrawal(draft: Draft, command: SendWithdrawal) -> Rejected | None:
         return Rejected(Reason.WITHDRAWAL_SENT, command.withdrawal)
     if held.state is not WithdrawalState.HELD:
         return Rejected(Reason.WITHDRAWAL_SETTLED, held.state.value)
-    account = draft.house.accounts[held.account]
-    rejected = _outflow_refusal(draft, account) or _exceeds(draft.house, held.account)
+    account = draft.house.accounts[draft.house.holder(held.account)]
+    rejected = _outflow_refusal(draft, account) or _exceeds(draft.house, account.key)
     if rejected is not None:
         return rejected
     sent = replace(held, state=WithdrawalState.SENT)
@@ -255,13 +262,14 @@ def settle_withdrawal(draft: Draft, command: SettleWithdrawal) -> Rejected | Non
         _settle(draft, held, WithdrawalState.PAID)
     else:
         _settle(draft, held, WithdrawalState.RELEASED)
-        cure(draft, draft.house.accounts[held.account].netting_set)
+        cure(draft, draft.house.accounts[draft.house.holder(held.account)].netting_set)
     return None
 
 
 def _settle(draft: Draft, held: Withdrawal, state: WithdrawalState) -> None:
-    paid = state is WithdrawalState.PAID
-    target = chart.custody(held.asset) if paid else account_for(draft.house, held.account, held.asset)
+    house, paid = draft.house, state is WithdrawalState.PAID
+    back = account_for(house, house.holder(held.account), held.asset)
+    target = chart.custody(held.asset) if paid else back
     draft.record(
         Kind.WITHDRAWAL_PAID if paid else Kind.WITHDRAWAL_RELEASED,
         Put("withdrawals", held.id, replace(held, state=state)),
@@ -284,7 +292,7 @@ def release_holds(draft: Draft, keys: Collection[AccountKey]) -> bool:
     held = [
         one
         for one in ordered(draft.house.withdrawals)
-        if one.state is WithdrawalState.HELD and one.account in keys
+        if one.state is WithdrawalState.HELD and draft.house.holder(one.account) in keys
     ]
     for one in held:
         _settle(draft, one, WithdrawalState.RELEASED)

@@ -64,7 +64,7 @@ def can_unlink(house: House, unlinking: Unlinking, now_ms: int) -> bool:
     """Whether a notice is due and nothing is open that was begun for the portfolio as a whole."""
     set_id = unlinking.netting_set
     called = any(call_key(kind, set_id) in house.calls for kind in CallKind)
-    is_busy = called or set_id in house.liquidations or loss_is_open(house)
+    is_busy = called or set_id in house.liquidations or set_id in house.portings or loss_is_open(house)
     return unlinking.due_ms <= now_ms and not is_busy
 
 

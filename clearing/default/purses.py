@@ -1,7 +1,8 @@
 """Where a draw is taken from, where its claim stands, and where a recovery goes (rulebook §3, §11).
 
 One place knows for every tier: the account that pays, the account that holds the claim on
-recoveries, and the account that a repayment is credited to.
+recoveries, and the account that a repayment is credited to. A claim stands where the gain was given up; the
+repayment reaches the account to which that one was ported.
 """
 
 from clearing import chart
@@ -45,7 +46,7 @@ def _purse(house: House, tier: int, payer: str) -> Account:
         case 6:
             return chart.second_tranche(asset)
         case 8:
-            return chart.cash(AccountKey(payer), asset)
+            return chart.cash(house.holder(AccountKey(payer)), asset)
         case _:
             return chart.cash(house_account(MemberId(payer)), asset)
 

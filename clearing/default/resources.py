@@ -102,7 +102,7 @@ def _winner(house: House, default: Default, gain: Gain) -> Winner:
         for earlier in ordered(house.defaults)
         if _overlap(earlier, default)
         for draw in earlier.draws
-        if draw.tier == GAINS and draw.payer in accounts
+        if draw.tier == GAINS and house.holder(AccountKey(draw.payer)) in accounts
     )
     return Winner(
         netting_set=gain.netting_set,

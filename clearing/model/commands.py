@@ -16,6 +16,7 @@ from clearing.model.ids import (
     InstrumentId,
     MemberId,
     ParticipantId,
+    SetId,
     SourceId,
 )
 from clearing.model.values import Asset, BreakerState, Instrument, Parameters
@@ -121,6 +122,17 @@ class UnlinkAccounts:
 
     member: MemberId
     participant: ParticipantId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptPorting:
+    """A member takes over what a netting set has at members in default, into its account ``account``: a new one,
+    or one of its own in the same link (rulebook §10.4).
+    """
+
+    member: MemberId
+    netting_set: SetId
+    account: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -422,6 +434,7 @@ Command: TypeAlias = (
     | OpenAccount
     | LinkAccounts
     | UnlinkAccounts
+    | AcceptPorting
     | ProposeParameters
     | ProposeChange
     | ApproveProposal

@@ -56,6 +56,7 @@ from clearing.model.values import (
     Outage,
     Parameters,
     ParametersProposal,
+    Porting,
     Provider,
     Source,
     Stage,
@@ -118,6 +119,7 @@ class House:
     netting_sets: Map[SetId, NettingSet] = Map()
     proposals: Map[SetId, LinkProposal] = Map()
     unlinkings: Map[SetId, Unlinking] = Map()
+    portings: Map[SetId, Porting] = Map()
     parameter_proposals: Map[str, ParametersProposal] = Map()
     change_proposals: Map[str, ChangeProposal] = Map()
     breakers: Map[str, Breaker] = Map()
@@ -184,6 +186,14 @@ class House:
         """Position of an account in lots; long is positive."""
         return self.positions(key).get(instrument, 0)
 
+    def holder(self, key: AccountKey) -> AccountKey:
+        """The account that has what ``key`` had: itself, or the one to which it was ported, and so on."""
+        account = self.accounts.get(key)
+        while account is not None and account.ported_to is not None:
+            key = account.ported_to
+            account = self.accounts[key]
+        return key
+
     def pool(self, member: MemberId) -> int:
         """A member's contribution that is left in the pool."""
         return self.balance(chart.pool(member, self.settlement))
@@ -223,6 +233,7 @@ TABLES: dict[str, type] = {
     "netting_sets": NettingSet,
     "proposals": LinkProposal,
     "unlinkings": Unlinking,
+    "portings": Porting,
     "parameter_proposals": ParametersProposal,
     "change_proposals": ChangeProposal,
     "breakers": Breaker,
@@ -322,7 +333,7 @@ class _Rows:
         self._singles: dict[str, Any] = {}
         self._tables: dict[str, dict[str, Any]] = {}
         self._lots: dict[tuple[AccountKey, InstrumentId], int] = {}
-        self._pnl: dict[AccountKey, Pnl] = {}
+        self._pnl: dict[AccountKey, Pnl | None] = {}
 
     def change(self, change: Change) -> None:
         """Put or drop a row."""
@@ -337,6 +348,21 @@ class _Rows:
             )
             require(known is not None, f"{change.table} has the row {change.key} that is dropped")
         rows[change.key] = row
+        if isinstance(row, ClearingAccount) and row.ported_to is not None:
+            self._port(row.key, row.ported_to)
+
+    def _port(self, key: AccountKey, to: AccountKey) -> None:
+        """What an account won in the window goes with its positions. What it lost does not: for that the member
+        answered at which it was lost, and a set that is ported meets R (rulebook §10.4, §10.5).
+        """
+        left, has = self._profit(key), self._profit(to) or Pnl()
+        if left is not None:
+            self._pnl[key] = None
+            self._pnl[to] = Pnl(
+                has.since_met_minor,
+                has.window_minor + left.window_minor,
+                has.cycle_minor + left.cycle_minor,
+            )
 
     def move(self, entry: Entry) -> None:
         """Positions and profits, which follow from the legs."""
@@ -352,13 +378,16 @@ class _Rows:
                 self._lots[key, instrument] = self._position(key, instrument) - leg.amount
                 worth = _worth_of_lot(self._house, instrument) if is_pnl else 0
             if is_pnl and worth and role in ("position", "cash"):
-                before = self._pnl.get(key) or self._house.pnl.get(key) or Pnl()
+                before = self._profit(key) or Pnl()
                 won = -leg.amount if in_window else 0
                 self._pnl[key] = Pnl(
                     before.since_met_minor - leg.amount * worth,
                     before.window_minor + won,
                     before.cycle_minor + won,
                 )
+
+    def _profit(self, key: AccountKey) -> Pnl | None:
+        return self._pnl[key] if key in self._pnl else self._house.pnl.get(key)
 
     def _position(self, key: AccountKey, instrument: InstrumentId) -> int:
         lots = self._lots.get((key, instrument))
@@ -377,7 +406,7 @@ class _Rows:
         if self._lots:
             updates["held"] = self._held()
         if self._pnl:
-            updates["pnl"] = self._house.pnl.update(self._pnl)
+            updates["pnl"] = _with_rows(self._house.pnl, self._pnl)
         return updates
 
     def _held(self) -> "Map[AccountKey, Map[InstrumentId, int]]":

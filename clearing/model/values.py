@@ -109,6 +109,7 @@ class Parameters:
     outage_haircut_bp: int = 1_000
     auction_ms: int = MINUTE_MS // 2
     close_out_auction_ms: int = 10 * MINUTE_MS
+    porting_ms: int = DAY_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -407,11 +408,15 @@ class AccountStatus(Enum):
 
     ACTIVE = "active"
     CLOSED_OUT = "closed_out"
+    PORTED = "ported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearingAccount:
-    """An account of a member, who stands behind it, and the netting set that margins it."""
+    """An account of a member, who stands behind it, and the netting set that margins it.
+
+    ``ported_to``: the account at another member that took over what it held, once it was ported.
+    """
 
     key: AccountKey
     member: MemberId
@@ -419,6 +424,7 @@ class ClearingAccount:
     participant: ParticipantId
     netting_set: SetId
     status: AccountStatus = AccountStatus.ACTIVE
+    ported_to: AccountKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -457,6 +463,18 @@ class Unlinking:
     noticed_ms: int
     due_ms: int
     parts: tuple[UnlinkingPart, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Porting:
+    """A netting set with accounts at members in default, which another member may take over until it is due
+    (rulebook §10.4). Its due time never moves in house time, as that of a call.
+    """
+
+    netting_set: SetId
+    members: tuple[MemberId, ...]
+    opened_ms: int
+    due_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -691,11 +709,15 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefaultedSet:
-    """A netting set in default. ``weights``: how the members answer for its deficit (rulebook §10.5)."""
+    """A netting set in default. ``weights``: how the members answer for its deficit (rulebook §10.5).
+
+    ``deficit_minor``: what it still owed when the loss was fixed; None before, and where that was not written down.
+    """
 
     netting_set: SetId
     equity_minor: int
     weights: tuple[MemberPart, ...]
+    deficit_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

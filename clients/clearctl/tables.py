@@ -85,6 +85,8 @@ def accounts(found: Iterable[account_pb.Account], unit: str) -> Iterator[Rendera
         name = account_name(account.name)
         if account.status == account_pb.ACCOUNT_STATUS_CLOSED_OUT:
             name += " (closed out)"
+        elif account.status == account_pb.ACCOUNT_STATUS_PORTED:
+            name += " (ported)"
         first = (name, own_name(account.participant), own_name(account.netting_set), grouped(account.cash))
         for line in range(max(1, len(held), len(positions))):
             table.add_row(

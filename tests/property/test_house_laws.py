@@ -19,6 +19,7 @@ from clearing.decide.treasury import OPEN_STATES
 from clearing.default.gate import gates
 from clearing.margin.assess import assess
 from clearing.model.commands import (
+    AcceptPorting,
     AdmitMember,
     Command,
     ContributeToPool,
@@ -57,6 +58,7 @@ from clearing.model.ids import (
     InstrumentId,
     MemberId,
     ParticipantId,
+    SetId,
     account_key,
     house_account,
     linked_set,
@@ -69,6 +71,7 @@ from clearing.model.values import (
     HOUR_MS,
     MINUTE_MS,
     AccountKind,
+    AccountStatus,
     Default,
     MemberStatus,
     Stage,
@@ -104,19 +107,24 @@ pytestmark = pytest.mark.slow
 MEMBERS = tuple(MemberId(name) for name in ("x", "y", "z"))
 AFTER_WATERFALL = (Stage.ASSESSING, Stage.RECOVERING, Stage.CLOSED)
 SEEDS = (*range(18), 22, 53, 58)
-"""The last two have an uncovered loss, and a member whose own account still pays something when it fails."""
+"""The last but one has an uncovered loss."""
 WITH_AUCTIONS = SEEDS[12:18]
 STEPS = 250
 GOVERNED_SEEDS, GOVERNING = tuple(range(100, 104)), 40
+PORTED_SEEDS, PORTING = (200, 201, 202, 204, 212, 215), 15
+"""Walks in which offers last two hours, and members accept them. In the second a member's own account still pays
+something when it fails.
+"""
 """Walks in which members come and go, and how often: a little more often than somebody trades."""
 
 CLIENTS = {"x": ("a", "b", "c"), "y": ("a", "d", "e"), "z": ("c", "f", "p")}
 """Participants ``a`` and ``c`` have accounts at two members; ``z/p`` is a backstop provider."""
 
 
-def small_house(dice: Random, *, auctions: bool) -> World:
+def small_house(dice: Random, *, auctions: bool, porting_ms: int = DAY_MS) -> World:
     """Three members with three clients each, a provider, thin tranches and a pool."""
-    parameters = replace(PARAMETERS, pool_floor_minor=dice.choice([0, 20, 200]) * USD)
+    floor = dice.choice([0, 20, 200]) * USD
+    parameters = replace(PARAMETERS, pool_floor_minor=floor, porting_ms=porting_ms)
     if auctions:
         parameters = replace(parameters, auction_ms=MINUTE_MS // 2, close_out_auction_ms=10 * MINUTE_MS)
     world = empty_house(parameters)
@@ -141,6 +149,7 @@ def audit(before: House, world: World, entries: Sequence[Entry]) -> None:
     house = world.state
     for law in (positions_agree, holds_agree, claims_agree, receivables_agree, losses_agree, losses_are_paid):
         law(house)
+    who_was_ported_has_nothing(house)
     what_is_missing_is_the_houses(house)
     who_left_is_held_or_free(house, world.now_ms)
     haircuts_stay_within_gains(house)
@@ -197,6 +206,16 @@ def losses_agree(house: House) -> None:
             hole = 0 if default.stage in AFTER_WATERFALL else open_losses.get(member, 0)
             assert house.balance(chart.loss(default.id, member, USDC)) == hole
         assert house.balance(chart.uncovered(default.id, USDC)) == default.uncovered_minor
+
+
+def who_was_ported_has_nothing(house: House) -> None:
+    """All that an account had is where it was ported to; only its claims stand where they were made (§10.4)."""
+    for account in ordered(house.accounts):
+        if account.status is AccountStatus.PORTED:
+            assert not house.positions(account.key)
+            assert account.key not in house.pnl
+            assert house.cash(account.key) == house.balance(chart.collateral(account.key, ETH)) == 0
+            assert house.accounts[house.holder(account.key)].participant == account.participant
 
 
 def what_is_missing_is_the_houses(house: House) -> None:
@@ -300,6 +319,7 @@ class Walk:
     custody: Counter[str] = field(default_factory=Counter)
     number: int = 0
     governing: int = 0
+    porting: int = 0
     ticks: dict[str, int] = field(default_factory=lambda: {"BTC": 80_000, "ETH": 2_000})
 
     def send(self, command: Command) -> Outcome:
@@ -453,6 +473,18 @@ class Walk:
         for member in homes:
             self.send(LinkAccounts(member=member, participant=ParticipantId(name), accounts=keys))
 
+    def port(self) -> None:
+        """A member takes over a set of a member in default, into a new account."""
+        offered = [str(one.netting_set) for one in ordered(self.world.state.portings)]
+        if offered:
+            self.send(
+                AcceptPorting(
+                    member=self.dice.choice(MEMBERS),
+                    netting_set=SetId(self.dice.choice(offered)),
+                    account=self.name(),
+                )
+            )
+
     def pay(self) -> None:
         self.send(PayDue(member=self.dice.choice(MEMBERS)))
 
@@ -567,6 +599,7 @@ class Walk:
             self.fund: 1,
             self.contribute: 1,
             self.govern: self.governing,
+            self.port: self.porting,
         }
         for _ in range(steps):
             (act,) = self.dice.choices(list(likely), list(likely.values()))
@@ -574,10 +607,11 @@ class Walk:
 
 
 @cache
-def walked(seed: int, governing: int = 0) -> Walk:
+def walked(seed: int, governing: int = 0, porting: int = 0) -> Walk:
     dice = Random(seed)
-    world = small_house(dice, auctions=seed in WITH_AUCTIONS)
-    walk = Walk(dice=dice, world=world, governing=governing)
+    porting_ms = 2 * HOUR_MS if porting else DAY_MS
+    world = small_house(dice, auctions=seed in WITH_AUCTIONS, porting_ms=porting_ms)
+    walk = Walk(dice=dice, world=world, governing=governing, porting=porting)
     walk.custody[USDC] = world.state.balance(chart.custody(USDC))
     walk.go(STEPS)
     return walk
@@ -619,8 +653,23 @@ def test_members_come_and_go_in_every_way_and_capital_pays() -> None:
     assert {kind: seen[kind] for kind in wanted if not seen[kind]} == {}
 
 
+@pytest.mark.parametrize("seed", PORTED_SEEDS)
+def test_every_law_holds_while_clients_are_ported(seed: int) -> None:
+    assert walked(seed, porting=PORTING).world.state.size > STEPS // 2
+
+
+def test_clients_are_ported_and_closed_out_in_every_way() -> None:
+    seen: Counter[str] = sum((walked(seed, porting=PORTING).seen for seed in PORTED_SEEDS), Counter())
+    wanted = (
+        *("PORTING_OPENED", "PORTED", "PORTING_EXPIRED", "PORTING_MOVED"),
+        *("ACCOUNT_PORTED", "PORTING_OF_A_LINK", "PORTING_OVER", "MEMBER_NOT_ACTIVE"),
+    )
+    assert {kind: seen[kind] for kind in wanted if not seen[kind]} == {}
+
+
 def test_the_walks_reach_every_tier_and_every_kind_of_claim() -> None:
-    defaults = [d for seed in SEEDS for d in ordered(walked(seed).world.state.defaults)]
+    walks = [walked(seed) for seed in SEEDS] + [walked(seed, porting=PORTING) for seed in PORTED_SEEDS]
+    defaults = [d for walk in walks for d in ordered(walk.world.state.defaults)]
     assert {draw.tier for d in defaults for draw in d.draws} == {1, 2, 3, 4, 5, 6, 7, 8}
     assert any(d.uncovered_minor for d in defaults)
     assert {d.stage for d in defaults} >= {Stage.RECOVERING, Stage.CLOSED}

@@ -39,6 +39,7 @@ def declared(before: Books, line: Line, after: Books) -> None:
         stands = measured(before, set_id)
         require(int(one["equity_minor"]) == stands.equity, "equity at T0", set_id, stands.equity)
         reason = stands.equity < 0 or stands.cash < 0 or set_id in before.table("liquidations")
+        reason = reason or _nobody_took_it(before, line, set_id)
         require(reason, "a default has a reason", set_id, stands)
         nothing_held(before, set_id)
         weights = {w["member"]: int(w["amount_minor"]) for w in one["weights"]}
@@ -47,6 +48,12 @@ def declared(before: Books, line: Line, after: Books) -> None:
         alive = [m for m, row in sorted(before.table("members").items()) if row["status"] == "active"]
         require(default["survivors"] == alive, "the survivors of T0", name, alive)
         _period(before, line, after, default, [])
+
+
+def _nobody_took_it(books: Books, line: Line, set_id: str) -> bool:
+    """Whether a client's set of a failed member was offered and its time is over (rulebook §10.4)."""
+    porting = books.table("portings").get(set_id)
+    return porting is not None and int(porting["due_ms"]) <= line.at_ms
 
 
 def _weights(books: Books, set_id: str) -> dict[str, int]:

@@ -12,6 +12,7 @@ from clearing.attest.statement import Journal
 from clearing.decide import membership, standing
 from clearing.decide.administrators import REASON_CHARS_MAX
 from clearing.decide.membership import DISPLAY_NAME_MAX, _bonds
+from clearing.decide.standing import ended_refusal
 from clearing.default.capped_period import add_business_days
 from clearing.default.placement import providers_for
 from clearing.default.preview import preview
@@ -55,6 +56,7 @@ from clearing.model.outcomes import Outcome, Reason, Status
 from clearing.model.values import (
     DAY_MS,
     HOUR_MS,
+    AccountStatus,
     BreakerState,
     Instrument,
     InstrumentKind,
@@ -758,6 +760,19 @@ def test_a_debt_of_the_house_account_binds() -> None:
             world.do(SubmitTrades(member=member, trades=(deal,)))
     assert world.state.cash(own) < 0
     assert world.do(leave(other)).results[0].detail == "what other/house owes"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (AccountStatus.ACTIVE, None),
+        (AccountStatus.CLOSED_OUT, Reason.ACCOUNT_CLOSED_OUT),
+        (AccountStatus.PORTED, Reason.ACCOUNT_PORTED),
+    ],
+)
+def test_only_an_active_account_holds_anything_new(state: AccountStatus, reason: Reason | None) -> None:
+    rejected = ended_refusal(replace(two_traders().state.accounts[ALICE], status=state))
+    assert (rejected and rejected.reason) == reason
 
 
 def test_every_reason_of_membership_is_tested_here() -> None:

@@ -13,6 +13,7 @@ from clearing.decide.registry import LINK_MAX
 from clearing.decide.terms import DECIMALS_MAX, PARAMETER_RANGES, TICK_VALUE_MAX
 from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.model.commands import (
+    AcceptPorting,
     AdmitMember,
     ApplyForMembership,
     ApplyPrices,
@@ -141,6 +142,7 @@ COMMANDS: tuple[Command, ...] = (
     OpenAccount(member=DEX, account="a", participant=PARTICIPANT),
     LinkAccounts(member=DEX, participant=PARTICIPANT, accounts=(ALICE, ALICE_AGAIN)),
     UnlinkAccounts(member=DEX, participant=PARTICIPANT),
+    AcceptPorting(member=DEX, netting_set=SetId("other/alice"), account="alice"),
     ProposeParameters(proposal="p", parameters=PARAMETERS, reason="why"),
     ProposeChange(proposal="p", command="SizePool", body="{}", reason="why"),
     ApproveProposal(proposal="p"),

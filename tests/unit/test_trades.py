@@ -213,9 +213,8 @@ def test_every_reason_that_the_decider_can_give_is_tested_here() -> None:
         if path
     ]
     given = set(findall(r"Reason\.([A-Z_]+)", " ".join(texts)))
-    given |= {
-        "MEMBER_NOT_ACTIVE"
-    }  # of clearing/decide/standing.py; the other statuses: tests/unit/test_members.py
+    # of clearing/decide/standing.py; the other statuses: tests/unit/test_members.py
+    given |= {"MEMBER_NOT_ACTIVE", "ACCOUNT_CLOSED_OUT"}
     of_the_batch = {"MEMBER_UNKNOWN", "BATCH_EMPTY", "BATCH_TOO_LARGE", "TRADE_DUPLICATE"}
     last_of_all = {"GAIN_WITHHELD"}  # tests/unit/test_escapes.py
     of_halves = {"TRADE_REF_NOT_WANTED", "TRADE_REF_TAKEN", "HALVES_DIFFER"}  # tests/unit/test_halves.py

@@ -19,6 +19,7 @@ _KINDS: "Mapping[AccountKind, pb.AccountKind.ValueType]" = {
 _STATUSES: "Mapping[AccountStatus, pb.AccountStatus.ValueType]" = {
     AccountStatus.ACTIVE: pb.ACCOUNT_STATUS_ACTIVE,
     AccountStatus.CLOSED_OUT: pb.ACCOUNT_STATUS_CLOSED_OUT,
+    AccountStatus.PORTED: pb.ACCOUNT_STATUS_PORTED,
 }
 
 
