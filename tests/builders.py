@@ -8,7 +8,7 @@ same state, every unit balances, positions sum to zero, the house is flat.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -45,7 +45,7 @@ from clearing.model.commands import (
     SubmitTrades,
     Tick,
 )
-from clearing.model.house import House, fold, rows_of
+from clearing.model.house import ROW_TYPES, House, fold, rows_of
 from clearing.model.ids import (
     AccountKey,
     AssetId,
@@ -147,6 +147,16 @@ def publication(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a world was asked, when, what it answered, and the state that this left."""
+
+    now_ms: int
+    request: Request
+    outcome: Outcome
+    state: House
+
+
 @dataclass
 class World:
     """A house under the deciders alone, with its journal and a clock that the test moves."""
@@ -154,6 +164,7 @@ class World:
     state: House = field(default_factory=House)
     now_ms: int = START_MS
     entries: list[Entry] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
     requests: int = 0
     sequence: int = 0
 
@@ -178,7 +189,9 @@ class World:
         assert_same(replayed, decision.state)
         self.state = decision.state
         self.entries += entries
-        return from_text(Outcome, decision.answer)
+        outcome = from_text(Outcome, decision.answer)
+        self.asked.append(Asked(now_ms=self.now_ms, request=request, outcome=outcome, state=self.state))
+        return outcome
 
     def ok(self, command: Command, actor: str = "test") -> Outcome:
         """Decide a command that must be accepted."""
@@ -285,10 +298,15 @@ def as_recorded(entry: Entry) -> Entry:
     )
 
 
+FOLDED = sorted({one.name for one in fields(House)} - set(ROW_TYPES))
+"""What of a state is not in its rows: the book, and what follows from legs and from the cycle."""
+
+
 def assert_same(one: House, other: House) -> None:
     """Two states agree in every table, balance, position and profit."""
     assert json.dumps(rows_of(one), sort_keys=True) == json.dumps(rows_of(other), sort_keys=True)
-    assert (one.book, one.held, one.pnl, one.size) == (other.book, other.held, other.pnl, other.size)
+    for name in FOLDED:
+        assert getattr(one, name) == getattr(other, name), name
 
 
 def check_laws(house: House) -> None:
@@ -377,7 +395,7 @@ def with_provider(world: World, cash_minor: int = 100_000 * USD, capacity_minor:
 
 def copy_of(world: World) -> World:
     """The same house at the same time, to go on from it in another way."""
-    return replace(world, entries=list(world.entries))
+    return replace(world, entries=list(world.entries), asked=list(world.asked))
 
 
 def kinds_of(outcome: Outcome) -> list[str]:

@@ -3,6 +3,9 @@
 One administrator tightens at once; to loosen, a second one sends the same. Rules only ever reduce, and never halt:
 a halt would also stop the liquidations that a crash makes necessary, so it is a decision of people, and people end
 it. A rule reopens what a rule shut, after its pause and once its condition is over.
+
+Price moves and the pool's drawdown are looked at when a cycle is closed, liquidation volume after whatever closes a
+position. Volume is counted in lots: both sides of the comparison at one price give the same share of the notional.
 """
 
 from dataclasses import replace
@@ -11,8 +14,10 @@ from clearing.decide.administrators import administrator_refusal, reason_refusal
 from clearing.market.breakers import (
     EVERYTHING,
     STRICTNESS,
+    closed_beyond,
     extended,
     moved_beyond,
+    open_lots,
     pool_drawn_since,
     pool_short_minor,
 )
@@ -22,7 +27,15 @@ from clearing.model.house import Drop, House, Put, ordered
 from clearing.model.ids import InstrumentId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
-from clearing.model.values import Breaker, BreakerState, BreakerTrigger, TrailPoint
+from clearing.model.values import (
+    Breaker,
+    BreakerState,
+    BreakerTrigger,
+    Trail,
+    TrailPoint,
+    VolumePoint,
+    VolumeTrail,
+)
 
 
 def set_breaker(draft: Draft, command: SetBreaker) -> Rejected | None:
@@ -92,27 +105,45 @@ def _forgotten(house: House, after: Breaker) -> list[Drop]:
     """What people open is measured from now on, or the rule would shut it in the next cycle again."""
     if after.state is not BreakerState.OPEN or after.scope == EVERYTHING:
         return []
-    feed = house.instruments[InstrumentId(after.scope)].feed
-    return [Drop("trails", feed)] if feed in house.trails else []
+    instrument = InstrumentId(after.scope)
+    feed = house.instruments[instrument].feed
+    drops = [Drop("trails", feed)] if feed in house.trails else []
+    return drops + ([Drop("volume_trails", instrument)] if instrument in house.volume_trails else [])
 
 
-def trails_after(house: House) -> list[Put]:
-    """The trails that the newest cycle's marks make longer; none while no price move trips."""
+def trails_after(house: House) -> list[Put | Drop]:
+    """The trails that the newest cycle makes longer; those of a limit that was taken away, or of an instrument that
+    is margined no more, end.
+    """
+    return [*_mark_trails(house), *_volume_trails(house)]
+
+
+def _mark_trails(house: House) -> list[Put | Drop]:
     parameters, cycle = house.parameters, house.newest_cycle
     if not parameters.breaker_move_bp:
-        return []
+        return [Drop("trails", feed) for feed in sorted(house.trails)]
     feeds = {instrument.feed for instrument in ordered(house.instruments)}
-    longer = [
-        extended(
-            house.trails.get(mark.feed),
-            mark.feed,
-            TrailPoint(at_ms=cycle.accepted_ms, price_ticks=mark.price_ticks),
-            parameters.breaker_window_ms,
-        )
-        for mark in cycle.marks
-        if mark.feed in feeds
-    ]
-    return [Put("trails", trail.feed, trail) for trail in longer if trail != house.trails.get(trail.feed)]
+    longer: list[Put | Drop] = []
+    for mark in cycle.marks:
+        known = house.trails.get(mark.feed)
+        now = TrailPoint(at_ms=cycle.accepted_ms, price_ticks=mark.price_ticks)
+        points = extended(() if known is None else known.points, now, parameters.breaker_window_ms)
+        if mark.feed in feeds and (known is None or known.points != points):
+            longer.append(Put("trails", mark.feed, Trail(feed=mark.feed, points=points)))
+    return longer
+
+
+def _volume_trails(house: House) -> list[Put | Drop]:
+    parameters, at_ms = house.parameters, house.newest_cycle.accepted_ms
+    kept = house.margined if parameters.breaker_liquidation_bp else frozenset[InstrumentId]()
+    ended = [Drop("volume_trails", instrument) for instrument in sorted(set(house.volume_trails) - kept)]
+    lots, longer = open_lots(house) if kept else {}, list[Put]()
+    for instrument in sorted(kept):
+        known, closed = house.volume_trails.get(instrument), house.closed_lots.get(instrument, 0)
+        now = VolumePoint(at_ms=at_ms, open_lots=lots.get(instrument, 0), closed_lots=closed)
+        points = extended(() if known is None else known.points, now, parameters.breaker_window_ms)
+        longer.append(Put("volume_trails", instrument, VolumeTrail(instrument=instrument, points=points)))
+    return [*ended, *longer]
 
 
 def trip_breakers(draft: Draft) -> None:
@@ -136,6 +167,25 @@ def trip_breakers(draft: Draft) -> None:
         )
 
 
+def passed_by_volume(house: House, now_ms: int) -> list[tuple[InstrumentId, str]]:
+    """The instruments with an open breaker of which more was closed than the limit allows, and what to say of it."""
+    passed: list[tuple[InstrumentId, str]] = []
+    for instrument in sorted(house.volume_trails):
+        before = closed_beyond(house, instrument, now_ms)
+        if before is not None and _standing(house, instrument).state is BreakerState.OPEN:
+            closed = house.closed_lots[instrument] - before.closed_lots
+            limit, ago = house.parameters.breaker_liquidation_bp, now_ms - before.at_ms
+            reason = f"{closed} lots closed, more than {limit} bp of the {before.open_lots} open {ago} ms ago"
+            passed.append((instrument, reason))
+    return passed
+
+
+def trip_by_volume(draft: Draft, passed: tuple[InstrumentId, str]) -> None:
+    """Shut the breaker of an instrument of which too much was closed."""
+    instrument, reason = passed
+    _trip(draft, instrument, BreakerTrigger.LIQUIDATION_VOLUME, reason, draft.now_ms)
+
+
 def _trip(draft: Draft, scope: str, trigger: BreakerTrigger, reason: str, now_ms: int) -> None:
     tripped = Breaker(
         scope=scope,
@@ -155,6 +205,8 @@ def reopens(house: House, breaker: Breaker, now_ms: int) -> bool:
         return False
     if breaker.trigger is BreakerTrigger.PRICE_MOVE:
         return moved_beyond(house, InstrumentId(breaker.scope)) is None
+    if breaker.trigger is BreakerTrigger.LIQUIDATION_VOLUME:
+        return closed_beyond(house, InstrumentId(breaker.scope), now_ms) is None
     return breaker.trigger is BreakerTrigger.POOL_DRAWDOWN and not pool_short_minor(house)
 
 

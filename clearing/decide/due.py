@@ -6,7 +6,8 @@ step is found. The order is fixed:
 
  1. the cycle whose snapshot was accepted is closed; an outage that has begun is written down (rulebook §6)
  2. proposals, by id: parameters that take effect, proposals whose time is over (rulebook §13)
- 3. breakers that a rule reopens, by scope, while the marks are valid to liquidate on (``market/validity``)
+ 3. breakers that what was closed trips; those that a rule reopens, while the marks are valid to liquidate on
+    (``market/validity``), by scope
  4. links that are undone, by netting set, and portings that nobody accepted, while the marks are valid
  5. expired calls, by key, while the marks are valid: in an outage call clocks stop (rulebook §6)
  6. liquidation steps, by netting set, while the marks are valid
@@ -29,7 +30,13 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from clearing.decide.auctions import auction_of, auctions_of, sets_of, void
-from clearing.decide.breakers import next_reopening_ms, reopen, reopens
+from clearing.decide.breakers import (
+    next_reopening_ms,
+    passed_by_volume,
+    reopen,
+    reopens,
+    trip_by_volume,
+)
 from clearing.decide.calls import call_key
 from clearing.decide.close_out import close_out, fix_loss
 from clearing.decide.cycle import close_cycle
@@ -91,6 +98,8 @@ def due(house: House, now_ms: int) -> Iterator[Step]:
         step_of = proposal_step(house, proposal, now_ms)
         if step_of is not None:
             yield _with_key(step_of, proposal.id)
+    for passed in passed_by_volume(house, now_ms):
+        yield _with_key(trip_by_volume, passed)
     yield from _void_auctions(house, now_ms)
     if usable(house, Use.LIQUIDATE, now_ms):
         yield from _steps_by_marks(house, now_ms)

@@ -74,6 +74,7 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "breaker_window_ms": (1, YEAR_MS),
     "breaker_drawdown_bp": (0, BP),
     "breaker_pause_ms": (0, YEAR_MS),
+    "breaker_liquidation_bp": (0, BP),
     "unlink_business_days": (0, 366),
     "trade_validity_ms": (1, YEAR_MS),
     "withdraw_validity_ms": (1, YEAR_MS),

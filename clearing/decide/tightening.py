@@ -31,11 +31,12 @@ SAFE_SIDE: Final[Mapping[str, int]] = {
     "breaker_move_bp": DOWN,
     "breaker_drawdown_bp": DOWN,
     "breaker_pause_ms": UP,
+    "breaker_liquidation_bp": DOWN,
     "trade_validity_ms": DOWN,
     "withdraw_validity_ms": DOWN,
 }
 """Where each parameter that is one number may go in a tightening. ``call_ms`` is of calls still to be issued."""
-OFF_AT_ZERO: Final = frozenset({"breaker_move_bp", "breaker_drawdown_bp"})
+OFF_AT_ZERO: Final = frozenset({"breaker_move_bp", "breaker_drawdown_bp", "breaker_liquidation_bp"})
 """Limits that hold nothing back at zero."""
 
 

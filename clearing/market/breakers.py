@@ -1,11 +1,17 @@
-"""Circuit breakers as they stand (rulebook §13): what they block, how far a mark has moved, how far the pool is down.
+"""Circuit breakers as they stand (rulebook §13): what they block, how far a mark has moved, how much liquidations and
+close-outs have closed, how far the pool is down.
 
 A breaker belongs to an instrument or to everything; the stricter of the two holds.
 """
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from clearing.model.house import House, ordered
-from clearing.model.ids import FeedId, InstrumentId, SetId
-from clearing.model.values import BP, Breaker, BreakerState, Trail, TrailPoint
+from clearing.model.ids import InstrumentId, SetId
+from clearing.model.values import BP, Breaker, BreakerState, TrailPoint, VolumePoint
+
+Point = TypeVar("Point", bound=TrailPoint | VolumePoint)
 
 EVERYTHING = "*"
 """The scope of the breaker that stands over all others; no instrument is called so."""
@@ -39,24 +45,23 @@ def holds_halted(house: House, set_id: SetId) -> bool:
     return any(one is not None and one.state is BreakerState.HALTED for one in own)
 
 
-def extended(trail: Trail | None, feed: FeedId, now: TrailPoint, window_ms: int) -> Trail:
-    """A trail after one more mark, back to the newest point that is as old as the window.
+def extended(points: tuple[Point, ...], now: Point, window_ms: int) -> tuple[Point, ...]:
+    """A trail after one more point, back to the newest one that is as old as the window.
 
-    The last mark goes if its neighbours are within a tenth of the window; so a trail has some twenty points.
+    The last point goes if its neighbours are within a tenth of the window; so a trail has some twenty.
     """
-    points = () if trail is None else trail.points
     if len(points) > 1 and now.at_ms - points[-2].at_ms <= window_ms // POINTS_PER_WINDOW:
         points = points[:-1]
     points = (*points, now)
     while len(points) > 1 and points[1].at_ms <= now.at_ms - window_ms:
         points = points[1:]
-    return Trail(feed=feed, points=points)
+    return points
 
 
-def price_before(trail: Trail, now_ms: int, window_ms: int) -> TrailPoint:
-    """The mark of ``window_ms`` ago; of a shorter trail its first point."""
-    old = [point for point in trail.points if point.at_ms <= now_ms - window_ms]
-    return old[-1] if old else trail.points[0]
+def at_beginning(points: Sequence[Point], now_ms: int, window_ms: int) -> Point:
+    """The point of ``window_ms`` ago; of a shorter trail the first."""
+    old = [point for point in points if point.at_ms <= now_ms - window_ms]
+    return old[-1] if old else points[0]
 
 
 def moved_beyond(house: House, instrument: InstrumentId) -> TrailPoint | None:
@@ -66,9 +71,28 @@ def moved_beyond(house: House, instrument: InstrumentId) -> TrailPoint | None:
     mark = next((m.price_ticks for m in cycle.marks if trail is not None and m.feed == trail.feed), None)
     if trail is None or mark is None or parameters.breaker_move_bp == 0:
         return None
-    before = price_before(trail, cycle.accepted_ms, parameters.breaker_window_ms)
+    before = at_beginning(trail.points, cycle.accepted_ms, parameters.breaker_window_ms)
     moved = abs(mark - before.price_ticks) * BP > parameters.breaker_move_bp * before.price_ticks
     return before if moved else None
+
+
+def open_lots(house: House) -> dict[InstrumentId, int]:
+    """The open interest of every instrument that somebody holds."""
+    lots: dict[InstrumentId, int] = {}
+    for positions in house.held.values():
+        for instrument, held in positions.items():
+            lots[instrument] = lots.get(instrument, 0) + max(0, held)
+    return lots
+
+
+def closed_beyond(house: House, instrument: InstrumentId, now_ms: int) -> VolumePoint | None:
+    """The earlier point since which more was closed than the limit's share of what was open then, or None."""
+    parameters, trail = house.parameters, house.volume_trails.get(instrument)
+    if trail is None or parameters.breaker_liquidation_bp == 0:
+        return None
+    before = at_beginning(trail.points, now_ms, parameters.breaker_window_ms)
+    closed = house.closed_lots.get(instrument, 0) - before.closed_lots
+    return before if closed * BP > parameters.breaker_liquidation_bp * before.open_lots else None
 
 
 def pool_short_minor(house: House) -> int:

@@ -63,6 +63,7 @@ from clearing.model.values import (
     Trade,
     Trail,
     Unlinking,
+    VolumeTrail,
     Withdrawal,
 )
 from ledger.account import Account
@@ -81,6 +82,8 @@ PRICE_KINDS = (Kind.TRADE_NOVATED, Kind.POSITION_ASSIGNED, Kind.BID_AWARDED)
 bought in an auction counts as a gain of the window from the next snapshot on. Who pays for an option has lost only
 what it was not worth.
 """
+CLOSING_KINDS = (Kind.POSITION_ASSIGNED, Kind.BID_AWARDED, Kind.POSITIONS_TORN_UP)
+"""Entries by which liquidations and close-outs end positions: each lot has one leg that debits its holder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,9 @@ class Pnl:
 class House:
     """Everything the house knows. Rows are documented in ``values``.
 
-    ``held`` and ``pnl`` follow from legs; from the cycle follow ``prices`` and ``option_prices``, the newest marks in
-    ticks, and ``margined``, the instruments that have a row in the risk array.
+    ``held``, ``pnl`` and ``closed_lots``, all that liquidations and close-outs ever closed of an instrument, follow
+    from legs; from the cycle follow ``prices`` and ``option_prices``, the newest marks in ticks, and ``margined``, the
+    instruments that have a row in the risk array.
     """
 
     book: Book = Book()
@@ -124,6 +128,7 @@ class House:
     change_proposals: Map[str, ChangeProposal] = Map()
     breakers: Map[str, Breaker] = Map()
     trails: Map[FeedId, Trail] = Map()
+    volume_trails: Map[InstrumentId, VolumeTrail] = Map()
     sources: Map[SourceId, Source] = Map()
     observations: Map[str, Observation] = Map()
     providers: Map[AccountKey, Provider] = Map()
@@ -142,6 +147,7 @@ class House:
     bids: Map[str, Bid] = Map()
     held: Map[AccountKey, Map[InstrumentId, int]] = Map()
     pnl: Map[AccountKey, Pnl] = Map()
+    closed_lots: Map[InstrumentId, int] = Map()
     prices: Map[FeedId, int] = Map()
     option_prices: Map[InstrumentId, int] = Map()
     margined: frozenset[InstrumentId] = frozenset()
@@ -238,6 +244,7 @@ TABLES: dict[str, type] = {
     "change_proposals": ChangeProposal,
     "breakers": Breaker,
     "trails": Trail,
+    "volume_trails": VolumeTrail,
     "sources": Source,
     "observations": Observation,
     "providers": Provider,
@@ -334,6 +341,7 @@ class _Rows:
         self._tables: dict[str, dict[str, Any]] = {}
         self._lots: dict[tuple[AccountKey, InstrumentId], int] = {}
         self._pnl: dict[AccountKey, Pnl | None] = {}
+        self._closed: dict[InstrumentId, int] = {}
 
     def change(self, change: Change) -> None:
         """Put or drop a row."""
@@ -377,6 +385,8 @@ class _Rows:
                 instrument = InstrumentId(leg.account.unit)
                 self._lots[key, instrument] = self._position(key, instrument) - leg.amount
                 worth = _worth_of_lot(self._house, instrument) if is_pnl else 0
+                if entry.kind in CLOSING_KINDS and leg.amount > 0:
+                    self._close(instrument, leg.amount)
             if is_pnl and worth and role in ("position", "cash"):
                 before = self._profit(key) or Pnl()
                 won = -leg.amount if in_window else 0
@@ -388,6 +398,10 @@ class _Rows:
 
     def _profit(self, key: AccountKey) -> Pnl | None:
         return self._pnl[key] if key in self._pnl else self._house.pnl.get(key)
+
+    def _close(self, instrument: InstrumentId, lots: int) -> None:
+        before = self._closed.get(instrument, self._house.closed_lots.get(instrument, 0))
+        self._closed[instrument] = int(before) + lots
 
     def _position(self, key: AccountKey, instrument: InstrumentId) -> int:
         lots = self._lots.get((key, instrument))
@@ -407,6 +421,8 @@ class _Rows:
             updates["held"] = self._held()
         if self._pnl:
             updates["pnl"] = _with_rows(self._house.pnl, self._pnl)
+        if self._closed:
+            updates["closed_lots"] = self._house.closed_lots.update(self._closed)
         return updates
 
     def _held(self) -> "Map[AccountKey, Map[InstrumentId, int]]":

@@ -99,6 +99,7 @@ class Parameters:
     breaker_window_ms: int = 5 * MINUTE_MS
     breaker_drawdown_bp: int = 0
     breaker_pause_ms: int = 15 * MINUTE_MS
+    breaker_liquidation_bp: int = 0
     unlink_business_days: int = 1
     trade_validity_ms: int = 15 * MINUTE_MS
     withdraw_validity_ms: int = 5 * MINUTE_MS
@@ -244,6 +245,7 @@ class BreakerTrigger(Enum):
     ADMINISTRATORS = "administrators"
     PRICE_MOVE = "price_move"
     POOL_DRAWDOWN = "pool_drawdown"
+    LIQUIDATION_VOLUME = "liquidation_volume"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +283,23 @@ class Trail:
 
     feed: FeedId
     points: tuple[TrailPoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumePoint:
+    """How many lots of an instrument were open at a time, and how many liquidations and close-outs had closed."""
+
+    at_ms: int
+    open_lots: int
+    closed_lots: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeTrail:
+    """How much of an instrument was open and had been closed: a few points, as of a mark."""
+
+    instrument: InstrumentId
+    points: tuple[VolumePoint, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

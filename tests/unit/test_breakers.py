@@ -6,12 +6,20 @@ from typing import Any
 import pytest
 
 from clearing.default.gate import gates
-from clearing.market.breakers import EVERYTHING, extended, price_before
-from clearing.model.commands import AdmitMember, RequestWithdrawal, SetBreaker, Tick
+from clearing.market.breakers import EVERYTHING, at_beginning, extended
+from clearing.model.commands import (
+    AdmitMember,
+    PlaceBid,
+    RegisterProvider,
+    RequestWithdrawal,
+    SetBreaker,
+    Tick,
+)
 from clearing.model.ids import MemberId, SetId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Outcome, Reason
 from clearing.model.values import (
+    BP,
     DAY_MS,
     HOUR_MS,
     MINUTE_MS,
@@ -19,16 +27,17 @@ from clearing.model.values import (
     BreakerState,
     BreakerTrigger,
     Stage,
-    Trail,
     TrailPoint,
+    VolumePoint,
 )
 from tests.builders import (
     ALICE,
     BOB,
-    BTC,
     BTC_MAR,
     BTC_PERP,
+    DESK,
     ETH_PERP,
+    INSTRUMENTS,
     PARAMETERS,
     USD,
     USDC,
@@ -68,6 +77,13 @@ def traders(cash_minor: int = 2_000 * USD, **parameters: Any) -> World:
     world.prices(BTC=80_000, ETH=2_000)
     assert world.trade(ALICE, BOB, 1_000, 80_000).accepted
     return world
+
+
+def give(world: World, **parameters: Any) -> None:
+    """Put other parameters in force, as if by administrators."""
+    charter = world.state.founded
+    given = replace(charter, parameters=replace(charter.parameters, **parameters))
+    world.state = replace(world.state, charter=given)
 
 
 def breaker(world: World, scope: str = BTC_PERP) -> Breaker:
@@ -395,21 +411,194 @@ def test_opening_before_there_is_a_trail_forgets_nothing() -> None:
 def test_a_limit_that_is_taken_away_reopens_after_the_pause() -> None:
     world = tripping()
     world.prices(BTC=70_000, ETH=2_000)
-    charter = world.state.founded
-    off = replace(charter, parameters=replace(charter.parameters, breaker_move_bp=0))
-    world.state = replace(world.state, charter=off)
+    give(world, breaker_move_bp=0)
     world.wait(15 * MINUTE_MS)
     assert breaker(world).state is OPEN
 
 
+@pytest.mark.parametrize("limit", ["breaker_move_bp", "breaker_liquidation_bp"])
+def test_a_limit_that_is_set_again_is_measured_from_then_on(limit: str) -> None:
+    """What happened while there was none is no reason to trip."""
+    world = traders(**{limit: 500})
+    world.prices(BTC=80_000, ETH=2_000)
+    give(world, **{limit: 0})
+    world.prices(BTC=60_000, ETH=2_000)
+    assert not world.state.trails
+    assert not world.state.volume_trails
+    world.prices(BTC=50_000, ETH=2_000)
+    assert dict(world.state.closed_lots) == {BTC_PERP: 1_000}
+    give(world, **{limit: 500})
+    for _ in range(3):
+        world.prices(BTC=50_000, ETH=2_000)
+    assert not world.state.breakers
+
+
 def test_a_trail_stays_short_and_reaches_back_over_the_window() -> None:
-    trail: Trail | None = None
+    points: tuple[TrailPoint, ...] = ()
     for at in range(0, 3_000, 7):
-        trail = extended(trail, BTC, TrailPoint(at_ms=at, price_ticks=at + 1), 1_000)
-        before = price_before(trail, at, 1_000)
-        assert len(trail.points) <= 24
+        points = extended(points, TrailPoint(at_ms=at, price_ticks=at + 1), 1_000)
+        before = at_beginning(points, at, 1_000)
+        assert len(points) <= 24
         assert at < 1_000 or 1_000 <= at - before.at_ms <= 1_110
         assert before.price_ticks == before.at_ms + 1
+
+
+# ---------------------------------------------------------------------------------------------- liquidation volume
+
+
+def closing(limit_bp: int = 2_500, **parameters: Any) -> World:
+    """Alice is long 1,000 lots that bob is short, and has been for as long as the window."""
+    world = traders(breaker_liquidation_bp=limit_bp, **parameters)
+    world.prices(BTC=80_000, ETH=2_000)
+    world.now_ms += 5 * MINUTE_MS
+    world.prices(BTC=80_000, ETH=2_000)
+    return world
+
+
+def fallen(world: World) -> Outcome:
+    """At 68,000 alice is below M: a fifth is assigned at once, and a fifth of the rest a minute later."""
+    return world.prices(BTC=68_000, ETH=2_000)
+
+
+@pytest.mark.parametrize(("limit_bp", "trips"), [(1_999, True), (2_000, False)])
+def test_what_liquidations_close_beyond_its_share_of_the_open_interest_reduces_the_instrument(
+    limit_bp: int, trips: bool
+) -> None:
+    """200 of 1,000 lots."""
+    world = closing(limit_bp)
+    outcome = fallen(world)
+    assert (Kind.BREAKER_TRIPPED.name in kinds_of(outcome)) is trips
+    assert (BTC_PERP in world.state.breakers) is trips
+    assert dict(world.state.closed_lots) == {BTC_PERP: 200}
+
+
+def test_the_breaker_says_what_was_closed_and_takes_reducing_trades_only() -> None:
+    world = closing()
+    fallen(world)
+    outcome = world.wait(MINUTE_MS)
+    assert kinds_of(outcome)[0] == Kind.POSITION_ASSIGNED.name
+    assert kinds_of(outcome)[-1] == Kind.BREAKER_TRIPPED.name
+    tripped = breaker(world)
+    assert (tripped.state, tripped.trigger) == (REDUCE_ONLY, BreakerTrigger.LIQUIDATION_VOLUME)
+    assert tripped.reason == "360 lots closed, more than 2500 bp of the 1000 open 362000 ms ago"
+    assert reason_of(world.trade(ALICE, BOB, 1, 68_000)) == Reason.REDUCE_ONLY.name
+    assert set(world.state.breakers) == {BTC_PERP}, "nothing of the future on the same price was closed"
+
+
+def test_steps_go_on_while_their_volume_has_tripped_the_breaker() -> None:
+    world = closing(1_000)
+    fallen(world)
+    assert breaker(world).state is REDUCE_ONLY
+    assert Kind.POSITION_ASSIGNED.name in kinds_of(world.wait(MINUTE_MS))
+
+
+@pytest.mark.parametrize("provides", [True, False])
+def test_assignments_and_tear_ups_of_a_close_out_count(provides: bool) -> None:
+    world = closing(9_999)
+    if not provides:
+        world.ok(RegisterProvider(account=DESK, capacity_minor=1))
+    kinds = kinds_of(world.prices(BTC=50_000, ETH=2_000))
+    assert (Kind.POSITIONS_TORN_UP.name in kinds) is not provides
+    assert breaker(world).trigger is BreakerTrigger.LIQUIDATION_VOLUME
+    assert dict(world.state.closed_lots) == {BTC_PERP: 1_000}
+
+
+def test_a_short_that_is_torn_up_counts_each_lot_once() -> None:
+    world = closing(9_999)
+    world.ok(RegisterProvider(account=DESK, capacity_minor=1))
+    assert Kind.POSITIONS_TORN_UP.name in kinds_of(world.prices(BTC=400_000, ETH=2_000))
+    assert dict(world.state.closed_lots) == {BTC_PERP: 1_000}
+
+
+def test_awards_count_when_the_window_of_their_auction_is_over() -> None:
+    world = closing(1_000, auction_ms=MINUTE_MS // 2)
+    fallen(world)
+    (auction,) = world.state.auctions
+    world.ok(PlaceBid(auction=auction, account=DESK, discount_bp=0, share_bp=BP))
+    assert not world.state.breakers
+    outcome = world.wait(MINUTE_MS // 2)
+    assert Kind.BID_AWARDED.name in kinds_of(outcome)
+    assert kinds_of(outcome)[-1] == Kind.BREAKER_TRIPPED.name
+
+
+def test_trades_of_the_holders_own_will_do_not_count() -> None:
+    world = closing(1)
+    assert world.trade(BOB, ALICE, 1_000, 80_000).accepted
+    world.prices(BTC=80_000, ETH=2_000)
+    assert not world.state.breakers
+    assert not world.state.closed_lots
+
+
+def test_what_was_closed_before_the_window_counts_no_more() -> None:
+    """200 lots of 1,000, and 160 of what is left to alice more than five minutes later."""
+    world = closing(liquidation_step_ms=6 * MINUTE_MS)
+    fallen(world)
+    world.prices(BTC=68_000, ETH=2_000)
+    world.now_ms += 5 * MINUTE_MS
+    world.prices(BTC=68_000, ETH=2_000)
+    world.wait(MINUTE_MS)
+    assert dict(world.state.closed_lots) == {BTC_PERP: 360}
+    assert not world.state.breakers
+
+
+def test_a_breaker_tripped_by_volume_reopens_after_its_pause_when_the_window_is_calm() -> None:
+    world = closing(1_000)
+    fallen(world)
+    world.deposit(ALICE, 20_000 * USD)
+    for _ in range(2):
+        world.now_ms += 7 * MINUTE_MS
+        world.prices(BTC=68_000, ETH=2_000)
+    assert breaker(world).state is REDUCE_ONLY
+    assert Kind.BREAKER_REOPENED.name in kinds_of(world.wait(MINUTE_MS))
+    assert breaker(world).state is OPEN
+    assert world.trade(BOB, ALICE, 1, 68_000).accepted
+
+
+def test_a_breaker_waits_while_liquidations_go_on_beyond_its_pause() -> None:
+    world = closing(1_000, breaker_pause_ms=30_000)
+    fallen(world)
+    world.wait(30_000)
+    assert breaker(world).state is REDUCE_ONLY
+
+
+def test_what_administrators_open_after_liquidations_is_measured_from_then_on() -> None:
+    world = closing()
+    fallen(world)
+    world.wait(MINUTE_MS)
+    loosen(world, BTC_PERP, OPEN)
+    assert breaker(world).state is OPEN
+    world.prices(BTC=68_000, ETH=2_000)
+    (point,) = world.state.volume_trails[BTC_PERP].points
+    assert point == VolumePoint(at_ms=world.now_ms, open_lots=1_000, closed_lots=360)
+    assert breaker(world).state is OPEN
+
+
+def test_a_window_that_began_without_open_interest_trips_with_the_first_lot() -> None:
+    """Alice traded after the first cycle: nothing was open when the window began."""
+    world = traders(breaker_liquidation_bp=BP)
+    world.prices(BTC=68_000, ETH=2_000)
+    assert breaker(world).reason == "200 lots closed, more than 10000 bp of the 0 open 1000 ms ago"
+
+
+def test_a_breaker_of_an_instrument_that_has_expired_reopens() -> None:
+    """Its last lots are closed after the last cycle in which it was margined."""
+    world = traders(breaker_liquidation_bp=1)
+    assert world.trade(BOB, ALICE, 1_000, 80_000).accepted
+    assert world.trade(ALICE, BOB, 1_000, 80_000, BTC_MAR).accepted
+    world.prices(BTC=68_000, ETH=2_000)
+    assert breaker(world, BTC_MAR).trigger is BreakerTrigger.LIQUIDATION_VOLUME
+    world.now_ms = INSTRUMENTS[2].expires_ms or 0
+    world.deposit(ALICE, 20_000 * USD)
+    world.prices(BTC=68_000, ETH=2_000)
+    world.prices(BTC=68_000, ETH=2_000)
+    assert BTC_MAR not in world.state.margined
+    assert breaker(world, BTC_MAR).state is OPEN
+
+
+def test_without_a_limit_nothing_is_remembered_but_what_the_legs_say() -> None:
+    world = closing(0)
+    fallen(world)
+    assert (len(world.state.volume_trails), dict(world.state.closed_lots)) == (0, {BTC_PERP: 200})
 
 
 # --------------------------------------------------------------------------------------------- the pool's drawdown

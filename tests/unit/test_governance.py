@@ -418,7 +418,7 @@ def test_a_number_tightens_to_its_safe_side_only(name: str) -> None:
     assert is_tightening(base, down) is (SAFE_SIDE.get(name) == -UP)
 
 
-@pytest.mark.parametrize("name", ["breaker_move_bp", "breaker_drawdown_bp"])
+@pytest.mark.parametrize("name", ["breaker_move_bp", "breaker_drawdown_bp", "breaker_liquidation_bp"])
 def test_switching_a_trigger_on_tightens_and_switching_it_off_does_not(name: str) -> None:
     on, off = with_number(name, 1), with_number(name, 0)
     assert is_tightening(off, on)
