@@ -6,6 +6,7 @@ What a test does with it: send the same requests to an engine, kill it, replay i
 from dataclasses import replace
 
 from clearing.model.commands import (
+    AcceptPorting,
     AdmitMember,
     ApplyForMembership,
     ApproveProposal,
@@ -201,6 +202,7 @@ def alice_fails(world: World) -> None:
             world.ok(PayDue(member=member))
     world.ok(RecordRecovery(default=D1, amount_minor=100 * USD))
     world.prices(**MARKS | {"BTC": 52_000})
+    world.ok(AcceptPorting(member=OTHER, netting_set=single_set(EVE), account="from-dex"))
 
 
 def bob_fails_before_an_outage(world: World) -> None:
