@@ -81,6 +81,14 @@ TilesDir = Annotated[
         show_default="beside a SQLite file; with PostgreSQL it must be given",
     ),
 ]
+Scenario = Annotated[
+    str,
+    typer.Option(
+        help="march-2020, may-2021, luna-2022, june-2022, ftx-2022; list tells of each. All but the first read "
+        "market data from the folder in CLEARING_MARKET_DATA.",
+        metavar="NAME|list",
+    ),
+]
 KeyDirectory = Annotated[Path, typer.Option("--dir", help="The key directory.", metavar="DIR")]
 
 
@@ -150,21 +158,26 @@ def demo(
     seed: Annotated[
         int, typer.Option(help="Draws the books; the same seed gives the same journal root.")
     ] = 7,
+    scenario: Scenario = "march-2020",
     output: Annotated[str, typer.Option(help="text, or json: one object.", metavar="text|json")] = "text",
     out: Annotated[
         Path | None,
         typer.Option(help="Keep what the run publishes here; an interrupted run goes on.", metavar="DIR"),
     ] = None,
 ) -> None:
-    """Found a house with made-up members and replay the crash of 12 and 13 March 2020.
+    """Found a house with made-up members and replay a crash: 12 and 13 March 2020, or another scenario.
 
-    Real hourly prices, calls, liquidations, a member in default, and the waterfall to its last tier; then
-    the journal and the attestations are verified. Exit code 1 if anything does not verify.
+    Real hourly prices, modelled volatilities; options margined with perpetuals, trades between members, calls,
+    liquidation by auction, a member in default and the waterfall to its last tier, a withdrawal that is refused,
+    an assessment that is not paid, recoveries. Then the journal and the attestations are verified. Exit code 1
+    if anything does not verify.
 
     Example: clearing demo --seed 7 --out demo
     """
     from rich.console import Console
 
+    from clearing.demo import show
+    from clearing.demo.library import SCENARIOS, DataMissing
     from clearing.demo.run import AnotherRun, run_demo
     from clearing.publish import ForeignLog
     from ledger.store.anchor import AnchorRefused
@@ -174,13 +187,16 @@ def demo(
 
     if output not in ("text", "json"):
         raise typer.BadParameter("text or json", param_hint="--output")
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)
+    if scenario not in ("list", *(one.key for one in SCENARIOS)):
+        raise typer.BadParameter("--scenario list names them", param_hint="--scenario")
+    console = Console() if Console().is_terminal else Console(width=140)
+    if scenario == "list":
+        show.scenarios(console)
+        return
     try:
-        verified = run_demo(seed, out, console, as_json=output == "json")
+        verified = run_demo(seed, scenario, out, console, as_json=output == "json")
     except (
-        *(AnotherRun, LeaseHeld, StoreUnreachable, OSError),
+        *(AnotherRun, DataMissing, LeaseHeld, StoreUnreachable, OSError),
         *(AnchorRefused, ForeignLog, PublishRefused, TileRefused),
     ) as error:
         _refuse(error)

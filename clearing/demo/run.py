@@ -1,4 +1,4 @@
-"""``clearing demo``: found the house, replay the crash, verify what it published, and tell.
+"""``clearing demo``: found the house, replay a crash, verify what it published, and tell.
 
 The house is the real one on SQLite; only the clock, the keys and the salts come from the seed, so a
 second run with the same seed ends with the same journal root. Interrupted, it can be started again
@@ -19,13 +19,16 @@ from clearing.attest.envelope import RoleKey, TrustSet, ed25519_signer
 from clearing.attest.envelope import verify as verify_envelope
 from clearing.attest.policy import Policy, format_policy, parse_policy
 from clearing.attest.statement import Netting, parse
-from clearing.demo import show
-from clearing.demo.books import HOUSE_CASH, draw_books
-from clearing.demo.driver import SETTLEMENT, Driver, ScenarioClock, demo_key, demo_signing_keys
-from clearing.demo.market import bars
+from clearing.demo import aftermath, driver, show, words
+from clearing.demo.books import MEMBERS, draw_books
+from clearing.demo.desk import AuctionStory, Desk, ScenarioClock, Tally, demo_key, demo_signing_keys
+from clearing.demo.driver import SETTLEMENT, parameters_for
+from clearing.demo.library import MARCH_2020, load
+from clearing.demo.listing import Listing
+from clearing.demo.market import Market
 from clearing.engine import Engine
 from clearing.model.house import House, ordered
-from clearing.model.ids import member_of
+from clearing.model.ids import house_account
 from clearing.model.values import Default
 from clearing.publish import Publisher
 from clearing.settings import ANCHOR_SUFFIX
@@ -46,7 +49,7 @@ ROLES = ("risk", "operations", "compliance")
 
 
 class AnotherRun(Exception):
-    """The folder holds a run of another seed."""
+    """The folder holds a run of another seed or scenario."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +59,23 @@ class Finished:
     house: House
     size: int
     root: bytes
-    driver: Driver
+    desk: Desk
     journal: Verified | Differs
     published: Report
     netting: tuple[Netting, ...]
 
 
-def run_demo(seed: int, out: Path | None, console: Console, *, as_json: bool) -> bool:
+def run_demo(seed: int, scenario: str, out: Path | None, console: Console, *, as_json: bool) -> bool:
     """Run, print, and say whether everything verified.
 
-    Raises :class:`AnotherRun`, ``LeaseHeld``, and what ``Publisher`` raises if ``out`` holds something else
-    than such a run left.
+    Raises :class:`AnotherRun`, ``DataMissing``, ``LeaseHeld``, and what ``Publisher`` raises if ``out`` holds
+    something else than such a run left.
     """
+    market = load(scenario)
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clearing-demo-")))
         folder.mkdir(parents=True, exist_ok=True)
-        finished = _run(seed, folder, console, quiet=as_json)
+        finished = _run(seed, market, folder, console, quiet=as_json)
         if as_json:
             console.out(json.dumps(_summary(finished), indent=2), highlight=False)
         else:
@@ -79,26 +83,32 @@ def run_demo(seed: int, out: Path | None, console: Console, *, as_json: bool) ->
         return _verified(finished)
 
 
-def _run(seed: int, folder: Path, console: Console, *, quiet: bool) -> Finished:
-    file, clock, books = folder / "house.sqlite", ScenarioClock(), draw_books(seed)
+def _run(seed: int, market: Market, folder: Path, console: Console, *, quiet: bool) -> Finished:
+    file, clock = folder / "house.sqlite", ScenarioClock()
     database, anchor = open_store(f"sqlite:///{file}"), Path(f"{file}{ANCHOR_SUFFIX}")
     require_goes_on(database, anchor)
     upgrade(database)
-    salts = seeded_salts(f"demo {seed}".encode())
+    salts, house = seeded_salts(f"demo {seed}".encode()), house_name(seed, market)
+    listing, parameters = Listing.of(market), parameters_for(market)
     with closing(Engine(database, clock=clock, salts=salts)) as engine:
         charter = engine.view.state.charter
-        if charter is not None and charter.house != f"demo-{seed}":
+        if charter is not None and charter.house != house:
             raise AnotherRun(f"{folder} holds the run of {charter.house}: choose another folder")
         with closing(PublicLog(database, folder, anchor)) as log:
             publisher = Publisher(engine, demo_signing_keys(seed), log)
-            driver = Driver(
+            desk = Desk(
                 engine=engine,
                 publisher=publisher,
                 clock=clock,
+                house=house,
                 seed=seed,
-                books=books,
+                market=market,
+                listing=listing,
+                books=draw_books(seed, market, listing, parameters),
+                settlement=SETTLEMENT,
+                parameters=parameters,
             )
-            _replay(driver, console, quiet=quiet)
+            _replay(desk, console, quiet=quiet)
             publisher.show()
         _publish(database, folder, seed)
         view = engine.view
@@ -108,19 +118,24 @@ def _run(seed: int, folder: Path, console: Console, *, quiet: bool) -> Finished:
         house=view.state,
         size=view.size,
         root=view.frontier.root(),
-        driver=driver,
+        desk=desk,
         journal=journal,
         published=_verify_published(folder),
         netting=_attested_netting(folder),
     )
 
 
-def _replay(driver: Driver, console: Console, *, quiet: bool) -> None:
+def house_name(seed: int, market: Market) -> str:
+    """What the house is called: by its seed, and by its scenario if it is not the usual one."""
+    return f"demo-{seed}" if market.key == MARCH_2020.key else f"demo-{seed}-{market.key}"
+
+
+def _replay(desk: Desk, console: Console, *, quiet: bool) -> None:
     if not quiet:
-        show.opening(console, driver.seed, driver.books)
+        show.opening(console, desk)
     with _progress(console, quiet=quiet) as progress:
-        task = progress.add_task("replaying", total=len(bars()) + 1)
-        driver.run(bars(), lambda label: progress.update(task, advance=1, description=f"replaying {label}"))
+        task = progress.add_task("replaying", total=len(desk.market.bars) + 1)
+        driver.run(desk, lambda label: progress.update(task, advance=1, description=f"replaying {label}"))
 
 
 def _progress(console: Console, *, quiet: bool) -> Progress:
@@ -154,7 +169,7 @@ def _publish(database: Database, folder: Path, seed: int) -> None:
 def _write_receipts(database: Database, folder: Path) -> None:
     """What last moved the cash in each member's house account."""
     (folder / "receipts").mkdir(exist_ok=True)
-    files, cash = TileFiles(folder), {chart.cash(key, SETTLEMENT.id).id: member_of(key) for key in HOUSE_CASH}
+    files, cash = TileFiles(folder), {chart.cash(house_account(m), SETTLEMENT.id).id: m for m in MEMBERS}
     with database.connect() as connection:
         for account, sequence in newest_entries(connection, cash).items():
             note = (folder / CHECKPOINT).read_bytes()
@@ -191,14 +206,16 @@ def _verified(finished: Finished) -> bool:
 
 
 def _tell(console: Console, finished: Finished, folder: Path, *, kept: bool) -> None:
-    tally = finished.driver.tally
-    show.pool(console, tally)
+    desk = finished.desk
+    for section in (show.books, show.options, show.pool):
+        section(console, desk)
     show.netting(console, finished.netting)
-    show.timeline(console, tally, bars())
-    show.funds_story(console, tally, bars())
-    for refused in tally.refused:
-        console.print(f"While the loss was open a client asked for its gains. Refused – {refused}")
-    show.defaults(console, finished.house, tally)
+    for section in (show.halves, show.timeline, show.funds_story):
+        section(console, desk)
+    show.auctions(console, desk.tally)
+    show.withdrawals(console, desk.tally)
+    aftermath.tell(console, finished.house, desk.tally)
+    console.rule("[bold]The books, checked[/bold]", align="left")
     balanced = show.trial_balance(console, finished.house)
     console.print(f"\n[bold]Journal[/bold]: {finished.size:,} entries, root {finished.root.hex()}")
     console.print(f"  re-derived from the stored bytes: {_journal_verdict(finished)}")
@@ -222,36 +239,70 @@ def _journal_verdict(finished: Finished) -> str:
 
 
 def _summary(finished: Finished) -> dict[str, object]:
-    tally = finished.driver.tally
+    desk, tally = finished.desk, finished.desk.tally
     totals = finished.house.book.trial_balance().values()
     alone, together = show.totals(finished.netting)
     return {
-        "seed": finished.driver.seed,
+        "seed": desk.seed,
+        "scenario": desk.market.key,
         "root": finished.root.hex(),
         "entries": finished.size,
+        "volatility": "modelled",
         "calls": tally.calls,
         "liquidations": tally.liquidations,
-        "netting_benefit": show.ratio(alone - together, alone),
+        "netting_benefit": words.ratio(alone - together, alone),
+        "halves": {
+            ref: "expired" if tally.half_expired(ref) else states[-1] for ref, states in tally.halves.items()
+        },
+        "auctions": {
+            "held": len(tally.auctions) - len(tally.void()),
+            "void": len(tally.void()),
+            "awarded": words.whole(show.awarded(tally.auctions.values())),
+        },
+        "withdrawals": [
+            {"first_hour": first, "last_hour": last, "refused": refusal}
+            for first, last, refusal in tally.told()
+        ],
         "trial_balance_zero": all(debits == credits for debits, credits in totals),
         "verified": _verified(finished),
-        "defaults": [_default_summary(default) for default in ordered(finished.house.defaults)],
+        "defaults": [_default_summary(default, tally) for default in ordered(finished.house.defaults)],
     }
 
 
-def _default_summary(default: Default) -> dict[str, object]:
+def _auction_summary(name: str, story: AuctionStory) -> dict[str, object]:
+    return {
+        "id": name,
+        "kind": story.kind,
+        "bids": [
+            {"account": account, "discount_bp": discount, "share_bp": share}
+            for account, (discount, share) in story.bids.items()
+        ],
+        "awards": [{"account": account, "amount": words.whole(amount)} for account, amount in story.awards],
+    }
+
+
+def _default_summary(default: Default, tally: Tally) -> dict[str, object]:
     return {
         "id": default.id,
         "stage": default.stage.value,
         "netting_sets": [one.netting_set for one in default.sets],
+        "auctions": [_auction_summary(n, story) for n, story in tally.auctions_of(default.id).items()],
+        "bidders": list(default.bidders),
         "answered": [
-            {"payer": claim.payer, "amount": show.whole(claim.amount_minor)}
-            for claim in default.claims
-            if claim.tier == 0
+            {"payer": member, "amount": words.whole(paid)}
+            for member, _, paid in aftermath.answers(tally, default)
+            if paid
         ],
-        "loss": show.whole(sum(part.amount_minor for part in default.losses)),
+        "loss": words.whole(sum(part.amount_minor for part in default.losses)),
         "draws": [
-            {"tier": draw.tier, "payer": draw.payer, "amount": show.whole(draw.amount_minor)}
+            {"tier": draw.tier, "payer": draw.payer, "amount": words.whole(draw.amount_minor)}
             for draw in default.draws
         ],
-        "uncovered": show.whole(default.uncovered_minor),
+        "uncovered": words.whole(default.uncovered_minor),
+        "assessments_unpaid": [
+            {"member": member, "amount": words.whole(amount), "next": event_id}
+            for member, amount, event_id in aftermath.unpaid(tally, default)
+        ],
+        "recovered": words.whole(default.recovered_minor),
+        "claims_left": words.whole(sum(claim.amount_minor for claim in default.claims)),
     }

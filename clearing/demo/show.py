@@ -1,88 +1,173 @@
-"""What the demonstration prints: what happened, hour by hour, and who paid for it."""
+"""What the demonstration prints: who is there, what happened hour by hour, and whether it all agrees."""
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 from rich.console import Console
-from rich.table import Table
 
 from clearing.attest.statement import Netting
-from clearing.demo.books import MEMBERS, Books
-from clearing.demo.driver import (
-    FUND_LABEL,
-    FUND_LEVERAGE_ON_POOL,
-    HOUSE_MONEY,
-    PARAMETERS,
-    SETTLEMENT,
-    Tally,
-)
-from clearing.demo.market import SCAN_RANGES, Bar
-from clearing.model.house import House, ordered
+from clearing.demo.acts import CRASH_HOURS, FUND_LEVERAGE_ON_POOL
+from clearing.demo.books import MEMBERS, Participant
+from clearing.demo.desk import AuctionStory, Desk, Tally
+from clearing.demo.driver import HOUSE_MONEY
+from clearing.demo.library import HOURS, MARCH_2020, SCENARIOS, DataMissing, load
+from clearing.demo.listing import USDC
+from clearing.demo.market import BTC, DAY_HOURS, ETH, EWMA_PERCENT
+from clearing.demo.words import percent, table_of, usd
+from clearing.margin.table import MODELS
+from clearing.model.house import House
+from clearing.model.ids import InstrumentId
 from clearing.model.kinds import Kind
-from clearing.model.values import BP, Default, Stage, TierResult
-from clearing.server.wire.decimal import render
+from clearing.model.values import BP, AuctionKind
 from clearing_client.offline import Check
+from ledger.amount import divide_up
 
 COLUMNS = {
     "calls": (Kind.CALL_ISSUED,),
     "met": (Kind.CALL_MET,),
-    "liquidations": (Kind.LIQUIDATION_OPENED,),
-    "assigned": (Kind.POSITION_ASSIGNED,),
-    "sets in default": (Kind.DEFAULT_DECLARED,),
-    "members in default": (Kind.MEMBER_DEFAULTED,),
+    "liqui-\ndated": (Kind.LIQUIDATION_OPENED,),
+    "bids\nawarded": (Kind.BID_AWARDED, Kind.COLLATERAL_AWARDED),
+    "as-\nsigned": (Kind.POSITION_ASSIGNED,),
+    "sets in\ndefault": (Kind.DEFAULT_DECLARED,),
+    "members\nfailed": (Kind.MEMBER_DEFAULTED,),
 }
+KINDS = {
+    "maker": "the other side of every trade",
+    "covered": "perpetual, short call",
+    "protected": "perpetual, long put",
+    "strangle": "short call and put, perpetual",
+    "cross": "BTC against ETH perpetuals",
+    "long": "perpetuals, long only",
+    "miner": "puts on what they own",
+    "fund": "nothing yet",
+    "provider": "nothing; they bid in auctions",
+}
+"""Who stands in the books, by the first letters of the participants' ids."""
 
 
-def whole(amount_minor: int) -> str:
-    """An amount of the settlement asset in whole units, exactly."""
-    return render(amount_minor, SETTLEMENT.decimals)
+# the opening --------------------------------------------------------------------------------------
 
 
-def usd(amount_minor: int) -> str:
-    """An amount for a reader: thousands separated, cents cut off."""
-    units, rest = divmod(abs(amount_minor), 10**SETTLEMENT.decimals)
-    return f"{'-' * (amount_minor < 0)}{units:,}.{rest // 10 ** (SETTLEMENT.decimals - 2):02d}"
+def scenarios(console: Console) -> None:
+    """One line a scenario, computed from its prices."""
+    table = table_of("Scenarios", ("name", "what"), ("worst hour\nBTC", "worst day\nBTC", "worst day\nETH"))
+    missing = ""
+    for scenario in SCENARIOS:
+        try:
+            market = load(scenario.key)
+        except DataMissing as error:
+            table.add_row(scenario.key, scenario.title, "–", "–", "–")
+            missing = str(error)
+        else:
+            worst = (market.worst(BTC, 1), market.worst(BTC, DAY_HOURS), market.worst(ETH, DAY_HOURS))
+            table.add_row(scenario.key, scenario.title, *(percent(one, BP) for one in worst))
+    console.print(table)
+    console.print(
+        f"Each is {HOURS} hours of hourly closes; a worst day is the largest fall within {DAY_HOURS} of them. "
+        f"There are no hourly prices of 2023 and later."
+    )
+    if missing:
+        console.print(f"[bold]Not all can be run:[/bold] {missing}", soft_wrap=True)
 
 
-def ratio(part: int, of: int) -> str:
-    """A share with four decimals, rounded down."""
-    return render(part * 10_000 // of, 4) if of else "0.0000"
-
-
-def percent(part: int, of: int) -> str:
-    """A share for a reader, in percent with two decimals, rounded down."""
-    return f"{render(part * 10_000 // of, 2)} %" if of else "–"
-
-
-def opening(console: Console, seed: int, books: Books) -> None:
+def opening(console: Console, desk: Desk) -> None:
     """What the house is, before anything happens."""
-    accounts = sum(len(p.accounts) for p in books.participants)
-    linked = sum(1 for p in books.participants if p.linked)
-    ranges = ", ".join(f"{r.underlying} {percent(r.move_bp, BP)}" for r in SCAN_RANGES)
-    console.rule("[bold]A clearing house on 12 and 13 March 2020[/bold]")
+    market, participants = desk.market, desk.books.participants
+    accounts, linked = sum(len(p.accounts) for p in participants), sum(1 for p in participants if p.linked)
+    terms = desk.parameters
+    ranges = "; ".join(
+        f"{r.underlying} price {percent(r.move_bp, BP)}, volatility {percent(r.volatility_bp, BP)} of itself"
+        for r in market.scan_ranges
+    )
+    console.rule(f"[bold]A clearing house on {market.title}[/bold]")
     console.print(
-        f"{len(MEMBERS)} member protocols: {'; '.join(MEMBERS.values())}.\n"
-        f"{accounts} client accounts of {len(books.participants)} participants, "
-        f"{linked} of them linked across members and margined as one portfolio.\n"
-        f"Prices: real hourly closes, from 3 signing sources; a close is known one hour after its label.\n"
-        f"Margin: model '{PARAMETERS.margin_model}', scan ranges {ranges} (99th percentile of daily moves in "
-        f"the year before), requirement = {percent(PARAMETERS.requirement_bp, BP)} of maintenance.\n"
-        f"Books are drawn from seed {seed}; every parameter is the rulebook's default, or the house's where the\n"
-        f"rulebook has none (docs/adr/0004). The books are chosen to show every tier: three funds that nobody\n"
-        f"expected will sell {FUND_LEVERAGE_ON_POOL} times the pool at the low.\n"
+        f"• {len(MEMBERS)} member protocols: {'; '.join(MEMBERS.values())}. {accounts} client accounts of "
+        f"{len(participants)} participants, {linked} of them linked across members and margined as one "
+        f"portfolio.\n"
+        f"• Prices: real hourly closes, from 3 signing sources; a close is known one hour after its label.\n"
+        f"• Volatilities: [bold]modelled[/bold], a trailing EWMA (λ = 0.{EWMA_PERCENT}) of the hourly returns "
+        f"before each close, the same for both expiries. There are no quotes of options for these dates.\n"
+        f"• Margin: model '{terms.margin_model}', requirement = {percent(terms.requirement_bp, BP)} of "
+        f"maintenance. Scan ranges: {ranges}; each the 99th percentile of daily moves in the year before.\n"
+        f"• Books are drawn from seed {desk.seed}, their cash from what the model requires. Parameters are the "
+        f"rulebook's defaults, or the house's where the rulebook has none (docs/adr/0004). The books are chosen "
+        f"to show every tier in {MARCH_2020.key}: three funds that nobody expected sell "
+        f"{FUND_LEVERAGE_ON_POOL} times the pool at the low.\n"
     )
 
 
-def pool(console: Console, tally: Tally) -> None:
+def books(console: Console, desk: Desk) -> None:
+    """Who is there, and what linking saves each kind at the first close."""
+    table = table_of(
+        "Who is there, and what netting saves at the first close", ("participants", "what they hold"), ()
+    )
+    for name in ("accounts", "alone", "as netting sets", "benefit"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for kind, holding in KINDS.items():
+        people = desk.books.named(f"{kind}-")
+        alone, together = (sum(sums) for sums in zip(*(_required(desk, p) for p in people), strict=True))
+        figures = (
+            (usd(alone), usd(together), percent(alone - together, alone))
+            if together < alone
+            else ("", "", "")
+        )
+        table.add_row(f"{len(people)} {kind}", holding, str(sum(len(p.accounts) for p in people)), *figures)
+    console.print(table)
+
+
+def _required(desk: Desk, participant: Participant) -> tuple[int, int]:
+    """What a participant's orders require at the first close: each account alone, and together."""
+    model, bar = MODELS[desk.parameters.margin_model], desk.market.bars[0]
+    marks = dict(bar.ticks) | {
+        one.option.volatility_feed: bar.volatility_bp[one.underlying]
+        for one in desk.listing.instruments
+        if one.option is not None
+    }
+    array = model.risk_array(desk.listing.instruments, marks, desk.parameters, bar.known_ms)
+
+    def required(portfolio: Counter[InstrumentId]) -> int:
+        amount = model.margin(portfolio, array, desk.parameters).amount_minor
+        return divide_up(amount * desk.parameters.requirement_bp, BP)
+
+    lots = {key: Counter[InstrumentId]() for key in participant.accounts}
+    for order in participant.orders:
+        size = desk.listing.lots(order.instrument, order.notional_minor, bar)
+        lots[order.account][order.instrument] += size if order.notional_minor > 0 else -size
+    whole_book = Counter[InstrumentId]()
+    for portfolio in lots.values():
+        whole_book.update(portfolio)
+    alone = sum(required(portfolio) for portfolio in lots.values())
+    return alone, required(whole_book) if participant.linked else alone
+
+
+def options(console: Console, desk: Desk) -> None:
+    """What Meridian lists, and what the model makes of it at the first close."""
+    bar = desk.market.bars[0]
+    table = table_of(
+        "Options at the first close (prices by Black-76)",
+        ("option",),
+        ("price in USDC", "volatility (modelled)", "participants"),
+    )
+    for one in desk.listing.instruments:
+        if one.option is not None:
+            held = len(desk.books.holding(one.id))
+            volatility = percent(bar.volatility_bp[one.underlying], BP)
+            table.add_row(one.id, f"{desk.listing.price(one.id, bar) / 10:,.1f}", volatility, str(held))
+    console.print(table)
+
+
+def pool(console: Console, desk: Desk) -> None:
     """The formula of the pool and what it asked of each member."""
+    parameters = desk.parameters
     console.print(
-        f"[bold]Pool[/bold]: contribution = max(floor {usd(PARAMETERS.pool_floor_minor)}, "
-        f"{percent(PARAMETERS.pool_rate_bp, BP)} of the requirement of the member's parts of all netting "
-        f"sets), sized on the opening books"
+        f"[bold]Pool[/bold]: each member contributes {percent(parameters.pool_rate_bp, BP)} of the requirement of its "
+        f"parts of all netting sets, sized on the opening books: "
+        + ", ".join(f"{member} {usd(amount)}" for member, amount in sorted(desk.tally.contributions.items()))
+        + ". The house: "
+        + ", ".join(f"{m.value.replace('_', ' ')} {usd(a * USDC)}" for m, a in HOUSE_MONEY.items())
+        + "."
     )
-    parts = [f"{member} {usd(amount)}" for member, amount in sorted(tally.contributions.items())]
-    own = [f"{money.value.replace('_', ' ')} {amount:,}.00" for money, amount in HOUSE_MONEY.items()]
-    console.print(f"  {', '.join(parts)}; the house: {', '.join(own)}\n")
 
 
 def netting(console: Console, attested: tuple[Netting, ...]) -> None:
@@ -90,10 +175,10 @@ def netting(console: Console, attested: tuple[Netting, ...]) -> None:
     alone, together = totals(attested)
     first = next(n for n in attested if n.standalone_minor)
     console.print(
-        f"[bold]Netting[/bold]: at the first cycle with positions the accounts alone would need "
+        f"[bold]Netting[/bold], as attested: at the second cycle the accounts alone would need "
         f"{usd(first.standalone_minor)}; as netting sets they need {usd(first.portfolio_minor)}: benefit "
         f"{percent(first.standalone_minor - first.portfolio_minor, first.standalone_minor)}. "
-        f"Over all cycles {percent(alone - together, alone)}.\n"
+        f"Over all cycles {percent(alone - together, alone)}. Options against perpetuals of other members are in it."
     )
 
 
@@ -102,35 +187,96 @@ def totals(attested: tuple[Netting, ...]) -> tuple[int, int]:
     return sum(n.standalone_minor for n in attested), sum(n.portfolio_minor for n in attested)
 
 
-def timeline(console: Console, tally: Tally, hours: tuple[Bar, ...]) -> None:
-    """One line an hour."""
-    table = Table(title="Hour by hour (UTC label of the bar; 12 = 12 March)", title_justify="left")
-    table.add_column("hour")
-    for name in ("BTC", "ETH", *COLUMNS):
-        table.add_column(name, justify="right")
-    for bar in hours:
-        counts = Counter(event.kind for event in tally.by_hour.get(bar.label, []))
+# the hours ----------------------------------------------------------------------------------------
+
+
+def timeline(console: Console, desk: Desk) -> None:
+    """One line for each hour in which something happened."""
+    table = table_of(
+        "Hour by hour (day of the month and UTC hour of the bar; quiet hours are left out)",
+        ("hour",),
+        ("BTC", "ETH", "BTC vol.\nmodelled", *COLUMNS),
+    )
+    for bar in desk.market.bars:
+        counts = Counter(event.kind for event in desk.tally.by_hour.get(bar.label, []))
         cells = [sum(counts[kind.name] for kind in kinds) for kinds in COLUMNS.values()]
-        row = [
-            f"{bar.btc_ticks / 10:,.0f}",
-            f"{bar.eth_ticks / 10:,.1f}",
-            *(str(n) if n else "·" for n in cells),
-        ]
-        table.add_row(bar.label, *row, style="bold red" if counts[Kind.MEMBER_DEFAULTED.name] else None)
+        if any(cells) or bar in (desk.market.bars[0], desk.market.bars[-1]):
+            row = [
+                *(f"{bar.ticks[u] / 10:,.{digits}f}" for u, digits in ((BTC, 0), (ETH, 1))),
+                f"{bar.volatility_bp[BTC] / 100:.0f} %",
+                *(str(n) if n else "·" for n in cells),
+            ]
+            table.add_row(bar.label, *row, style="bold red" if counts[Kind.MEMBER_DEFAULTED.name] else None)
     console.print(table)
 
 
-def funds_story(console: Console, tally: Tally, hours: tuple[Bar, ...]) -> None:
-    """Why the funds failed: what they had, and what the next hour took."""
-    at = next(number for number, bar in enumerate(hours) if bar.label == FUND_LABEL)
-    low, high = hours[at].btc_ticks, hours[at + 1].btc_ticks
-    sold = FUND_LEVERAGE_ON_POOL * sum(tally.contributions.values())
-    margin_bp = SCAN_RANGES[0].move_bp * PARAMETERS.requirement_bp // BP
+def halves(console: Console, desk: Desk) -> None:
+    """The trades between members."""
+    told = {"pending": "waits", "accepted": "matches"}
+    for ref, states in desk.tally.halves.items():
+        story = " ".join(
+            f"The {n} half {told[state]}." for n, state in zip(("first", "second"), states, strict=False)
+        )
+        end = "It is novated." if len(states) > 1 else "The second never comes."
+        if desk.tally.half_expired(ref):
+            end += " After an hour it expires."
+        console.print(f"[bold]Trade between Aurora and Borealis[/bold], {ref}: {story} {end}")
+
+
+def funds_story(console: Console, desk: Desk) -> None:
+    """What the funds did, what they had, and what the hours after took."""
+    market, at = desk.market, desk.market.low(CRASH_HOURS)
+    low, following = market.bars[at].ticks[BTC], [bar.ticks[BTC] for bar in market.bars[at + 1 :]]
+    margin_bp = market.scan_range(BTC).move_bp * desk.parameters.requirement_bp // BP
+    hurt = any("fund-" in e.subject for _, e in desk.tally.events(Kind.DEFAULT_DECLARED))
     console.print(
-        f"After {FUND_LABEL}, at the low, three momentum funds sold {usd(sold)} of BTC "
-        f"with the margin that was required, {percent(margin_bp, BP)}.\n"
-        f"In the next hour BTC rose {percent(high - low, low)}: more than they had."
+        f"[bold]The funds[/bold]: after {market.bars[at].label}, the lowest close, three momentum funds sold "
+        f"{usd(desk.tally.sold_minor)} of BTC with the margin that was required, {percent(margin_bp, BP)}. "
+        f"In the next hour BTC moved by {percent(following[0] - low, low)}, at most by "
+        f"{percent(max(following) - low, low)} later: "
+        + ("more than they had." if hurt else "nothing that put them in default.")
     )
+
+
+def auctions(console: Console, tally: Tally) -> None:
+    """Auctions counted, and those of a default told."""
+    stories = list(tally.auctions.values())
+    if not stories:
+        return
+    slices = [a for a in stories if a.kind == AuctionKind.LIQUIDATION.value]
+    sales = [a for a in stories if a.kind == AuctionKind.COLLATERAL.value]
+    console.print(
+        f"[bold]Auctions[/bold]: {len(slices)} of slices of liquidations, in which two liquidity providers were "
+        f"awarded {usd(awarded(slices))}; {len(sales)} of collateral ({usd(awarded(sales))}); "
+        f"{len(tally.void())} void, because what they were for was gone. What nobody bid for is assigned."
+    )
+
+
+def awarded(stories: Iterable[AuctionStory]) -> int:
+    """Notional and prices of everything that was awarded."""
+    return sum(amount for story in stories for _, amount in story.awards)
+
+
+def withdrawals(console: Console, tally: Tally) -> None:
+    """What a client that asked for its gains was told, equal answers together."""
+    if not tally.asked:
+        return
+    table = table_of(
+        f"{tally.asked[0].account} asks to withdraw {usd(tally.asked[0].amount_minor)}: the outflow gate",
+        ("from", "to", "answer"),
+        (),
+    )
+    for first, last, refusal in tally.told():
+        table.add_row(first, last, _readable(refusal) if refusal else "held, sent and paid")
+    console.print(table)
+
+
+def _readable(refusal: str) -> str:
+    """A refusal with its amounts as a reader writes them."""
+    return "refused, " + re.sub(r"\d{7,}", lambda found: usd(int(found[0])), refusal)
+
+
+# the end ------------------------------------------------------------------------------------------
 
 
 PLAIN_NAMES = {
@@ -159,86 +305,11 @@ def verification(console: Console, checks: tuple[Check, ...]) -> None:
             console.print(f"  [bold red]FAILED[/bold red] {check.name}: {check.detail}", soft_wrap=True)
 
 
-def defaults(console: Console, house: House, tally: Tally) -> None:
-    """Each event: the sets, how they were closed, the answers, and the waterfall as a table."""
-    events = [event for hour in tally.by_hour.values() for event in hour]
-    for default in ordered(house.defaults):
-        sets = ", ".join(f"{one.netting_set} ({usd(one.equity_minor)})" for one in default.sets)
-        console.print(f"\n[bold]Default {default.id}[/bold]: {sets or 'an unpaid assessment'}")
-        answered = [claim for claim in default.claims if claim.tier == 0]
-        if not default.losses and not answered:
-            console.print(
-                "  closed out without a loss: after its positions and collateral were sold nobody owed anything"
-            )
-            if any(one.equity_minor < 0 for one in default.sets):
-                console.print("  (its equity was negative because collateral counts after a haircut)")
-        for event in events:
-            if event.kind == Kind.POSITIONS_TORN_UP.name and event.subject.startswith(f"{default.id} "):
-                console.print(
-                    f"  {event.amount_minor:,} lots of {event.subject.split(' ')[1]} found no provider with room: "
-                    f"torn up against the other side at the settlement price"
-                )
-        for claim in answered:
-            console.print(f"  {claim.payer} answered for its legs and paid {usd(claim.amount_minor)}")
-        if default.tiers:
-            console.print(_waterfall(default))
-            _socialised(console, default)
-
-
-def _waterfall(default: Default) -> Table:
-    members = ", ".join(part.member for part in default.losses)
-    loss = sum(part.amount_minor for part in default.losses)
-    table = Table(title=f"Waterfall: {members} could not pay {usd(loss)}", title_justify="left")
-    table.add_column("tier", justify="right")
-    table.add_column("who pays")
-    for name in ("it had", "it paid", "passed on"):
-        table.add_column(name, justify="right")
-    table.add_column("why")
-    for tier in default.tiers:
-        amounts = (tier.available_minor, tier.paid_minor, tier.passed_on_minor)
-        table.add_row(str(tier.tier), tier.name, *(usd(a) for a in amounts), _why(tier))
-    table.add_row("9", "uncovered", "", "", usd(default.uncovered_minor), "")
-    paid = sum(tier.paid_minor for tier in default.tiers)
-    table.add_section()
-    table.add_row(
-        "", "Σ draws + uncovered", "", usd(paid + default.uncovered_minor), "", f"= loss {usd(loss)}"
-    )
-    return table
-
-
-def _why(tier: TierResult) -> str:
-    if tier.paid_minor == 0 and tier.passed_on_minor == 0:
-        return "not needed"
-    if tier.passed_on_minor == 0:
-        return "the loss is paid"
-    if tier.available_minor == 0:
-        return "empty" + (": its house account was spent above" if tier.tier == 1 else "")
-    return "exhausted"
-
-
-def _socialised(console: Console, default: Default) -> None:
-    haircuts = [draw.amount_minor for draw in default.draws if draw.tier == 8]
-    haircut = sum(haircuts)
-    gains = sum(gain.gain_minor for gain in default.gains)
-    if haircut:
-        console.print(
-            f"  Socialised: {len(haircuts)} accounts of the {len(default.gains)} winning sets gave up {usd(haircut)} "
-            f"of the {usd(gains)} that the sets gained in the window: h = {percent(haircut, gains)}."
-        )
-    if default.stage is Stage.RECOVERING:
-        owed = sum(claim.amount_minor for claim in default.claims)
-        console.print(f"  Whatever is recovered repays claims of {usd(owed)}, in reverse order.")
-
-
 def trial_balance(console: Console, house: House) -> bool:
     """Debits and credits by unit; whether all agree."""
-    table = Table(title="Trial balance (smallest units)", title_justify="left")
-    table.add_column("unit")
-    for name in ("debits", "credits", "difference"):
-        table.add_column(name, justify="right")
-    totals = sorted(house.book.trial_balance().items())
-    for unit, (debits, credits) in totals:
-        table.add_row(unit, f"{debits:,}", f"{credits:,}", f"{debits - credits:,}")
-    console.print()
+    table = table_of("Trial balance (smallest units)", ("unit",), ("debits", "credits less debits"))
+    balances = sorted(house.book.trial_balance().items())
+    for unit, (debits, credits) in balances:
+        table.add_row(unit, f"{debits:,}", f"{credits - debits:,}")
     console.print(table)
-    return all(debits == credits for _, (debits, credits) in totals)
+    return all(debits == credits for _, (debits, credits) in balances)
