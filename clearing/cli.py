@@ -169,7 +169,7 @@ def demo(
 
     Real hourly prices, modelled volatilities; options margined with perpetuals, trades between members, calls,
     liquidation by auction, a member in default and the waterfall to its last tier, a withdrawal that is refused,
-    an assessment that is not paid, recoveries. Then the journal and the attestations are verified. Exit code 1
+    an assessment that is not paid, porting, recoveries. Then the journal and the attestations are verified. Exit code 1
     if anything does not verify.
 
     Example: clearing demo --seed 7 --out demo

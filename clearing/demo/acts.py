@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from clearing.demo.books import AURORA, BOREALIS, Order
+from clearing.demo.books import AURORA, BOREALIS, MEMBERS, Order
 from clearing.demo.desk import Asked, Desk
 from clearing.demo.listing import USDC
 from clearing.demo.market import BTC, Bar
 from clearing.demo.trading import half, new_trade, trade
 from clearing.model.commands import (
+    AcceptPorting,
     ContributeToPool,
     PayDue,
     RecordRecovery,
@@ -15,7 +16,15 @@ from clearing.model.commands import (
     SendWithdrawal,
     SettleWithdrawal,
 )
-from clearing.model.ids import AccountKey, account_key, house_account, linked_set, member_of, single_set
+from clearing.model.ids import (
+    LINK,
+    MemberId,
+    ParticipantId,
+    SetId,
+    account_key,
+    house_account,
+    member_of,
+)
 from clearing.model.kinds import Kind
 from clearing.model.values import BP, MINUTE_MS
 from ledger.amount import divide_up
@@ -34,6 +43,8 @@ PAYS_DUES = BOREALIS
 """The member that pays what it is called for; the others have no more than their house accounts hold."""
 GAINS = account_key(BOREALIS, "maker-1")
 GAINS_MINOR = 1_000_000 * USDC
+PORTED = "-ported"
+"""Ends the name of an account that was ported to where its participant had one of that name."""
 HALVES = ("block-1", "block-2")
 """Two trades between members; of the second only one half is ever sent."""
 POOL = 5
@@ -95,14 +106,12 @@ def ask_for_gains(desk: Desk, bar: Bar) -> None:
 
 def meet_calls(desk: Desk, bar: Bar) -> None:
     """Those who pay have paid what they were called for and a twentieth more."""
-    payers = {
-        linked_set(p.id) if p.linked else single_set(p.accounts[0]): p.accounts[0]
-        for p in desk.books.participants
-        if p.pays_calls
-    }
+    people = {p.id: p for p in desk.books.participants if p.pays_calls}
     for call, amount in sorted(desk.calls.items()):
-        key = payers.get(single_set(AccountKey(call.split("/", 1)[1])))
-        if key is not None and call in desk.calls:
+        _, home, name = call.split("/")
+        payer = people.get(ParticipantId(name.removesuffix(PORTED)))
+        if payer is not None and call in desk.calls:
+            key = payer.accounts[0] if home == LINK else account_key(MemberId(home), name)
             desk.deposit(f"call/{bar.label}/{call}", key, desk.settlement, amount * 21 // 20)
 
 
@@ -134,12 +143,34 @@ def recover(desk: Desk, bar: Bar) -> None:
             desk.send(f"recovery/{bar.label}/{default}", command)
 
 
+def accept_portings(desk: Desk, bar: Bar) -> None:
+    """The members that are left take over clients of one in default as soon as they may; one client nobody wants."""
+    stories = desk.tally.portings()
+    unwanted = next((one.netting_set for one in stories if not one.netting_set.startswith(LINK)), "")
+    for story in stories:
+        if not story.ended and story.netting_set != unwanted:
+            member, account = _taker(desk, story.netting_set)
+            command = AcceptPorting(member=member, netting_set=story.netting_set, account=account)
+            desk.send(f"port/{bar.label}/{story.netting_set}", command, f"member/{member}")
+
+
+def _taker(desk: Desk, set_id: SetId) -> tuple[MemberId, str]:
+    """A link goes to a member that is left in it, into its account there; anybody else to one that is left."""
+    failed, (home, name) = desk.tally.failed(), set_id.split("/")
+    known = {key for p in desk.books.participants for key in p.accounts}
+    left = [member for member in (PAYS_DUES, *MEMBERS) if member not in failed]
+    member = next((m for m in left if home != LINK or account_key(m, name) in known), PAYS_DUES)
+    is_taken = home != LINK and account_key(member, name) in known
+    return member, name + PORTED if is_taken else name
+
+
 Act = Callable[[Desk, Bar], None]
 
 ACTS: tuple[tuple[int, Act], ...] = (
     (1 * MINUTE_MS, ask_for_gains),
     (2 * MINUTE_MS, trade_between_members),
     (5 * MINUTE_MS, sell_the_low),
+    (11 * MINUTE_MS, accept_portings),
     (20 * MINUTE_MS, meet_calls),
     (20 * MINUTE_MS, pay_dues),
     (25 * MINUTE_MS, replenish),

@@ -8,6 +8,7 @@ from rich.table import Table
 from clearing.demo.desk import ASSESSMENTS, AuctionStory, Tally
 from clearing.demo.words import percent, table_of, usd
 from clearing.model.house import House, ordered
+from clearing.model.ids import member_of
 from clearing.model.kinds import Kind
 from clearing.model.values import BP, Default, Stage, TierResult
 
@@ -37,6 +38,28 @@ def tell(console: Console, house: House, tally: Tally) -> None:
         elif default.stage is Stage.RECOVERING:
             owed = sum(claim.amount_minor for claim in default.claims)
             console.print(f"Whatever is recovered repays claims of {usd(owed)}, in reverse order.")
+
+
+def portings(console: Console, house: House, tally: Tally) -> None:
+    """For each member in default: who took over its clients, and who was closed out because nobody did."""
+    if tally.portings():
+        console.rule("[bold]Porting[/bold]", align="left")
+    for member, hour in tally.failed().items():
+        offered = [one for one in tally.portings() if one.offered == hour]
+        takers = Counter(member_of(one.taker) for one in offered if one.taker)
+        if offered:
+            told = ", ".join(f"{taker} took {count}" for taker, count in sorted(takers.items()))
+            console.print(
+                f"{len(offered)} netting sets with accounts of clients at {member} were offered in {hour}: "
+                f"{told or 'nobody took one'}, with positions, cash and collateral."
+            )
+        for one in offered:
+            if one.ended and not one.taker:
+                balance = sum(house.cash(key) for key in house.netting_sets[one.netting_set].accounts)
+                console.print(
+                    f"{one.netting_set} was taken by nobody, and closed out a day later, in {one.ended}. What is "
+                    f"left, {usd(balance)}, is its participant's."
+                )
 
 
 def _without_sets(default: Default) -> str:

@@ -17,7 +17,7 @@ from clearing.demo.listing import Listing
 from clearing.demo.market import Bar, Market
 from clearing.engine import Engine
 from clearing.model.commands import Command, Deposit, PlaceBid, Tick
-from clearing.model.ids import AccountKey, DefaultId, MemberId, member_of
+from clearing.model.ids import AccountKey, DefaultId, MemberId, SetId, member_of
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Event, Outcome, Status
 from clearing.model.values import Asset, AuctionKind, Parameters
@@ -69,6 +69,16 @@ class AuctionStory:
     awards: list[tuple[AccountKey, int]] = field(default_factory=list)
 
 
+@dataclass(slots=True, kw_only=True)
+class PortingStory:
+    """A netting set of a member in default: when it was offered, when that ended, and which account took it."""
+
+    netting_set: SetId
+    offered: str
+    ended: str = ""
+    taker: AccountKey | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """A client asks for its money: when, and what it is told (nothing: it was paid)."""
@@ -116,6 +126,21 @@ class Tally:
     def failed(self) -> dict[str, str]:
         """The members in default, each with its hour."""
         return {event.subject.split(" ")[1]: hour for hour, event in self.events(Kind.MEMBER_DEFAULTED)}
+
+    def portings(self) -> list[PortingStory]:
+        """The netting sets that were offered to other members, in order."""
+        stories: list[PortingStory] = []
+        waiting: dict[str, PortingStory] = {}
+        for hour, events in self.by_hour.items():
+            for event in events:
+                if event.kind == Kind.PORTING_OPENED.name and event.subject not in waiting:
+                    waiting[event.subject] = PortingStory(netting_set=SetId(event.subject), offered=hour)
+                    stories.append(waiting[event.subject])
+                elif event.kind in (Kind.PORTED.name, Kind.PORTING_EXPIRED.name):
+                    set_id, _, taker = event.subject.partition(" ")
+                    story = waiting.pop(set_id)
+                    story.ended, story.taker = hour, AccountKey(taker) if taker else None
+        return stories
 
     def void(self) -> set[str]:
         """The auctions that ended without an award: what they were for was gone, or more was to be sold."""

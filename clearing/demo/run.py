@@ -215,6 +215,7 @@ def _tell(console: Console, finished: Finished, folder: Path, *, kept: bool) -> 
     show.auctions(console, desk.tally)
     show.withdrawals(console, desk.tally)
     aftermath.tell(console, finished.house, desk.tally)
+    aftermath.portings(console, finished.house, desk.tally)
     console.rule("[bold]The books, checked[/bold]", align="left")
     balanced = show.trial_balance(console, finished.house)
     console.print(f"\n[bold]Journal[/bold]: {finished.size:,} entries, root {finished.root.hex()}")
@@ -259,6 +260,10 @@ def _summary(finished: Finished) -> dict[str, object]:
             "void": len(tally.void()),
             "awarded": words.whole(show.awarded(tally.auctions.values())),
         },
+        "portings": [
+            {"netting_set": one.netting_set, "offered": one.offered, "ended": one.ended, "taker": one.taker}
+            for one in tally.portings()
+        ],
         "withdrawals": [
             {"first_hour": first, "last_hour": last, "refused": refusal}
             for first, last, refusal in tally.told()

@@ -116,6 +116,19 @@ def test_what_is_recovered_makes_the_claims_smaller(seven: dict[str, Any]) -> No
     assert Decimal(default["claims_left"]) == drawn + answered - unpaid - Decimal(default["recovered"])
 
 
+def test_clients_of_a_member_in_default_are_ported_but_for_one_that_is_closed_out(
+    seven: dict[str, Any],
+) -> None:
+    offered = [one for one in seven["portings"] if one["offered"] == "13T03"]
+    taken = {one["netting_set"]: one["taker"] for one in offered if one["taker"]}
+    assert taken["link/maker-1"] == "borealis/maker-1"
+    assert any(taker.startswith("meridian/") for taker in taken.values())
+    (unwanted,) = [one for one in offered if not one["taker"]]
+    assert unwanted["ended"] == "14T03"
+    closed = [one for one in seven["defaults"] if one["netting_sets"] == [unwanted["netting_set"]]]
+    assert [one["stage"] for one in closed] == ["closed"]
+
+
 def test_two_providers_bid_for_the_positions_of_the_default_and_both_are_awarded_some(
     seven: dict[str, Any],
 ) -> None:
@@ -210,7 +223,8 @@ def test_the_text_tells_who_paid_and_why() -> None:
     for sentence in (
         *("Waterfall: aurora could not pay", "Σ draws + uncovered", "socialised loss", "verified"),
         *("Volatilities: modelled", "volatility (modelled)", "BTC vol.", "After an hour it expires."),
-        *("meridian did not bid in the auction", "the next event is d3", "Recovered in 14T03"),
+        *("meridian did not bid in the auction", "the next event is d4", "Recovered in 14T03"),
+        *("was taken by nobody, and closed out a day later", "borealis took"),
         *("refused, GATE_SHUT: DEFAULT_OPEN d2", "held, sent and paid"),
     ):
         assert sentence in told, sentence
