@@ -1,4 +1,4 @@
-"""The house under simulation: the pure decider in memory, or the engine on a SQLite store that crashes.
+"""The house under simulation: the pure decider in memory, or the engine on a store, which crashes.
 
 Both hand every new entry to the auditor as plain lines, and hold replay against the state.
 """
@@ -23,6 +23,7 @@ from ledger.store.queries import Directory, read_segments
 from ledger.transfers import entries_of
 from tests.builders import START_MS, as_recorded, assert_same
 from tests.simulation.books import Line, require
+from tests.stores import Stores, file_of
 
 
 def data_of(command: Command) -> dict[str, Any]:
@@ -103,15 +104,15 @@ class Decided:
 
 
 class Stored:
-    """The engine on a SQLite file. What the auditor reads is what the journal holds on disk."""
+    """The engine on a store. What the auditor reads is what the journal holds there."""
 
     remembers = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, stores: Stores) -> None:
         self.now_ms = START_MS
-        self._folder = folder
+        self._stores = stores
         self._lives = 0
-        self._file = folder / "house-0.db"
+        self._url = stores.new()
         self._open()
         self._directory = Directory()
         self._read = 0
@@ -125,17 +126,19 @@ class Stored:
         return outcome, lines_of(self._new_entries(), command)
 
     def crash(self) -> bool:
-        """Killed: what is on disk at this moment is all that comes back. Every other time: an orderly stop."""
+        """Killed, where that can be had: what is on disk at this moment is all that comes back. Every other time, and
+        on a server, an orderly stop.
+        """
         before = self.state
         self._lives += 1
-        if self._lives % 2:
-            killed = self._folder / f"house-{self._lives}.db"
+        if self._lives % 2 and self._url.startswith("sqlite:"):
+            killed = self._stores.new()
             for suffix in ("", "-wal"):
-                left = Path(f"{self._file}{suffix}")
+                left = Path(f"{file_of(self._url)}{suffix}")
                 if left.exists():
-                    shutil.copy(left, f"{killed}{suffix}")
+                    shutil.copy(left, f"{file_of(killed)}{suffix}")
             self.close()
-            self._file = killed
+            self._url = killed
         else:
             self.close()
         self._open()
@@ -147,7 +150,7 @@ class Stored:
         self._database.dispose()
 
     def _open(self) -> None:
-        self._database = open_store(f"sqlite:///{self._file}")
+        self._database = open_store(self._url)
         migrate.upgrade(self._database)
         self._engine = Engine(self._database, clock=lambda: self.now_ms, salts=lambda _, size: bytes(size))
 

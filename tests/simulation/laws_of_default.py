@@ -12,16 +12,18 @@ from tests.simulation.books import (
     Books,
     Legs,
     Line,
+    Place,
     cash,
     claim,
     holder,
+    member_of,
     position,
     purse,
     require,
     shares,
 )
 from tests.simulation.laws_of_money import nothing_held
-from tests.simulation.measure import maintenance, measured
+from tests.simulation.measure import maintenance, measured, open_events
 
 REPAYMENT = (8, 7, 6, 5, 4, 3, 2, 0)
 DAY_MS = 86_400_000
@@ -45,7 +47,7 @@ def declared(before: Books, line: Line, after: Books) -> None:
         weights = {w["member"]: int(w["amount_minor"]) for w in one["weights"]}
         require(weights == _weights(before, set_id), "members answer by their losses", set_id, weights)
     if not known:
-        alive = [m for m, row in sorted(before.table("members").items()) if row["status"] == "active"]
+        alive = [m for m in sorted(before.table("members")) if bears_losses(before, m, line.at_ms)]
         require(default["survivors"] == alive, "the survivors of T0", name, alive)
         _period(before, line, after, default, [])
 
@@ -54,6 +56,20 @@ def _nobody_took_it(books: Books, line: Line, set_id: str) -> bool:
     """Whether a client's set of a failed member was offered and its time is over (rulebook §10.4)."""
     porting = books.table("portings").get(set_id)
     return porting is not None and int(porting["due_ms"]) <= line.at_ms
+
+
+def bears_losses(books: Books, member: str, at_ms: int) -> bool:
+    """Whether a member answers for an event declared now: one that left does so for what was open when it left, and
+    through the capped period that ran then or that such an event began (rulebook §10.3, §11.7).
+    """
+    row, period = books.table("members")[member], books.single("capped_period")
+    if row["status"] != "left":
+        return row["status"] in ("active", "suspended")
+    if period is not None:
+        begins, ends = int(period["begins_ms"]), int(period["ends_ms"])
+        if begins <= int(row["left_ms"]) <= ends and at_ms <= ends:
+            return True
+    return any(member in default["survivors"] for default in open_events(books))
 
 
 def _weights(books: Books, set_id: str) -> dict[str, int]:
@@ -70,13 +86,18 @@ def _weights(books: Books, set_id: str) -> dict[str, int]:
 
 
 def torn_up(before: Books, line: Line, _: Books) -> None:
-    """What nobody took ends at S, pro rata over the opposite positions; no money moves (rulebook §11.9)."""
+    """What nobody took ends at S, pro rata over the opposite positions; who holds options is paid what they are worth
+    by who is short of them, and no other money moves (rulebook §11.9).
+    """
     event, instrument = line.references
     expected = [_tear_up(before, event, instrument, keys) for keys in _closing(before, event)]
-    actual = {path: amount for (path, _), amount in line.moved().items()}
+    actual = {place: amount for place, amount in line.moved().items() if place[1] == instrument}
     require(actual in expected, "a tear-up is minimal and pro rata", instrument, actual, expected)
-    units = {unit for _, unit in line.moved()}
-    require(units <= {instrument}, "a tear-up moves no money", units)
+    legs = Legs(before.money)
+    for (path, unit), amount in actual.items():
+        legs.sums[path, unit] += amount
+        legs.sums[cash(str(holder(path, "position"))), before.money] -= before.worth(instrument, amount)
+    legs.require_moved(line)
 
 
 def _closing(books: Books, event: str) -> list[list[str]]:
@@ -88,29 +109,65 @@ def _closing(books: Books, event: str) -> list[list[str]]:
     return [books.accounts_of(books.set_of(f"{m}/house")) for m in failed]
 
 
-def _tear_up(books: Books, event: str, instrument: str, keys: list[str]) -> dict[str, int]:
+def _tear_up(books: Books, event: str, instrument: str, keys: list[str]) -> dict[Place, int]:
     ended = {key: books.positions(key).get(instrument, 0) for key in keys}
     total = sum(ended.values())
     sign = 1 if total > 0 else -1
     lots = {key: -sign * books.positions(key).get(instrument, 0) for key in books.table("accounts")}
     opposite = {key: quantity for key, quantity in lots.items() if quantity > 0}
     parts = shares(abs(total), opposite, event, opposite)
-    moved = {position(key): quantity for key, quantity in ended.items() if quantity}
-    return moved | {position(key): -sign * part for key, part in parts.items()}
+    moved = {(position(key), instrument): quantity for key, quantity in ended.items() if quantity}
+    return moved | {(position(key), instrument): -sign * part for key, part in parts.items()}
 
 
 def closed_out(before: Books, line: Line, _: Books) -> None:
     """Gains of the window by netting set: winners alone, sets in default not (rulebook §11.8)."""
     ((name, default),) = line.changes("defaults").items()
-    won = {s: sum(before.window[key] for key in before.accounts_of(s)) for s in before.living_sets()}
-    gains = {gain["netting_set"]: int(gain["gain_minor"]) for gain in default["gains"]}
-    require(gains == {s: g for s, g in won.items() if g > 0}, "gains are what was won", name, gains, won)
+    won = gains(before, name)
+    noted = {gain["netting_set"]: int(gain["gain_minor"]) for gain in default["gains"]}
+    require(noted == won, "gains are what was won", name, noted, won)
+    _bidders(before, name, default)
     sets = {one["netting_set"] for one in default["sets"]}
     left = {key: before.positions(key) for s in sets for key in before.accounts_of(s)}
     require(not any(left.values()), "a closed-out set has no position", name, left)
     outage = before.single("outage")
     if outage is not None:
         _was_let_close(before, line, name, outage)
+
+
+def gains(books: Books, event: str) -> dict[str, int]:
+    """What each set won from T0's cycle on; those in default, or closed out, are no winners (rulebook §11.8)."""
+    lost = {one["netting_set"] for d in open_events(books, "declared") for one in d["sets"]}
+    began = books.event_won[event]
+    won = {s: sum(books.won[k] - began[k] for k in books.accounts_of(s)) for s in books.living_sets()}
+    return {set_id: gain for set_id, gain in won.items() if gain > 0 and set_id not in lost}
+
+
+def _bidders(books: Books, event: str, default: Any) -> None:
+    """Who was awarded positions of the event has bid; who was not, may have, no worse than assignment (§11.5)."""
+    sales = [
+        s for s in books.sales.values() if (s.auction["subject"], s.auction["kind"]) == (event, "close_out")
+    ]
+    awarded = {member_of(bidder) for sale in sales for bidder, _ in sale.awards}
+    most = books.parameter("assignment_discount_bp")
+    good = {member_of(k) for s in sales for k, bid in s.bids.items() if int(bid["discount_bp"]) <= most}
+    bidders = set(default["bidders"])
+    require(awarded <= bidders, "who was awarded something has bid", event, *sorted(awarded - bidders))
+    require(
+        bidders <= awarded | good, "a bid worse than assignment counts for nothing", event, *sorted(bidders)
+    )
+
+
+def unpaid(books: Books, event: str) -> int:
+    """What tiers 1 to 8 could not pay if the event's loss were what its sets owe now."""
+    default = books.table("defaults")[event]
+    won = [{"netting_set": s, "gain_minor": str(gain)} for s, gain in gains(books, event).items()]
+    losses: Counter[str] = Counter()
+    for number, one in enumerate(default["sets"]):
+        deficit = max(0, -sum(map(books.cash, books.accounts_of(one["netting_set"]))))
+        weights = _row_weights(books, event, number)
+        losses.update(shares(deficit, weights, f"{event}/{one['netting_set']}"))
+    return _expected(books, {**default, "gains": won}, losses)[1]
 
 
 def _was_let_close(before: Books, line: Line, name: str, outage: Any) -> None:
@@ -188,7 +245,7 @@ def waterfall(before: Books, line: Line, after: Books) -> None:
     default, row = before.table("defaults")[event], after.table("defaults")[event]
     holes = {m: before.debit(f"defaults/{event}/members/{m}/loss") for m in before.table("members")}
     losses = {member: hole for member, hole in holes.items() if hole}
-    draws, uncovered = _expected(before, event, losses)
+    draws, uncovered = _expected(before, default, losses)
     drawn = [(int(d["tier"]), d["payer"], int(d["amount_minor"])) for d in row["draws"]]
     require(drawn == draws, "the tiers pay in their order, up to their limits", event, drawn, draws)
     fills = sum(amount for *_, amount in drawn) + int(row["uncovered_minor"])
@@ -210,8 +267,8 @@ def waterfall(before: Books, line: Line, after: Books) -> None:
     _put_back(before, line, after, default, draws)
 
 
-def _expected(books: Books, event: str, losses: Mapping[str, int]) -> tuple[Draws, int]:
-    default = books.table("defaults")[event]
+def _expected(books: Books, default: Any, losses: Mapping[str, int]) -> tuple[Draws, int]:
+    event = default["id"]
     failed = {m for m, row in books.table("members").items() if row["status"] == "defaulted"} | set(losses)
     alive = [m for m in default["survivors"] if m not in failed]
     needed = {m: int(books.table("members")[m]["required_contribution_minor"]) for m in alive}
@@ -230,11 +287,14 @@ def _expected(books: Books, event: str, losses: Mapping[str, int]) -> tuple[Draw
             payer = purse(tier, "")
             parts = {payer: min(rest, fund if tier == 4 else books.credit(payer))}
         elif tier == 5:
-            parts = shares(rest, weights, event, paid_in)
+            juniors = {m: weight for m, weight in weights.items() if m not in default["bidders"]}
+            parts = shares(rest, juniors, event, paid_in)
+            seniors = {m: weight for m, weight in weights.items() if m not in juniors}
+            parts |= shares(rest - sum(parts.values()), seniors, event, paid_in)
         elif tier == 7:
             parts = shares(rest, needed, event, _assessable(books, default, needed))
         else:
-            parts = _haircuts(books, event, rest)
+            parts = _haircuts(books, default, rest)
         draws += [(tier, payer, part) for payer, part in sorted(parts.items()) if part]
         rest -= sum(parts.values())
     return draws, rest
@@ -249,9 +309,12 @@ def _assessable(books: Books, default: Any, needed: Mapping[str, int]) -> dict[s
     return {m: max(0, amount * cap // BP - called.get(m, 0)) for m, amount in needed.items()}
 
 
-def _haircuts(books: Books, event: str, loss: int) -> dict[str, int]:
-    """One factor over the gains of the window, less what earlier events of it took; never more than the cash."""
-    default = books.table("defaults")[event]
+def _haircuts(books: Books, default: Any, loss: int) -> dict[str, int]:
+    """One factor over the gains of the window, less what events whose window overlaps it took; never more than the
+    cash.
+    """
+    event, begins = default["id"], int(default["cycle"])
+    ends = int(default["closed_out_cycle"]) or int(books.single("cycle")["number"])
     gains: dict[str, int] = {}
     able: dict[str, dict[str, int]] = {}
     for gain in default["gains"]:
@@ -259,9 +322,10 @@ def _haircuts(books: Books, event: str, loss: int) -> dict[str, int]:
         taken = sum(
             int(draw["amount_minor"])
             for earlier in books.table("defaults").values()
-            if earlier["cycle"] == default["cycle"]
+            if int(earlier["cycle"]) <= ends
+            and begins <= max(int(earlier["cycle"]), int(earlier["closed_out_cycle"]))
             for draw in earlier["draws"]
-            if draw["tier"] == "8" and draw["payer"] in accounts
+            if draw["tier"] == "8" and books.holder(draw["payer"]) in accounts
         )
         gains[gain["netting_set"]] = max(0, int(gain["gain_minor"]) - taken)
         able[gain["netting_set"]] = {key: max(0, books.cash(key)) for key in accounts}
@@ -285,7 +349,7 @@ def _period(before: Books, line: Line, after: Books, default: Any, draws: Draws)
     noted = Counter({p["member"]: int(p["amount_minor"]) for p in now["replenished"]})
     require(noted == again, "one cap of replenishments through the period", noted, again)
     begins = int(was["begins_ms"]) if runs else at
-    day = _business_days(at, before.parameter("capped_period_business_days"))
+    day = business_days(at, before.parameter("capped_period_business_days"))
     latest = min(day, begins + before.parameter("capped_period_max_ms"))
     ends = max(int(was["ends_ms"]) if runs else at, latest)
     require((int(now["begins_ms"]), int(now["ends_ms"])) == (begins, ends), "the capped period", begins, ends)
@@ -305,7 +369,7 @@ def _owed_back(books: Books, default: Any, draws: Draws) -> dict[str, int]:
     return {
         payer: min(amount, max(0, needed[payer] * cap // BP - before.get(payer, 0)))
         for tier, payer, amount in draws
-        if tier == 5
+        if tier == 5 and books.table("members")[payer]["status"] != "left"
     }
 
 
@@ -314,12 +378,13 @@ def _put_back(before: Books, line: Line, after: Books, default: Any, draws: Draw
     owed = {row["member"]: int(row["amount_minor"]) for row in rows}
     expected = {m: amount for m, amount in _owed_back(before, default, draws).items() if amount}
     require(owed == expected, "survivors owe back what was drawn", owed, expected)
-    due = _business_days(line.at_ms, before.parameter("replenishment_business_days"))
+    due = business_days(line.at_ms, before.parameter("replenishment_business_days"))
     require(all(int(row["due_ms"]) == due for row in rows), "due in business days", due)
     require(all(row["default"] == default["id"] for row in rows), "for this event", default["id"])
 
 
-def _business_days(start_ms: int, days: int) -> int:
+def business_days(start_ms: int, days: int) -> int:
+    """So many days from Monday to Friday later."""
     day, business = start_ms, 0
     while business < days:
         day += DAY_MS
@@ -403,7 +468,8 @@ def distributed(before: Books, line: Line, after: Books) -> None:
     for tier in REPAYMENT:
         owed = {payer: amount for (t, payer), amount in _claims(before, event).items() if t == tier}
         for payer, part in shares(left, owed, event, owed).items():
-            legs.pay(source, purse(tier if tier != 7 else 0, payer), part)
+            owner = before.holder(payer) if tier == 8 else payer
+            legs.pay(source, purse(tier if tier != 7 else 0, owner), part)
             legs.pay(claim(tier, payer), f"defaults/{event}/claims", part)
             repaid[tier, payer] += part
         left -= sum(part for (t, _), part in repaid.items() if t == tier)
@@ -459,8 +525,12 @@ def claims_agree(books: Books) -> None:
 
 
 def collateral_is_ring_fenced(before: Books, line: Line, _: Books) -> None:
-    """No client's money or collateral leaves it but by its own acts, its own close-out, or a haircut (§2, §11)."""
+    """No client's money or collateral leaves it but by its own acts, its own close-out, or a haircut (§2, §11). What
+    a tear-up moves is checked to be what options are worth.
+    """
     default = before.table("defaults").get(line.references[0]) if line.references else None
+    if line.kind == "POSITIONS_TORN_UP":
+        return
     for (path, unit), amount in line.moved().items():
         key = holder(path, "cash") or holder(path, "collateral")
         if key is None or amount < 0 or key.endswith("/house") or default is None:

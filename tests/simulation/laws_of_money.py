@@ -1,4 +1,4 @@
-"""What each kind of entry may move while nobody is in default: money in and out, trades, settlement, calls.
+"""What each kind of entry may move while nobody is in default: money in and out, cycles, calls, liquidations.
 
 A law takes the books before a line, the line, and the books after it.
 """
@@ -14,6 +14,7 @@ from tests.simulation.books import (
     cash,
     collateral,
     holder,
+    member_of,
     position,
     require,
     shares,
@@ -26,7 +27,9 @@ from tests.simulation.measure import (
     maintenance,
     market_value,
     measured,
+    measured_together,
     notional_of_lot,
+    open_events,
     outage_began_ms,
     required,
 )
@@ -38,7 +41,9 @@ def paid_in(before: Books, line: Line, _: Books) -> None:
     asset = command.get("asset", before.money)
     target = {
         "Deposit": lambda: (
-            cash(command["account"]) if asset == before.money else collateral(command["account"])
+            cash(before.holder(command["account"]))
+            if asset == before.money
+            else collateral(before.holder(command["account"]))
         ),
         "FundHouse": lambda: f"house/{command['into']}",
         "ContributeToPool": lambda: f"members/{command['member']}/pool",
@@ -70,13 +75,22 @@ def sent(before: Books, line: Line, after: Books) -> None:
     require(row == {**first, "state": "sent"}, "what is sent is what was held", row["id"])
     require(first["state"] == "held", "a withdrawal is sent once", row["id"])
     require(not list(gate_is_shut(before, line.at_ms)), "no outflow while the gate is shut", row["id"])
-    _may_leave(after, row["account"])
+    _may_leave(after, after.holder(row["account"]))
 
 
 def _may_leave(books: Books, key: str) -> None:
-    stands = measured(books, books.set_of(key))
+    """Its set, and while its link is being undone the account alone, stand as §8 demands."""
+    set_id = books.set_of(key)
+    alone = [measured_together(books, [key])] if set_id in books.table("unlinkings") else []
+    for stands in (measured(books, set_id), *alone):
+        _bears(stands, key)
+
+
+def _bears(stands: Measure, key: str) -> None:
     require(stands.cash >= 0, "no withdrawal makes cash negative", key, stands.cash)
     require(stands.equity >= stands.requirement, "no withdrawal below the requirement", key, stands)
+    free = stands.equity - max(0, stands.option_value)
+    require(free >= 0, "what options are worth is never withdrawn", key, stands)
 
 
 def settled(before: Books, line: Line, _: Books) -> None:
@@ -87,7 +101,8 @@ def settled(before: Books, line: Line, _: Books) -> None:
     require(first["state"] in ("held", "sent"), "a withdrawal is settled once", row["id"])
     require(first["state"] == "sent" or not paid, "custody pays what it was told to pay", row["id"])
     require(told or first["state"] == "held", "only custody settles what was sent", row["id"])
-    back = cash(first["account"]) if first["asset"] == before.money else collateral(first["account"])
+    owner = before.holder(first["account"])
+    back = cash(owner) if first["asset"] == before.money else collateral(owner)
     legs = Legs(first["asset"])
     legs.pay(f"withdrawals/{row['id']}", "custody" if paid else back, int(first["amount_minor"]))
     legs.require_moved(line)
@@ -105,28 +120,27 @@ def cash_moved(before: Books, line: Line, after: Books) -> None:
     require(before.set_of(target) == set_id, "cash moves within a netting set", source, target)
     require(measured(before, set_id) == measured(after, set_id), "a move changes nothing for its set", set_id)
     require(after.cash(source) >= 0, "no move makes cash negative", source, after.cash(source))
-    busy = set_id in before.table("liquidations") or any(
-        default["stage"] in ("declared", "closed_out", "answering")
-        for default in before.table("defaults").values()
-    )
+    ending = set_id in before.table("liquidations") or set_id in before.table("unlinkings")
+    busy = ending or any(open_events(before))
     require(not busy, "no cash moves while a set is closed or a loss is open", set_id)
 
 
 def is_wanted(books: Books, key: str, now_ms: int) -> bool:
-    """Whether an account's holds may be given back unasked: its set falls, or its member's time is over."""
-    set_id, member = books.set_of(key), key.split("/", maxsplit=1)[0]
+    """Whether an account's holds may be given back unasked: its set falls, or some time is over."""
+    set_id, member = books.set_of(key), member_of(key)
     stands = measured(books, set_id)
     dues = [
         *(c for c in books.table("calls").values() if c["netting_set"] == set_id),
         *(a for a in books.table("assessments").values() if key == f"{a['member']}/house"),
         *(r for r in books.table("replenishments").values() if key == f"{r['member']}/house"),
     ]
-    is_late = any(int(one["due_ms"]) <= now_ms for one in dues)
     answers = any(
         a["member"] == member and int(default["answers_due_ms"]) <= now_ms
         for default in books.table("defaults").values()
         for a in default["answers"]
     )
+    dues += [porting for name, porting in books.table("portings").items() if name == set_id]
+    is_late = any(int(one["due_ms"]) <= now_ms for one in dues)
     falls = stands.equity < stands.maintenance or set_id in books.table("liquidations")
     return falls or is_late or (answers and key.endswith("/house"))
 
@@ -136,43 +150,20 @@ def nothing_held(books: Books, set_id: str) -> None:
     held = [
         name
         for name, row in books.table("withdrawals").items()
-        if row["state"] == "held" and row["account"] in books.accounts_of(set_id)
+        if row["state"] == "held" and books.holder(row["account"]) in books.accounts_of(set_id)
     ]
     require(not held, "an unsent hold is given back first", set_id, *held)
 
 
-# ----------------------------------------------------------------------------------------------- trades
+# ------------------------------------------------------------------------------------------- assignments
 
 
-def novated(before: Books, line: Line, after: Books) -> None:
-    """Lots to the buyer, lots × (P − S) to the seller, both pay the fee; margin holds or the trade reduces."""
-    (trade,) = line.changes("trades").values()
-    require(trade["key"] not in before.table("trades"), "a trade is novated once", trade["key"])
-    breakers = before.table("breakers")
-    halted = [
-        scope for scope in ("*", trade["instrument"]) if scope in breakers and is_halted(breakers[scope])
-    ]
-    require(not halted, "no trade while it is halted", trade["key"], *halted)
-    lots, price = int(trade["lots"]), int(trade["price_ticks"])
-    instrument = before.table("instruments")[trade["instrument"]]
-    carried, tick = before.marks()[instrument["feed"]], int(instrument["tick_value_minor"])
-    legs = Legs(before.money)
-    legs.pay(position(trade["seller"]), position(trade["buyer"]), lots, trade["instrument"])
-    legs.pay(cash(trade["buyer"]), cash(trade["seller"]), lots * (price - carried) * tick)
-    fee = up(lots * price * tick * before.parameter("trade_fee_bp"), BP)
-    for key in (trade["buyer"], trade["seller"]):
-        legs.pay(cash(key), "house/fees", fee)
-    legs.require_moved(line)
-    near = abs(price - carried) * BP <= before.parameter("reducing_band_bp") * carried
-    for set_id in {before.set_of(trade["buyer"]), before.set_of(trade["seller"])}:
-        was, now = measured(before, set_id), measured(after, set_id)
-        bears = now.equity >= now.requirement and (now.cash >= 0 or now.cash >= was.cash)
-        require(bears or (near and _reduces(was, now)), "margin after the trade, or it reduces", set_id, now)
-
-
-def _reduces(was: Measure, now: Measure) -> bool:
-    headroom = now.equity - now.requirement >= was.equity - was.requirement
-    return now.requirement < was.requirement and headroom
+def price_off(books: Books, instrument: str, lots: int, discount_bp: int) -> int:
+    """The mark less a discount for a long position, plus it for a short one, rounded against who gives it up; a long
+    option is given away for nothing at worst.
+    """
+    mark, off = books.mark(instrument) * BP, books.width(instrument) * discount_bp
+    return max(0, (mark - off) // BP) if lots > 0 else up(mark + off, BP)
 
 
 def assigned(before: Books, line: Line, after: Books) -> None:
@@ -181,12 +172,10 @@ def assigned(before: Books, line: Line, after: Books) -> None:
     ((_, instrument), amount) = next(
         (place, amount) for place, amount in line.moved().items() if place[0] == position(key)
     )
-    row = before.table("instruments")[instrument]
-    mark, off = before.marks()[row["feed"]], before.parameter("assignment_discount_bp")
-    price = mark * (BP - off) // BP if amount > 0 else up(mark * (BP + off), BP)
+    price = price_off(before, instrument, amount, before.parameter("assignment_discount_bp"))
     legs = Legs(before.money)
     legs.pay(position(key), position(provider), amount, instrument)
-    legs.pay(cash(provider), cash(key), amount * (price - mark) * int(row["tick_value_minor"]))
+    legs.pay(cash(provider), cash(key), before.price_of(instrument, amount, price))
     legs.require_moved(line)
     there = before.positions(key).get(instrument, 0)
     require(0 < amount <= there or 0 > amount >= there, "an assignment only closes", key, there, amount)
@@ -202,9 +191,7 @@ def sold(before: Books, line: Line, after: Books) -> None:
     ((_, asset), amount) = next(
         (place, amount) for place, amount in line.moved().items() if place[0] == collateral(key)
     )
-    value = market_value(before, asset, amount)
-    off = before.parameter("outage_haircut_bp") if before.single("outage") is not None else 0
-    price = up(value * (BP - before.parameter("assignment_discount_bp")) * (BP - off), BP * BP)
+    price = sale_price(before, asset, amount, before.parameter("assignment_discount_bp"))
     legs = Legs(before.money)
     legs.pay(collateral(key), collateral(provider), amount, asset)
     legs.pay(cash(provider), cash(key), price)
@@ -214,17 +201,22 @@ def sold(before: Books, line: Line, after: Books) -> None:
     require(owes or _is_closing(before, key), "only who owes has collateral sold", key)
 
 
+def sale_price(books: Books, asset: str, amount: int, discount_bp: int) -> int:
+    """What collateral brings at a discount, in an outage less its haircut too, rounded up."""
+    off = books.parameter("outage_haircut_bp") if books.single("outage") is not None else 0
+    return up(market_value(books, asset, amount) * (BP - discount_bp) * (BP - off), BP * BP)
+
+
 def _taker_stands(before: Books, after: Books, provider: str, taken: int) -> None:
     was, now = before.table("providers")[provider], after.table("providers")[provider]
     require(int(now["taken_minor"]) - int(was["taken_minor"]) == taken, "capacity is used", provider, taken)
     require(int(now["taken_minor"]) <= int(now["capacity_minor"]), "no more than the capacity", provider)
     stands = measured(after, after.set_of(provider))
-    sound = stands.cash >= 0 and stands.equity >= stands.requirement
-    require(sound, "a taker meets R and cash ≥ 0 afterwards", provider, stands)
+    require(stands.is_sound, "a taker meets R and cash ≥ 0 afterwards", provider, stands)
 
 
 def _is_closing(books: Books, key: str) -> bool:
-    set_id, member = books.set_of(key), key.split("/", maxsplit=1)[0]
+    set_id, member = books.set_of(key), member_of(key)
     declared = {
         one["netting_set"]
         for default in books.table("defaults").values()
@@ -236,13 +228,20 @@ def _is_closing(books: Books, key: str) -> bool:
 
 
 def netted(before: Books, line: Line, after: Books) -> None:
-    """Opposite positions of those that are being closed meet at S: no money moves, nobody's position grows."""
+    """Opposite positions of those that are being closed meet at S: who holds options of them is paid what they are
+    worth, no other money moves, and nobody's position grows.
+    """
+    legs = Legs(before.money)
     for (path, instrument), amount in line.moved().items():
         key = holder(path, "position")
-        require(key is not None, "netting moves positions only", path)
+        if key is None:
+            continue
+        legs.sums[path, instrument] += amount
+        legs.sums[cash(key), before.money] -= before.worth(instrument, amount)
         was, now = before.credit(path, instrument), after.credit(path, instrument)
         require(0 <= now < was or 0 >= now > was, "netting only closes", path, was, amount)
-        require(_is_closing(before, str(key)), "only who is liquidated or in default is netted", str(key))
+        require(_is_closing(before, key), "only who is liquidated or in default is netted", key)
+    legs.require_moved(line)
 
 
 # ----------------------------------------------------------------------------------------------- cycles
@@ -250,7 +249,7 @@ def netted(before: Books, line: Line, after: Books) -> None:
 
 def accepted(before: Books, line: Line, after: Books) -> None:
     """Each mark is the median of the fresh observations near it, with a quorum left (rulebook §6)."""
-    was, marks = before.marks(), after.marks()
+    was, marks = before.prices, after.prices
     last = -1 if before.single("cycle") is None else int(before.single("cycle")["accepted_ms"])
     for feed, mark in marks.items():
         seen = [o for o in before.table("observations").values() if o["feed"] == feed]
@@ -275,7 +274,9 @@ def accepted(before: Books, line: Line, after: Books) -> None:
 
 def _feeds_in_use(books: Books) -> set[str]:
     living = [row for row in books.table("instruments").values() if row["final_ticks"] is None]
-    return {row["feed"] for row in (*living, *books.table("assets").values()) if row["feed"] is not None}
+    options = {row["option"]["volatility_feed"] for row in living if row["option"] is not None}
+    feeds = {row["feed"] for row in (*living, *books.table("assets").values()) if row["feed"] is not None}
+    return feeds | options
 
 
 def outage_began(before: Books, line: Line, after: Books) -> None:
@@ -301,7 +302,7 @@ def outage_ended(before: Books, line: Line, _: Books) -> None:
     require(fresh_ms >= before.parameter("resume_after_ms"), "the quorum was fresh for a minute", fresh_ms)
     everything = before.table("breakers").get("*")
     require(everything is None or not is_halted(everything), "nothing resumes under a halt")
-    for key in before.table("calls"):
+    for key in (*before.table("calls"), *before.table("portings")):
         require(before.moved_ms[key] == line.at_ms, "an outage moves each open call", key)
 
 
@@ -317,19 +318,6 @@ def call_moved(before: Books, line: Line, _: Books) -> None:
 def _median_twice(prices: list[int]) -> int:
     ordered = sorted(prices)
     return ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]
-
-
-def variation(before: Books, after: Books) -> dict[str, Counter[tuple[str, str]]]:
-    """What each instrument's variation margin must move between two snapshots, exactly (rulebook §1)."""
-    was, now = before.marks(), after.marks()
-    due: dict[str, Counter[tuple[str, str]]] = {}
-    for key in before.table("accounts"):
-        for instrument, lots in before.positions(key).items():
-            row = before.table("instruments")[instrument]
-            gain = lots * (now[row["feed"]] - was[row["feed"]]) * int(row["tick_value_minor"])
-            if gain:
-                due.setdefault(instrument, Counter())[cash(key), before.money] -= gain
-    return due
 
 
 def shared(before: Books, line: Line, _: Books) -> None:

@@ -15,8 +15,8 @@ from tests.simulation.worlds import run
 
 pytestmark = pytest.mark.slow
 
-SEEDS = (5, 16, 14, 1, 36, 37, 61, 24, 33, 45, 58)
-STORED = 0
+SEEDS = tuple(sorted({mutation.seed for mutation in MUTATIONS}))
+STORED = 10
 
 walked = cache(run)
 
@@ -25,7 +25,7 @@ walked = cache(run)
 def test_the_auditor_finds(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     if mutation.patch is not None:
         mutation.patch(monkeypatch)
-    found = next((r.violation for seed in SEEDS if (r := run(seed, meddle=mutation.meddle)).violation), "")
+    found = run(mutation.seed, meddle=mutation.meddle).violation
     assert found.startswith("Violation: "), "an auditor that finds nothing audits nothing"
     assert mutation.law in found
 

@@ -1,30 +1,24 @@
 """A seeded world: who takes part, and what they try, at good moments and at bad ones."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TypeAlias
 
+from clearing.model.codec import decode
 from clearing.model.commands import (
-    AdmitMember,
     CloseInOutage,
     Command,
     ContributeToPool,
     Deposit,
-    FoundHouse,
     FundHouse,
     HouseMoney,
     LinkAccounts,
-    ListAsset,
-    ListInstrument,
     MoveCash,
     NewTrade,
-    OpenAccount,
     PayDue,
     RecordRecovery,
-    RegisterProvider,
-    RegisterSource,
     RequestWithdrawal,
     SendWithdrawal,
     SetBreaker,
@@ -35,21 +29,15 @@ from clearing.model.commands import (
 )
 from clearing.model.ids import AccountKey, DefaultId, FeedId, InstrumentId, MemberId, ParticipantId, SourceId
 from clearing.model.outcomes import Outcome
-from clearing.model.values import DAY_MS, HOUR_MS, MINUTE_MS, BreakerState
+from clearing.model.values import DAY_MS, HOUR_MS, MINUTE_MS, BreakerState, Parameters
 from tests.builders import (
     BTC_MAR,
     BTC_PERP,
     ETH,
     ETH_PERP,
-    ETHER,
-    INSTRUMENTS,
-    PARAMETERS,
-    SETTLEMENT,
     USD,
     USDC,
-    public_hex,
     publication,
-    source_key,
 )
 from tests.simulation.auditor import Auditor
 from tests.simulation.books import Line
@@ -65,6 +53,9 @@ CLIENTS = {
     "desk": ("gus", "pro"),
 }
 """``ann`` and ``cid`` have accounts at two members and may link them; ``desk/pro`` is a provider."""
+VOLATILITY = FeedId("BTCVOL")
+GUEST = "guest"
+"""A member without clients, which comes and goes."""
 NAMES = ("alpha", "beta", "gamma", "delta")
 STEPS = 120
 Meddling: TypeAlias = Callable[[Line, Auditor], Sequence[Line]]
@@ -80,7 +71,7 @@ class Walk:
     auditor: Auditor = field(default_factory=Auditor)
     seen: Counter[str] = field(default_factory=Counter)
     sent: list[tuple[str, Command]] = field(default_factory=list)
-    ticks: dict[str, int] = field(default_factory=lambda: {"BTC": 80_000, "ETH": 2_000})
+    ticks: dict[str, int] = field(default_factory=lambda: {"BTC": 80_000, "ETH": 2_000, VOLATILITY: 6_000})
     steps: int = 0
     sequence: int = 0
     names: int = 0
@@ -106,63 +97,70 @@ class Walk:
             if event.kind == "WATERFALL" and len(words) > 1:
                 self.seen[f"tier {words[2]}"] += 1
 
-    def go(self, steps: int) -> None:
-        """Found the house, then do ``steps`` things by chance."""
-        for command in founding(self.dice):
-            assert self.send(command).accepted, command
-        self.publish()
-        likely: dict[Callable[[], None], int] = {
-            self.trade: 30,
-            self.prices: 16,
-            self.calls: 12,
-            self.pass_time: 8,
-            self.pass_days: 1,
-            self.deposit: 6,
-            self.withdraw: 10,
-            self.settle: 6,
-            self.pay: 4,
-            self.recover: 5,
-            self.link: 2,
-            self.move: 3,
-            self.fund: 2,
-            self.halt: 3,
-            self.again: 3,
-            self.crash: 2,
-        }
-        for act in self.dice.choices(list(likely), list(likely.values()), k=steps):
-            act()
-
     # what may happen --------------------------------------------------------------------------------
 
     def trade(self) -> None:
         """A member's accounts trade about what the buyer can carry, now and then closing or outside the band."""
         member = self.dice.choice(MEMBERS)
-        buyer, seller = self.dice.sample(self._keys(member), 2)
-        instrument = self.dice.choice([BTC_PERP, BTC_PERP, BTC_MAR, ETH_PERP])
-        held = abs(self.auditor.books.positions(buyer).get(instrument, 0))
-        stands = measured(self.auditor.books, self.auditor.books.set_of(buyer))
-        free = max(0, stands.equity - stands.requirement)
+        new = self.new_trade(*self.dice.sample(self.keys(member), 2))
+        twice = self.dice.random() < 0.1
+        self.send(SubmitTrades(member=MemberId(member), trades=(new, new) if twice else (new,)))
+
+    def trade_in_a_group(self) -> None:
+        """Two or three trades of one member that stand or fall together, one of them bold, maybe."""
+        member = self.dice.choice(MEMBERS)
+        links = [
+            self.new_trade(*self.dice.sample(self.keys(member), 2)) for _ in range(self.dice.choice([2, 3]))
+        ]
+        bold = replace(links[-1], lots=links[-1].lots * self.dice.choice([1, 1, 50]))
+        grouped = tuple(replace(one, group=f"g{one.trade_id}") for one in (*links[:-1], bold))
+        grouped = tuple(replace(one, group=grouped[0].group) for one in grouped)
+        self.send(SubmitTrades(member=MemberId(member), trades=grouped))
+
+    def trade_in_halves(self) -> None:
+        """Two members say what they agreed on, mostly the same, now and then too late or not at all."""
+        one, other = self.dice.sample(MEMBERS, 2)
+        buyer, seller = self.dice.choice(self.keys(one)), self.dice.choice(self.keys(other))
+        first = replace(self.new_trade(buyer, seller), trade_ref=self.name())
+        second = replace(first, trade_id=self.name())
+        if self.dice.random() < 0.15:
+            second = replace(second, lots=second.lots + 1)
+        self.send(SubmitTrades(member=MemberId(one), trades=(first,)))
+        if self.dice.random() < 0.1:
+            self.wait(self.dice.choice([MINUTE_MS, 2 * HOUR_MS]))
+        if self.dice.random() < 0.9:
+            self.send(SubmitTrades(member=MemberId(other), trades=(second,)))
+
+    def new_trade(self, buyer: str, seller: str) -> NewTrade:
+        """What a buyer might carry, at a price near the mark or not so near."""
+        books = self.auditor.books
+        linear = [BTC_PERP, BTC_PERP, BTC_MAR, ETH_PERP]
+        instrument = self.dice.choice([*linear, *linear, *(sorted(books.values) or linear)])
+        held = abs(books.positions(buyer).get(instrument, 0))
+        stands = measured(books, books.set_of(buyer))
+        free = max(0, min(stands.equity, stands.equity - stands.option_value) - stands.requirement)
         lots = (
             held if held and self.dice.random() < 0.3 else 1 + free * self.dice.randrange(2, 10) // 13_000_000
         )
-        price = self.ticks["ETH" if instrument == ETH_PERP else "BTC"]
-        new = NewTrade(
-            trade_id=self._name(),
+        price = books.values.get(instrument, self.ticks["ETH" if instrument == ETH_PERP else "BTC"])
+        return NewTrade(
+            trade_id=self.name(),
             instrument=InstrumentId(instrument),
             buyer=AccountKey(buyer),
             seller=AccountKey(seller),
             lots=lots,
-            price_ticks=price * self.dice.choice([100, 100, 100, 101, 99, 104, 120]) // 100,
+            price_ticks=max(1, price * self.dice.choice([100, 100, 100, 101, 99, 104, 120]) // 100),
             executed_ms=self.house.now_ms,
         )
-        twice = self.dice.random() < 0.1
-        self.send(SubmitTrades(member=MemberId(member), trades=(new, new) if twice else (new,)))
 
     def prices(self) -> None:
         """Time passes and prices move, sometimes by a jump; then somebody runs for the door."""
         move = self.dice.choice([0, 1, -1, 3, -4, 9, -11, 30, -30])
         for feed, ticks in self.ticks.items():
-            moved = ticks * (1_000 + 10 * move + self.dice.randrange(-10, 11)) // 1_000
+            jump = abs(move) if feed == VOLATILITY else move
+            moved = ticks * (1_000 + 10 * jump + self.dice.randrange(-10, 11)) // 1_000
+            if feed == VOLATILITY:
+                moved -= (moved - 6_000) // 4
             self.ticks[feed] = min(10**6, max(100, moved))
         self.wait(self.dice.choice([MINUTE_MS, 20 * MINUTE_MS, HOUR_MS]))
         self.publish()
@@ -216,16 +214,20 @@ class Walk:
     def deposit(self) -> None:
         asset, unit = self.dice.choice([(USDC, USD), (USDC, USD), (ETH, 10**16)])
         amount = self.dice.randrange(1, 500) * unit
-        self.send(Deposit(account=self._account(), asset=asset, amount_minor=amount))
+        self.send(Deposit(account=self.account(), asset=asset, amount_minor=amount))
 
     def withdraw(self) -> None:
-        """Up to all that the account has, and a little more."""
-        key, asset = self._account(), self.dice.choice([USDC, USDC, ETH])
-        what = "cash" if asset == USDC else "collateral"
+        """Up to all that the account has and a little more, or just what its set can spare, and a little more."""
+        key, asset = self.account(), self.dice.choice([USDC, USDC, ETH])
+        books, what = self.auditor.books, "cash" if asset == USDC else "collateral"
         member, name = key.split("/")
-        there = max(1, self.auditor.books.credit(f"members/{member}/accounts/{name}/{what}", asset))
+        there = max(1, books.credit(f"members/{member}/accounts/{name}/{what}", asset))
         amount = self.dice.randrange(1, there + 2)
-        self.send(RequestWithdrawal(withdrawal=self._name(), account=key, asset=asset, amount_minor=amount))
+        if asset == USDC and self.dice.random() < 0.5:
+            stands = measured(books, books.set_of(key))
+            more = self.dice.choice([0, 1, max(0, stands.option_value) // 2])
+            amount = max(1, min(there, stands.equity - stands.requirement + more))
+        self.send(RequestWithdrawal(withdrawal=self.name(), account=key, asset=asset, amount_minor=amount))
 
     def settle(self) -> None:
         """The next step of a withdrawal, mostly; now and then a step out of turn."""
@@ -308,6 +310,10 @@ class Walk:
                     command = CloseInOutage(default=DefaultId(name), reason="sim")
                     self.send(command, administrator=administrator)
 
+    def parameters(self) -> Parameters:
+        """The parameters in force, as the journal has them."""
+        return decode(Parameters, self.auditor.books.single("charter")["parameters"])
+
     def again(self) -> None:
         """A retry under the same request id, which only a store can answer."""
         if self.house.remembers:
@@ -321,43 +327,15 @@ class Walk:
             for name, command in self.sent[-3:]:
                 self.send(command, name)
 
-    def _keys(self, member: str) -> list[str]:
+    def keys(self, member: str) -> list[str]:
+        """The accounts of a member."""
         return [f"{member}/house", *(f"{member}/{name}" for name in CLIENTS[member])]
 
-    def _account(self) -> AccountKey:
-        return AccountKey(self.dice.choice(self._keys(self.dice.choice(MEMBERS))))
+    def account(self) -> AccountKey:
+        """Any account."""
+        return AccountKey(self.dice.choice(self.keys(self.dice.choice(MEMBERS))))
 
-    def _name(self) -> str:
+    def name(self) -> str:
+        """One that was not used yet."""
         self.names += 1
         return f"n{self.names}"
-
-
-def founding(dice: Random) -> Iterator[Command]:
-    """A house with thin tranches, four members, their clients, one provider, a pool."""
-    parameters = replace(
-        PARAMETERS,
-        pool_floor_minor=dice.choice([0, 20, 200]) * USD,
-        fund_event_cap_bp=dice.choice([10_000, 4_000]),
-        liquidity_line_minor=dice.choice([0, 500]) * USD,
-    )
-    yield FoundHouse(house=HOUSE, settlement=SETTLEMENT, parameters=parameters)
-    yield ListAsset(asset=replace(ETHER, concentration_minor=3 * 10**18 + 1, concentration_haircut_bp=5_003))
-    for instrument in INSTRUMENTS:
-        later = None if instrument.expires_ms is None else instrument.expires_ms + 10 * 366 * DAY_MS
-        yield ListInstrument(instrument=replace(instrument, expires_ms=later))
-    for name in NAMES:
-        yield RegisterSource(source=SourceId(name), public_key=public_hex(source_key(SourceId(name))))
-    for into, most in zip(HouseMoney, (500, 40, 15, 10), strict=True):
-        yield FundHouse(into=into, amount_minor=dice.randrange(1, most) * USD)
-    for member in map(MemberId, MEMBERS):
-        yield AdmitMember(member=member, name=member.title())
-        cash = dice.randrange(1, 600) * USD
-        yield Deposit(account=AccountKey(f"{member}/house"), asset=USDC, amount_minor=cash)
-        for name in CLIENTS[member]:
-            yield OpenAccount(member=member, account=name, participant=ParticipantId(name))
-            cash = dice.randrange(200, 3_000) * USD
-            yield Deposit(account=AccountKey(f"{member}/{name}"), asset=USDC, amount_minor=cash)
-    yield RegisterProvider(account=AccountKey("desk/pro"), capacity_minor=dice.randrange(1, 40_000) * USD)
-    yield SizePool()
-    for member in map(MemberId, MEMBERS):
-        yield ContributeToPool(member=member, amount_minor=dice.randrange(1, 100) * USD)

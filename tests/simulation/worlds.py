@@ -8,13 +8,15 @@ from tempfile import TemporaryDirectory
 
 from clearing.engine import HouseStopped
 from ledger.require import InvariantViolated
+from tests.simulation.acts import go
 from tests.simulation.books import Violation
 from tests.simulation.houses import Decided, Stored
 from tests.simulation.walk import STEPS, Meddling, Walk
+from tests.stores import SqliteFiles, Stores
 
 BROKEN = (Violation, AssertionError, LookupError, ValueError, InvariantViolated, HouseStopped)
 """A law of the auditor, or one of the house's own."""
-STORED_EVERY = 20
+STORED_EVERY = 10
 """One seed in so many runs on a store, and crashes."""
 
 
@@ -33,13 +35,18 @@ def run(seed: int, *, steps: int = STEPS, meddle: Meddling | None = None) -> Rep
     if seed % STORED_EVERY:
         return _walk(seed, Walk(dice=Random(seed), house=Decided(), meddle=meddle), steps)
     with TemporaryDirectory() as folder:
-        return _walk(seed, Walk(dice=Random(seed), house=Stored(Path(folder)), meddle=meddle), steps)
+        return run_on(SqliteFiles(Path(folder)), seed, steps=steps, meddle=meddle)
+
+
+def run_on(stores: Stores, seed: int, *, steps: int = STEPS, meddle: Meddling | None = None) -> Report:
+    """Walk the world of ``seed`` on a store."""
+    return _walk(seed, Walk(dice=Random(seed), house=Stored(stores), meddle=meddle), steps)
 
 
 def _walk(seed: int, walk: Walk, steps: int) -> Report:
     violation = ""
     try:
-        walk.go(steps)
+        go(walk, steps)
     except BROKEN as error:
         violation = f"{type(error).__name__}: {error}"
     finally:
