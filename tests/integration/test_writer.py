@@ -815,9 +815,23 @@ def test_a_commit_of_which_nothing_can_be_learned_stops_the_writer(url: str, hea
             with pytest.raises(OperationalError):
                 ledger.post(request_id, payment(2))
         assert isinstance(ledger.writer.stopped, OperationalError)
+    wait_for_lease(url)
     with ledger_at(url) as ledger:
         again = ledger.post("r1", payment(2))
         assert (again.first_sequence, again.replayed) == (2, heard)
+
+
+def wait_for_lease(url: str) -> None:
+    """A server gives the lock of a session back when it notices that the session is gone."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with ledger_at(url):
+                return
+        except LeaseHeld:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 # ----------------------------------------------------------------------- a connection that is really cut off
