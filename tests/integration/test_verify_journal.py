@@ -57,6 +57,7 @@ FIRST = (0, 2, 5)
 SIZE = 7
 ENTRIES = [one for group in SEGMENTS for one in group]
 only_on_sqlite = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
+pytestmark = pytest.mark.slow
 
 
 def on_both(values: list[Any], *, on_sqlite: list[Any]) -> list[tuple[str, Any]]:
