@@ -94,16 +94,18 @@ def _refusal(draft: Draft, command: ApplyPrices) -> Rejected | None:
     return None
 
 
-def feeds_of(house: House) -> tuple[FeedId, ...]:
+def feeds_of(house: House, now_ms: int) -> tuple[FeedId, ...]:
     """Every feed without which no snapshot is accepted: those in use that have a mark, in order."""
-    return tuple(feed for feed in _feeds_in_use(house) if price_of_feed(house, feed))
+    return tuple(feed for feed in _feeds_in_use(house, now_ms) if price_of_feed(house, feed))
 
 
-def _feeds_in_use(house: House) -> tuple[FeedId, ...]:
+def _feeds_in_use(house: House, now_ms: int) -> tuple[FeedId, ...]:
     """Every feed that an active instrument or a collateral asset is marked by, in order; where all instruments
-    have expired and no asset has a feed, those that were used before, so that cycles go on.
+    have expired and no asset has a feed, those that were used before, so that cycles go on. An option that expires
+    is worth its intrinsic value: its volatility, which nobody may publish any more, is not waited for.
     """
-    instruments = {one.feed for one in active(house)} | volatility_feeds(active(house))
+    lasting = set(active(house)) - set(expiring(house, now_ms))
+    instruments = {one.feed for one in active(house)} | volatility_feeds(lasting)
     return tuple(sorted(instruments | _asset_feeds(house))) or tuple(sorted(_known_feeds(house)))
 
 
@@ -127,7 +129,7 @@ def _marks(house: House, now_ms: int) -> tuple[Mark, ...] | None:
         if o.observed_ms > since and now_ms - o.observed_ms <= age_max_ms(parameters, Use.SETTLE)
     ]
     marks: list[Mark] = []
-    for feed in _feeds_in_use(house):
+    for feed in _feeds_in_use(house, now_ms):
         mark = mark_of(
             feed,
             [o for o in fresh if o.feed == feed],

@@ -28,6 +28,8 @@ DECIMALS_MAX = 36
 TICK_VALUE_MAX = 10**12
 MOVE_BP_MAX = 10 * BP
 YEAR_MS = 366 * DAY_MS
+LIFE_MS_MAX = 100 * YEAR_MS
+"""How long after its listing an instrument may expire: a time to expiry stays a number that models can divide."""
 
 PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "basis_floor_bp": (0, BP),
@@ -167,6 +169,8 @@ def instrument_flaw(instrument: Instrument, now_ms: int) -> str:
         return "a perpetual does not expire"
     if instrument.kind is not InstrumentKind.PERPETUAL and (instrument.expires_ms or 0) <= now_ms:
         return "a future or an option expires, and not in the past"
+    if (instrument.expires_ms or 0) - now_ms > LIFE_MS_MAX:
+        return "an instrument expires within a hundred years"
     return _option_flaw(instrument)
 
 

@@ -60,13 +60,15 @@ def delta(right: Right, forward: int, strike: int, volatility: float, years: flo
 def option_marks(
     instruments: Iterable[Instrument], marks: Mapping[FeedId, int], at_ms: int
 ) -> tuple[OptionMark, ...]:
-    """The mark of each option among ``instruments`` whose forward and volatility are marked: its value, rounded
-    to the nearest tick, half to even.
+    """The mark of each option among ``instruments`` whose forward and volatility are marked, at expiry the forward
+    alone: its value, rounded to the nearest tick, half to even.
     """
     return tuple(
-        _mark(one, marks[one.feed], marks[one.option.volatility_feed], at_ms)
+        _mark(one, marks[one.feed], marks.get(one.option.volatility_feed, 0), at_ms)
         for one in instruments
-        if one.option is not None and {one.feed, one.option.volatility_feed} <= marks.keys()
+        if one.option is not None
+        and one.feed in marks
+        and (one.option.volatility_feed in marks or not years_to_expiry(one, at_ms))
     )
 
 

@@ -171,7 +171,7 @@ def own_feed() -> World:
 def test_the_feed_of_an_expired_future_is_not_needed_any_more_and_may_still_be_published() -> None:
     world = at_expiry(own_feed())
     world.prices(**{"BTC": 80_000, "ETH": 2_000, "BTC-JUN": 80_500})
-    assert feeds_of(world.state) == ("BTC", "ETH")
+    assert feeds_of(world.state, world.now_ms) == ("BTC", "ETH")
     world.prices(BTC=80_100, ETH=2_000)
     cycle = world.state.newest_cycle.number
     world.prices(**{"BTC": 80_000, "ETH": 2_000, "BTC-JUN": 80_500})
@@ -186,7 +186,7 @@ def test_where_everything_has_expired_cycles_go_on_with_the_feeds_that_were_need
     dead = {key: replace(row, final_ticks=1) for key, row in state.instruments.items()}
     assets = state.assets.delete(next(a for a in state.assets if state.assets[a].feed))
     world.state = replace(state, instruments=state.instruments.update(dead), assets=assets)
-    assert feeds_of(world.state) == ("BTC", "BTC-JUN", "ETH")
+    assert feeds_of(world.state, world.now_ms) == ("BTC", "BTC-JUN", "ETH")
 
 
 # ----------------------------------------------------------------------------------- what is open over the end

@@ -7,6 +7,7 @@ import pytest
 
 from clearing import chart
 from clearing.decide.prices import feeds_of
+from clearing.decide.terms import LIFE_MS_MAX
 from clearing.default.preview import preview
 from clearing.margin.assess import Assessment, Health, array_of, mark_ticks, option_mark, width_price
 from clearing.margin.pricing import value_ticks
@@ -342,10 +343,28 @@ def test_an_option_that_ends_out_of_the_money_ends_for_nothing() -> None:
 def test_after_expiry_an_option_is_neither_marked_nor_margined_nor_traded() -> None:
     world = expired(holding(), 86_000)
     assert CALL not in {row.instrument for row in array_of(world.state).instruments}
-    assert VOL not in feeds_of(world.state)
+    assert VOL not in feeds_of(world.state, world.now_ms)
     assert world.trade(ALICE, BOB, 1, 6_000, CALL).results[0].reason == "INSTRUMENT_NOT_ACTIVE"
     world.prices(BTC=90_000, ETH=2_000)
     assert all(one.option_value_minor == 0 for one in sets(world))
+
+
+def test_an_option_expires_although_nobody_publishes_its_volatility_any_more() -> None:
+    """Sources stop quoting an expiry when it is over; the house would wait for them for ever."""
+    world = holding()
+    before, cash = mark(world), world.state.cash(ALICE)
+    world.now_ms = EXPIRES_MS - 1_000
+    assert "OPTION_SETTLED" in kinds_of(world.prices(BTC=86_000, ETH=2_000))
+    assert world.state.instruments[CALL].final_ticks == 6_000
+    assert world.state.cash(ALICE) == cash + 1_000 * 6_000 * TICK
+    assert world.state.pnl[ALICE].window_minor == 1_000 * (6_000 - before) * TICK
+
+
+def test_until_an_option_expires_its_volatility_is_needed() -> None:
+    world = holding()
+    world.now_ms = EXPIRES_MS - 1
+    assert VOL in feeds_of(world.state, world.now_ms)
+    assert VOL not in feeds_of(world.state, EXPIRES_MS)
 
 
 # gains and losses ---------------------------------------------------------------------------------
@@ -457,6 +476,9 @@ TERMS = OptionTerms(right=Right.PUT, strike_ticks=1, volatility_feed=VOL)
         ({"kind": InstrumentKind.FUTURE}, "TERM_OUT_OF_RANGE"),
         ({"expires_ms": None}, "TERM_OUT_OF_RANGE"),
         ({"expires_ms": START_MS}, "TERM_OUT_OF_RANGE"),
+        ({"expires_ms": START_MS + LIFE_MS_MAX}, ""),
+        ({"expires_ms": START_MS + 1_000 + LIFE_MS_MAX + 1}, "TERM_OUT_OF_RANGE"),
+        ({"expires_ms": 10**400}, "TERM_OUT_OF_RANGE"),
         ({"option": replace(TERMS, strike_ticks=0)}, "TERM_OUT_OF_RANGE"),
         ({"option": replace(TERMS, strike_ticks=10**15)}, ""),
         ({"option": replace(TERMS, strike_ticks=10**15 + 1)}, "TERM_OUT_OF_RANGE"),

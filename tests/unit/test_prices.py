@@ -314,7 +314,7 @@ def test_a_new_feed_that_nobody_publishes_stops_nobody_and_its_instrument_is_not
     world = new_feed()
     publish(world, 80_100, 80_100, 80_100)
     assert world.state.newest_cycle.number == 2
-    assert feeds_of(world.state) == (BTC, ETH_FEED)
+    assert feeds_of(world.state, world.now_ms) == (BTC, ETH_FEED)
     result = world.trade(ALICE, BOB, 1, 500, NEW).results[0]
     assert (result.reason, result.detail) == (Reason.INSTRUMENT_NOT_ACTIVE.name, "no mark yet")
 
@@ -326,13 +326,13 @@ def test_two_of_three_sources_make_a_new_feed_no_needed_one() -> None:
         world.ok(signed(world, source=source, sequence=50, NEW=500))
     world.sequence = 50
     publish(world, 80_100, 80_100, 80_100)
-    assert feeds_of(world.state) == (BTC, ETH_FEED)
+    assert feeds_of(world.state, world.now_ms) == (BTC, ETH_FEED)
 
 
 def test_a_new_feed_is_needed_from_its_first_quorum_on() -> None:
     world = new_feed()
     world.prices(BTC=80_100, ETH=2_000, NEW=500)
-    assert feeds_of(world.state) == (BTC, ETH_FEED, "NEW")
+    assert feeds_of(world.state, world.now_ms) == (BTC, ETH_FEED, "NEW")
     assert world.trade(ALICE, BOB, 1, 500, NEW).accepted
     publish(world, 80_200, 80_200, 80_200)
     assert world.state.newest_cycle.number == 2, "a quorum that is lost later stops snapshots"
