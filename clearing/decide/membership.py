@@ -17,7 +17,7 @@ from clearing.decide.halves import submitter
 from clearing.decide.registry import open_new
 from clearing.decide.standing import resigned_refusal, standing_refusal
 from clearing.decide.treasury import account_for
-from clearing.default.gate import OPEN_STAGES
+from clearing.default.gate import may_answer
 from clearing.model.commands import (
     AdmitMember,
     ApplyForMembership,
@@ -43,10 +43,8 @@ from clearing.model.values import (
     AccountKind,
     CallKind,
     ClearingAccount,
-    Default,
     Member,
     MemberStatus,
-    Stage,
     WithdrawalState,
 )
 from ledger.entry import transfer
@@ -153,7 +151,7 @@ def _bonds(house: House, member: MemberId) -> Iterator[str]:
         if submitter(half.trade.key) == member:
             yield f"the half {half.trade.key}"
     for default in ordered(house.defaults):
-        if _may_answer(default, member):
+        if may_answer(default, member):
             yield f"the default {default.id}"
     for name, dues in (("assessment", house.assessments), ("replenishment", house.replenishments)):
         for key in sorted(dues):
@@ -175,14 +173,6 @@ def _bonds_of(house: House, account: ClearingAccount) -> Iterator[str]:
 
 def _has_money(house: House, key: AccountKey) -> bool:
     return any(house.balance(account_for(house, key, asset)) for asset in sorted(house.assets))
-
-
-def _may_answer(default: Default, member: MemberId) -> bool:
-    """Whether a member owes an answer, or may still be found to (rulebook §10.5)."""
-    if default.stage is Stage.ANSWERING:
-        return any(part.member == member for part in default.answers)
-    weighed = {part.member for one in default.sets for part in one.weights}
-    return default.stage in OPEN_STAGES and member in weighed
 
 
 def release_member(draft: Draft, member_id: MemberId) -> None:

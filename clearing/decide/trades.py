@@ -9,8 +9,9 @@ together: the first that is refused gives its reason, the others say that it was
  3. accounts the caller's · known · not closed out or ported
  4. buyer is not the seller
  5. lots positive and within the limit
- 6. not halted (§13); not reduce-only (member suspended or in default, breaker, set in liquidation, being
-    unlinked or waiting to be ported, stale mark, outage), unless the trade reduces
+ 6. not halted (§13); not reduce-only (member suspended or in default, house account of a member that may have to
+    answer, breaker, set in liquidation, being unlinked or waiting to be ported, stale mark, outage), unless the
+    trade reduces
  7. price within the band around the mark
  8. margin of both netting sets after the trade: equity ≥ R and cash as §8 allows, or reducing; and
     gains that are withheld while a loss is open (§11.8) stay
@@ -37,7 +38,7 @@ from clearing.decide.halves import (
 )
 from clearing.decide.headroom import Headroom
 from clearing.decide.standing import ended_refusal, standing_refusal
-from clearing.default.gate import declared_sets, withheld
+from clearing.default.gate import declared_sets, may_answer, withheld
 from clearing.margin.assess import (
     Assessment,
     assess,
@@ -50,9 +51,10 @@ from clearing.market.novation import fee, notional, novate, payment, position_lo
 from clearing.market.validity import Use, why_not
 from clearing.model.commands import TRADES_MAX, NewTrade, SubmitTrades
 from clearing.model.draft import Draft, Line
-from clearing.model.house import House
+from clearing.model.house import House, ordered
 from clearing.model.ids import (
     TRADE_ID_PATTERN,
+    AccountKey,
     InstrumentId,
     MemberId,
     SetId,
@@ -61,7 +63,7 @@ from clearing.model.ids import (
 )
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected, Result, Status, accepted, pending, refused
-from clearing.model.values import BP, BreakerState, Half, Trade
+from clearing.model.values import BP, AccountKind, BreakerState, Half, Trade
 from ledger.entry import Leg, transfer
 
 ABOUT_A_SET = (
@@ -371,7 +373,8 @@ def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Reje
     """Why only reducing trades are taken of this set now, or None."""
     own = [key for key in (trade.buyer, trade.seller) if house.accounts[key].netting_set == set_id]
     for key in own:
-        if (rejected := standing_refusal(house, member_of(key))) is not None:
+        rejected = standing_refusal(house, member_of(key)) or _answering_refusal(house, key)
+        if rejected is not None:
             return rejected
     breaker = blocking(house, trade.instrument)
     if breaker is not None:
@@ -385,6 +388,15 @@ def _reduce_only(house: House, set_id: SetId, trade: Trade, now_ms: int) -> Reje
     if set_id in house.portings:
         return Rejected(Reason.REDUCE_ONLY, f"{set_id} waits to be ported")
     return why_not(house, Use.TRADE, now_ms)
+
+
+def _answering_refusal(house: House, key: AccountKey) -> Rejected | None:
+    """A member may not trade away to its clients what it may have to answer with (rulebook §10.5)."""
+    account = house.accounts[key]
+    if account.kind is not AccountKind.HOUSE:
+        return None
+    bound = next((one.id for one in ordered(house.defaults) if may_answer(one, account.member)), None)
+    return None if bound is None else Rejected(Reason.REDUCE_ONLY, f"{key} may have to answer in {bound}")
 
 
 def _withheld_refusal(house: House, before: Assessment, after: Assessment) -> Rejected | None:

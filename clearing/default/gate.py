@@ -10,8 +10,8 @@ from clearing.market.breakers import everything_halted
 from clearing.market.outage import outage_of
 from clearing.market.validity import Use, age_max_ms
 from clearing.model.house import House, Pnl, ordered
-from clearing.model.ids import SetId
-from clearing.model.values import Stage
+from clearing.model.ids import MemberId, SetId
+from clearing.model.values import Default, Stage
 
 OPEN_STAGES = (Stage.DECLARED, Stage.CLOSED_OUT, Stage.ANSWERING)
 
@@ -127,6 +127,14 @@ def _pnl_of(house: House, set_id: SetId) -> list[Pnl]:
 def loss_is_open(house: House) -> bool:
     """Whether a loss is being allocated: until then nothing may change by which it is divided."""
     return any(default.stage in OPEN_STAGES for default in ordered(house.defaults))
+
+
+def may_answer(default: Default, member: MemberId) -> bool:
+    """Whether a member owes an answer, or may still be found to (rulebook §10.5)."""
+    if default.stage is Stage.ANSWERING:
+        return any(part.member == member for part in default.answers)
+    weighed = {part.member for one in default.sets for part in one.weights}
+    return default.stage in OPEN_STAGES and member in weighed
 
 
 def declared_sets(house: House) -> frozenset[SetId]:

@@ -11,6 +11,7 @@ import pytest
 
 from clearing import chart
 from clearing.decide import halves, trades
+from clearing.default.gate import may_answer
 from clearing.market import validity
 from clearing.market.breakers import EVERYTHING
 from clearing.market.novation import position_lots_max
@@ -608,6 +609,42 @@ def test_accounts_of_a_member_in_default_may_only_reduce() -> None:
     world.prices(BTC=65_000, ETH=2_000)
     assert world.trade(ALICE, BOB, 1, 65_000).results[0].reason == Reason.MEMBER_NOT_ACTIVE.name
     assert world.trade(BOB, ALICE, 100, 65_000).accepted
+
+
+def awaiting_its_loss() -> tuple[World, AccountKey, AccountKey]:
+    """Alice's default is up for auction, and dex will have to answer for what it leaves; carol is its client too."""
+    world = with_provider(two_traders(), capacity_minor=1)
+    world.state = replace(
+        world.state,
+        charter=replace(
+            world.state.founded,
+            parameters=replace(world.state.parameters, close_out_auction_ms=10 * MINUTE_MS),
+        ),
+    )
+    carol, own = world.account("dex", "carol"), house_account(DEX)
+    for key in (carol, own):
+        world.deposit(key, 1_000 * USD)
+    assert world.trade(own, carol, 2, 80_000).accepted
+    assert world.trade(ALICE, BOB, 1_000, 80_000).accepted
+    assert "AUCTION_OPENED" in [event.kind for event in world.prices(BTC=50_000, ETH=2_000).events]
+    return world, carol, own
+
+
+def test_a_member_does_not_trade_away_to_its_clients_what_it_may_have_to_answer_with() -> None:
+    """At the edge of the band a lot bought from a client and sold back at the mark brings it a tenth of the price."""
+    world, carol, own = awaiting_its_loss()
+    assert world.trade(own, carol, 300, 55_000).results[0].reason == Reason.REDUCE_ONLY.name
+    assert world.trade(carol, own, 300, 45_000).results[0].reason == Reason.REDUCE_ONLY.name
+    assert world.trade(carol, own, 2, 50_000).accepted, "it may reduce"
+    assert world.trade(carol, BOB, 1, 50_000).accepted, "and its clients go on"
+
+
+def test_once_the_loss_is_allocated_a_member_that_answered_trades_again() -> None:
+    world, carol, own = awaiting_its_loss()
+    world.deposit(own, 5_000 * USD)
+    world.wait(10 * MINUTE_MS)
+    assert not any(may_answer(default, DEX) for default in world.state.defaults.values())
+    assert world.trade(own, carol, 1, 50_000).accepted
 
 
 # ------------------------------------------------------------------------------------------------ linked sets
