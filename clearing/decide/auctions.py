@@ -120,6 +120,10 @@ class Sale:
                 self.winners.append(bid.account)
                 self.left = tuple(one for one in (_less(one, pieces) for one in self.left) if one.size)
 
+    def withhold(self, accounts: frozenset[AccountKey]) -> None:
+        """Offer nothing more of these accounts."""
+        self.left = tuple(_sized(one, 0) if one.account in accounts else one for one in self.left)
+
     def up_to(self, discount_bp: int) -> tuple[Bid, ...]:
         """The bids at a discount no worse than this."""
         return tuple(bid for bid in self.bids if bid.discount_bp <= discount_bp)

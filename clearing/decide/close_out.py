@@ -30,7 +30,7 @@ from clearing.default.gate import declared_sets, won
 from clearing.default.resources import resources_of
 from clearing.default.tear_up import tear_up
 from clearing.default.waterfall import absorb
-from clearing.margin.assess import living_sets
+from clearing.margin.assess import assess, living_sets
 from clearing.model.apportion import apportion
 from clearing.model.draft import Draft
 from clearing.model.house import House, Put
@@ -112,7 +112,9 @@ def empty_positions(
         assign_position(draft, key, instrument, lots, excluded)
     for key in keys:
         sell_collateral(draft, key, excluded, None)
+    solvent = _solvent(draft.house, sets)
     for sale in reversed(sales):
+        sale.withhold(solvent)
         _award_at_any_price(draft, event_id, sale)
     _tear_up_rest(draft, sets, event_id)
     closed = [
@@ -121,6 +123,12 @@ def empty_positions(
     ]
     ended = [change for set_id in sets for change in dropped(draft.house, set_id)]
     draft.record(Kind.ACCOUNTS_CLOSED_OUT, *closed, *ended)
+
+
+def _solvent(house: House, sets: tuple[SetId, ...]) -> frozenset[AccountKey]:
+    """Accounts of sets that owe nothing: a dear bid would take from their participants what a tear-up leaves them."""
+    solvent = [set_id for set_id in sets if assess(house, set_id).equity_minor >= 0]
+    return frozenset(key for set_id in solvent for key in house.netting_sets[set_id].accounts)
 
 
 def _award_at_any_price(draft: Draft, event_id: DefaultId, sale: Sale) -> None:

@@ -769,6 +769,17 @@ def test_a_bid_at_a_bad_price_is_awarded_as_far_as_the_tiers_bear_it_and_the_res
     assert (sum(draw.amount_minor for draw in default.draws), default.uncovered_minor) == (5_250, 0)
 
 
+def test_a_dear_bid_takes_nothing_from_a_set_that_owes_nothing() -> None:
+    """Somebody pays 2,900 in for x/long: at the close it has 100, and a bid of half the price would have cost 5,600."""
+    world = declared(oil_house())
+    bid(world, key("y/desk"), 5_000)
+    world.deposit(key("x/long"), 2_900)
+    world.wait(LONG_WINDOW_MS)
+    assert (of(world, "y/desk"), of(world, "x/short")) == (0, 0), "torn up at the settlement price"
+    assert world.state.cash(key("x/long")) == 100
+    assert world.state.defaults[D1].stage is Stage.CLOSED
+
+
 @pytest.mark.parametrize(("discount", "taken"), [(101, 0), (-100, 1_000)])
 def test_a_loss_that_no_tier_bears_is_made_smaller_by_an_award_but_never_larger(
     discount: int, taken: int

@@ -169,7 +169,7 @@ COMMANDS: tuple[Command, ...] = (
     RecordRecovery(default=DefaultId("d1"), amount_minor=1),
     RecordNonDefaultLoss(asset=USDC, amount_minor=1, reason="why"),
     ReplaceLostAsset(asset=USDC, amount_minor=1),
-    RecordAttestation(sequence=1, cycle=1, tree_size=1, payload_sha256="", envelope=""),
+    RecordAttestation(sequence=1, cycle=1, tree_size=1, payload_sha256="00" * 32, envelope=""),
     Tick(),
 )
 
@@ -693,3 +693,10 @@ def test_a_refusal_leaves_every_row_as_it_was() -> None:
     before = rows_of(world.state)
     world.reason(linking(ALICE, BOB))
     assert rows_of(world.state) == before
+
+
+@pytest.mark.parametrize("digest", ["", "00" * 31, "AB" * 32, "zz" * 32, "00" * 33])
+def test_an_attestation_without_a_digest_of_its_payload_is_refused(digest: str) -> None:
+    """The next one is chained to it: a digest that is none would stop them all."""
+    recorded = RecordAttestation(sequence=1, cycle=1, tree_size=1, payload_sha256=digest, envelope="{}")
+    assert two_traders().reason(recorded) == Reason.NAME_MALFORMED.name
