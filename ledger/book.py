@@ -17,7 +17,6 @@ back. So a hold lends its source no room, and what is held can be given back at 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 from immutables import Map
 
@@ -203,8 +202,8 @@ class Run:
     def _step(self, entry: Entry) -> Refusal | None:
         """What the entry's step makes of holds and reversals; the balances are another matter."""
         if entry.step is None:
-            named = chain(entry.opens, (leg.account for leg in entry.legs))
-            return Refusal.ACCOUNT_RESERVED if any(one.path == HOLDS_PATH for one in named) else None
+            paths = [leg.account.path for leg in entry.legs] + [one.path for one in entry.opens]
+            return Refusal.ACCOUNT_RESERVED if HOLDS_PATH in paths else None
         stepped = _step(self._with_opened(), entry, entry.step)
         if isinstance(stepped, Refusal):
             return stepped
