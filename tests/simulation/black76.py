@@ -69,7 +69,9 @@ def _all_marked(after: Books, published: Mapping[str, Any], marks: Mapping[str, 
     due = {
         name
         for name, row in options.items()
-        if row["final_ticks"] is None and {row["feed"], row["option"]["volatility_feed"]} <= marks.keys()
+        if row["final_ticks"] is None
+        and row["feed"] in marks
+        and (row["option"]["volatility_feed"] in marks or int(row["expires_ms"]) <= at_ms)
     }
     require(due == published.keys(), "every living option is marked", *sorted(published.keys() ^ due))
     alive = {name for name in due if int(options[name]["expires_ms"]) > at_ms}
@@ -81,7 +83,7 @@ def _all_marked(after: Books, published: Mapping[str, Any], marks: Mapping[str, 
 
 
 def _marked(row: Any, mark: Any, marks: Mapping[str, int], years: float) -> None:
-    forward, volatility = marks[row["feed"]], marks[row["option"]["volatility_feed"]]
+    forward, volatility = marks[row["feed"]], marks.get(row["option"]["volatility_feed"], 0)
     said = (int(mark["forward_ticks"]), int(mark["volatility_bp"]))
     require(said == (forward, volatility), "an option is marked from its forward and volatility", mark)
     worth = value(row["option"], forward, volatility / BP, years)

@@ -268,13 +268,15 @@ def accepted(before: Books, line: Line, after: Books) -> None:
     require(not line.legs, "a snapshot moves nothing")
     resumed = outage_began_ms(before, line.at_ms) is None or before.resumed_ms == line.at_ms
     require(resumed and before.single("outage") is None, "no snapshot in an outage")
-    needed = set(was) & _feeds_in_use(before)
+    needed = set(was) & _feeds_in_use(before, line.at_ms)
     require(needed <= set(marks), "a feed that has a mark keeps one", *sorted(needed - set(marks)))
 
 
-def _feeds_in_use(books: Books) -> set[str]:
+def _feeds_in_use(books: Books, at_ms: int) -> set[str]:
+    """An option that expires is worth its intrinsic value, which needs no volatility."""
     living = [row for row in books.table("instruments").values() if row["final_ticks"] is None]
-    options = {row["option"]["volatility_feed"] for row in living if row["option"] is not None}
+    lasting = [row for row in living if row["option"] is not None and int(row["expires_ms"]) > at_ms]
+    options = {row["option"]["volatility_feed"] for row in lasting}
     feeds = {row["feed"] for row in (*living, *books.table("assets").values()) if row["feed"] is not None}
     return feeds | options
 
