@@ -1,10 +1,11 @@
-"""A long life of a house, in chapters: every command is accepted in it at least once.
+"""A long life of a house, in chapters, and the end of another: every command is accepted in them at least once.
 
 What a test does with it: send the same requests to an engine, kill it, replay it, and compare the states.
 """
 
 from dataclasses import replace
 
+from clearing import chart
 from clearing.model.commands import (
     AcceptPorting,
     AdmitMember,
@@ -33,6 +34,7 @@ from clearing.model.commands import (
     SubmitTrades,
     SuspendMember,
     UnlinkAccounts,
+    WindDown,
     WithdrawBid,
 )
 from clearing.model.ids import (
@@ -70,6 +72,7 @@ from tests.builders import (
     source_key,
     with_provider,
 )
+from tests.unit.test_defaults import house_of_three, short_side_wins
 from tests.unit.test_options import CALL, OPTION_PARAMETERS, option
 
 D1, D2 = DefaultId("d1"), DefaultId("d2")
@@ -229,3 +232,20 @@ def bob_fails_before_an_outage(world: World) -> None:
 def in_outage(world: World) -> bool:
     """Whether an outage was written down and is not over."""
     return world.state.outage is not None
+
+
+def the_end_of_a_house() -> World:
+    """A loss that no tier could pay: the house is wound down, some is recovered, and everybody goes."""
+    world = short_side_wins(house_of_three({"y": 1_000}), "x")
+    for milliseconds in (HOUR_MS, DAY_MS):
+        world.wait(milliseconds)
+    world.prices(OIL=700)
+    assert world.state.defaults[D2].uncovered_minor
+    world.ok(WindDown(reason="nobody is left to pay"))
+    world.ok(RecordRecovery(default=D2, amount_minor=100))
+    for number, key in enumerate(sorted(world.state.accounts)):
+        if (left := world.state.cash(key)) > 0:
+            world.ok(RequestWithdrawal(withdrawal=f"w{number}", account=key, asset=USDC, amount_minor=left))
+            pay_out(world, f"w{number}")
+    assert world.state.balance(chart.custody(USDC)) == 0
+    return world

@@ -17,6 +17,7 @@ from clearing.decide.losses import record_non_default_loss
 from clearing.decide.membership import admit_member, reinstate_member
 from clearing.decide.proposals import opening_refusal, put
 from clearing.decide.registry import list_asset, list_instrument, register_source, retire_source
+from clearing.decide.wind_down import wind_down, wound_down_refusal
 from clearing.model.codec import CodecError, from_text, to_text
 from clearing.model.commands import (
     AdmitMember,
@@ -28,6 +29,7 @@ from clearing.model.commands import (
     RegisterSource,
     ReinstateMember,
     RetireSource,
+    WindDown,
 )
 from clearing.model.draft import Draft
 from clearing.model.house import House
@@ -47,6 +49,7 @@ GOVERNED: Final[Mapping[type, Callable[[Draft, Any], Rejected | None]]] = {
     RegisterSource: register_source,
     RetireSource: retire_source,
     RecordNonDefaultLoss: record_non_default_loss,
+    WindDown: wind_down,
 }
 _BY_NAME: Final = {kind.__name__: kind for kind in GOVERNED}
 
@@ -99,7 +102,7 @@ def enact(draft: Draft, proposal: ChangeProposal) -> Rejected | None:
 
 
 def _decide(draft: Draft, command: object) -> Rejected | None:
-    return GOVERNED[type(command)](draft, command)
+    return wound_down_refusal(draft.house, command) or GOVERNED[type(command)](draft, command)
 
 
 def _read(name: str, body: str) -> object:

@@ -4,7 +4,8 @@
 2. The first half waits; nothing is novated and nothing is margined for it.
 3. The half of the other member under the same reference must say the same. Then the trade goes through all
    checks on the state of that moment; refused, the first half goes on waiting, and the second may come again.
-4. A half that nobody met in time expires; one whose member defaults lapses. Its trade id is free again.
+4. A half that nobody met in time expires; one whose member defaults lapses, and all do in a wind-down. Its trade id
+is free again.
 """
 
 from dataclasses import replace
@@ -108,7 +109,8 @@ def end_halves(draft: Draft) -> None:
 
 
 def _ended(house: House, half: Half, now_ms: int) -> Kind | None:
-    if house.members[submitter(half.trade.key)].status is MemberStatus.DEFAULTED:
+    in_default = house.members[submitter(half.trade.key)].status is MemberStatus.DEFAULTED
+    if in_default or house.wound_down is not None:
         return Kind.HALF_LAPSED
     return Kind.HALF_EXPIRED if half.due_ms <= now_ms else None
 

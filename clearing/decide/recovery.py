@@ -1,8 +1,8 @@
 """Recoveries (rulebook §11): money from the defaulter's estate repays in reverse.
 
-First what no tier could pay (tier 9: it is owed to everyone whose outflows are shut), then the winners,
-then the tiers from 7 down to 2, pro rata within a tier; then those who answered; what is left belongs
-to the estate. Every claim shrinks by what it was paid.
+First what no tier could pay (tier 9: it is owed to everyone whose outflows are shut), then those who shared it in
+a wind-down, then the winners, then the tiers from 7 down to 2, pro rata within a tier; then those who
+answered; what is left belongs to the estate. Every claim shrinks by what it was paid.
 """
 
 from dataclasses import replace

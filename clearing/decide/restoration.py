@@ -1,7 +1,7 @@
 """The house restores its skin in the game from its capital (rulebook §11; RTS 153/2013 art. 36).
 
 [30 days] after T0 what an event drew of it, less what recoveries have repaid, goes back into the tranche: as far as
-the capital goes, and the rest as soon as there is more. Not while a loss is allocated.
+the capital goes, and the rest as soon as there is more. Not while a loss is allocated, nor after the wind-down.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def _due_ms(house: House, default: Default) -> int:
 
 
 def _restorable(house: House, default: Default) -> int:
-    if loss_is_open(house):
+    if loss_is_open(house) or house.wound_down is not None:
         return 0
     drawn = sum(claim.amount_minor for claim in default.claims if claim.tier == SKIN)
     owed = max(0, drawn - default.restored_minor)

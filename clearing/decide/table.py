@@ -39,6 +39,7 @@ from clearing.decide.treasury import (
     size_pool,
 )
 from clearing.decide.unlinking import unlink_accounts
+from clearing.decide.wind_down import wound_down_refusal
 from clearing.model.codec import to_text
 from clearing.model.commands import (
     AcceptPorting,
@@ -152,7 +153,8 @@ def decide(house: House, request: Request, now_ms: int) -> Decision[House]:
 def _results(draft: Draft, command: Command) -> tuple[Result, ...]:
     if draft.house.charter is None and not isinstance(command, FoundHouse):
         return (refused(Rejected(Reason.HOUSE_NOT_FOUNDED)),)
-    decided = direct_refusal(draft.house, command) or DECIDERS[type(command)](draft, command)
+    refusal = wound_down_refusal(draft.house, command) or direct_refusal(draft.house, command)
+    decided = refusal or DECIDERS[type(command)](draft, command)
     if isinstance(decided, tuple):
         return decided
     return (accepted() if decided is None else refused(decided),)

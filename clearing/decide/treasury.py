@@ -12,7 +12,7 @@ from dataclasses import replace
 from clearing import chart
 from clearing.decide.calls import cure
 from clearing.decide.standing import ended_refusal, standing_refusal
-from clearing.default.gate import gates, loss_is_open
+from clearing.default.gate import gates_of, loss_is_open
 from clearing.default.sizing import contributions
 from clearing.margin.assess import Assessment, assess, assess_alone
 from clearing.model.commands import (
@@ -163,15 +163,15 @@ def request_withdrawal(draft: Draft, command: RequestWithdrawal) -> Rejected | N
         return Rejected(Reason.ALREADY_EXISTS, command.withdrawal)
     if (rejected := amount_refusal(command.amount_minor)) is not None:
         return rejected
-    return _outflow_refusal(draft, account) or _hold(draft, command)
+    return _outflow_refusal(draft, account, command.asset) or _hold(draft, command)
 
 
-def _outflow_refusal(draft: Draft, account: ClearingAccount) -> Rejected | None:
-    """Why nothing may leave an account now, however much it has."""
+def _outflow_refusal(draft: Draft, account: ClearingAccount, asset: AssetId) -> Rejected | None:
+    """Why nothing of an asset may leave an account now, however much it has."""
     ended = ended_refusal(account)
     if ended is not None and (account.status is AccountStatus.PORTED or _is_claimed(draft.house, account)):
         return ended
-    shut = gates(draft.house, draft.now_ms)
+    shut = gates_of(draft.house, asset, draft.now_ms)
     if shut:
         return Rejected(Reason.GATE_SHUT, "; ".join(f"{gate.reason}, until {gate.release}" for gate in shut))
     return None
@@ -239,7 +239,7 @@ def send_withdrawal(draft: Draft, command: SendWithdrawal) -> Rejected | None:
     if held.state is not WithdrawalState.HELD:
         return Rejected(Reason.WITHDRAWAL_SETTLED, held.state.value)
     account = draft.house.accounts[draft.house.holder(held.account)]
-    rejected = _outflow_refusal(draft, account) or _exceeds(draft.house, account.key)
+    rejected = _outflow_refusal(draft, account, held.asset) or _exceeds(draft.house, account.key)
     if rejected is not None:
         return rejected
     sent = replace(held, state=WithdrawalState.SENT)

@@ -1,6 +1,7 @@
 """The one gate for all outflows (rulebook §8): what shuts it, since when, and what opens it again.
 
-The gate is a function of the state, so it cannot be left open or shut by mistake.
+The gate is a function of the state, so it cannot be left open or shut by mistake. Once the house is wound down no
+price is needed any more, and what is still missing in money keeps nobody's collateral (§11.9).
 """
 
 from dataclasses import dataclass
@@ -10,15 +11,17 @@ from clearing.market.breakers import everything_halted
 from clearing.market.outage import outage_of
 from clearing.market.validity import Use, age_max_ms
 from clearing.model.house import House, Pnl, ordered
-from clearing.model.ids import MemberId, SetId
+from clearing.model.ids import AssetId, MemberId, SetId
 from clearing.model.values import Default, Stage
 
+OUTFLOWS = "outflows"
+CASH_OUTFLOWS = "outflows of cash"
 OPEN_STAGES = (Stage.DECLARED, Stage.CLOSED_OUT, Stage.ANSWERING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One reason why outflows are refused. ``release`` says what opens the gate."""
+    """One reason why outflows, or those of cash alone, are refused. ``release`` says what opens the gate."""
 
     scope: str
     reason: str
@@ -37,6 +40,12 @@ def gates(house: House, now_ms: int) -> tuple[Gate, ...]:
     )
 
 
+def gates_of(house: House, asset: AssetId, now_ms: int) -> tuple[Gate, ...]:
+    """Every reason why an asset may not leave now."""
+    is_cash = asset == house.settlement
+    return tuple(gate for gate in gates(house, now_ms) if is_cash or gate.scope == OUTFLOWS)
+
+
 def _outage_gate(house: House, now_ms: int) -> tuple[Gate, ...]:
     halted, outage = everything_halted(house), outage_of(house, now_ms)
     if halted is not None:
@@ -49,6 +58,8 @@ def _outage_gate(house: House, now_ms: int) -> tuple[Gate, ...]:
 
 def _cycle_gates(house: House, now_ms: int) -> tuple[Gate, ...]:
     cycle = house.cycle
+    if house.wound_down is not None:
+        return ()
     if cycle is None:
         return (_gate("NO_MARKS", 0, "the first price snapshot"),)
     if not cycle.closed:
@@ -61,11 +72,12 @@ def _cycle_gates(house: House, now_ms: int) -> tuple[Gate, ...]:
 
 def _default_gates(house: House) -> tuple[Gate, ...]:
     shut: list[Gate] = []
+    scope, release = _scope_of_money(house), "the wind-down" if house.wound_down is None else "recoveries"
     for default in ordered(house.defaults):
         if default.stage in OPEN_STAGES:
             shut.append(_gate(f"DEFAULT_OPEN {default.id}", default.declared_ms, "the loss is allocated"))
         if default.uncovered_minor:
-            shut.append(_gate(f"LOSS_UNCOVERED {default.id}", default.declared_ms, "the wind-down"))
+            shut.append(_gate(f"LOSS_UNCOVERED {default.id}", default.declared_ms, release, scope))
     for assessment in ordered(house.assessments):
         reason = f"ASSESSMENT_UNPAID {assessment.default} {assessment.member}"
         since = house.defaults[assessment.default].declared_ms
@@ -79,7 +91,15 @@ def _cash_gate(house: House, now_ms: int) -> tuple[Gate, ...]:
     bearable = house.balance(chart.house_capital(house.settlement)) + house.parameters.liquidity_line_minor
     if lent <= bearable:
         return ()
-    return (_gate(f"NEGATIVE_CASH {lent}", now_ms, f"negative cash of at most {bearable}"),)
+    release = f"negative cash of at most {bearable}"
+    return (_gate(f"NEGATIVE_CASH {lent}", now_ms, release, _scope_of_money(house)),)
+
+
+def _scope_of_money(house: House) -> str:
+    """What is shut while money is missing: everything, for what will be sold is not known yet; after the wind-down
+    nothing is sold any more.
+    """
+    return OUTFLOWS if house.wound_down is None else CASH_OUTFLOWS
 
 
 def _loss_gates(house: House) -> tuple[Gate, ...]:
@@ -151,5 +171,5 @@ def owed_cash(house: House) -> int:
     return sum(-cash for cash in sums if cash < 0)
 
 
-def _gate(reason: str, since_ms: int, release: str) -> Gate:
-    return Gate(scope="outflows", reason=reason, since_ms=since_ms, release=release)
+def _gate(reason: str, since_ms: int, release: str, scope: str = OUTFLOWS) -> Gate:
+    return Gate(scope=scope, reason=reason, since_ms=since_ms, release=release)

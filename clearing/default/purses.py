@@ -17,8 +17,9 @@ SKIN = 3
 POOL = 5
 GAINS = 8
 ASSESSMENTS = 7
+WIND_DOWN = 9
 FIRST_CLAIM_TIER = 2
-REPAYMENT_ORDER = (8, 7, 6, 5, 4, 3, 2, ANSWER)
+REPAYMENT_ORDER = (9, 8, 7, 6, 5, 4, 3, 2, ANSWER)
 """Recoveries repay in reverse, then those who answered, then the estate."""
 
 
@@ -45,7 +46,7 @@ def _purse(house: House, tier: int, payer: str) -> Account:
             return chart.insurance_fund(asset)
         case 6:
             return chart.second_tranche(asset)
-        case 8:
+        case 8 | 9:
             return chart.cash(house.holder(AccountKey(payer)), asset)
         case _:
             return chart.cash(house_account(MemberId(payer)), asset)
@@ -56,6 +57,6 @@ def claim_account(house: House, tier: int, payer: str) -> Account:
     asset = house.settlement
     if tier in (3, 4, 6):
         return chart.house_claim(tier, asset)
-    if tier == GAINS:
+    if tier in (GAINS, WIND_DOWN):
         return chart.account_claim(AccountKey(payer), asset)
     return chart.member_claim(MemberId(payer), asset)

@@ -2,7 +2,8 @@
 
 An outage begins when the newest snapshot is older than the parameter ``outage_after_ms``, or when everything is
 halted. It ends with the snapshot by which normal work resumes, not by itself. ``House.outage`` holds what state and
-time alone do not say; it is written down as soon as the house does anything in the outage (``decide/outage``).
+time alone do not say; it is written down as soon as the house does anything in the outage (``decide/outage``). A house
+that was wound down needs no prices.
 """
 
 from clearing.market.breakers import everything_halted
@@ -13,7 +14,7 @@ from clearing.model.values import Outage
 
 def outage_of(house: House, now_ms: int) -> Outage | None:
     """The outage in which the house is now, written down or not, or None."""
-    if house.outage is not None:
+    if house.outage is not None or house.wound_down is not None:
         return house.outage
     begun: list[int] = []
     if house.cycle is not None and now_ms > house.cycle.accepted_ms + house.parameters.outage_after_ms:

@@ -407,6 +407,13 @@ class ReplaceLostAsset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WindDown:
+    """End the house: a loss is left that no tier could pay (rulebook §11.9). Nothing undoes it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordAttestation:
     """Journal a signed attestation, so that no second one can be shown for the same sequence."""
 
@@ -463,4 +470,5 @@ Command: TypeAlias = (
     | ReplaceLostAsset
     | RecordAttestation
     | Tick
+    | WindDown
 )

@@ -65,6 +65,7 @@ from clearing.model.values import (
     Unlinking,
     VolumeTrail,
     Withdrawal,
+    WoundDown,
 )
 from ledger.account import Account
 from ledger.book import Book, Run
@@ -116,6 +117,7 @@ class House:
     capped_period: CappedPeriod | None = None
     attestation: AttestationRecord | None = None
     outage: Outage | None = None
+    wound_down: WoundDown | None = None
     assets: Map[AssetId, Asset] = Map()
     instruments: Map[InstrumentId, Instrument] = Map()
     members: Map[MemberId, Member] = Map()
@@ -230,6 +232,7 @@ SINGLE_ROWS: dict[str, type] = {
     "capped_period": CappedPeriod,
     "attestation": AttestationRecord,
     "outage": Outage,
+    "wound_down": WoundDown,
 }
 TABLES: dict[str, type] = {
     "assets": Asset,

@@ -108,6 +108,8 @@ class Reason(Enum):
     NOT_A_PROVIDER = "only a registered liquidity provider bids"
     BIDDER_EXCLUDED = "the provider is itself being closed, or in default"
     BID_UNKNOWN = "the account has no bid in this auction"
+    NOTHING_UNCOVERED = "no loss is left that no tier could pay: the house is not wound down"
+    HOUSE_WOUND_DOWN = "the house was wound down: it only takes in what is owed and pays back what is left"
     ATTESTATION_OUT_OF_ORDER = "attestations are numbered without a gap"
 
 

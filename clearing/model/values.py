@@ -852,3 +852,11 @@ class AttestationRecord:
     tree_size: int
     payload_sha256: str
     envelope: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WoundDown:
+    """That the house was wound down, when and why (rulebook §11.9): from then on it only pays back."""
+
+    at_ms: int
+    reason: str

@@ -22,7 +22,7 @@ from ledger.store.connect import open_store
 from ledger.store.verify import Verified
 from tests.builders import Asked, World, assert_same
 from tests.ledgers import verified
-from tests.stories import a_long_life
+from tests.stories import a_long_life, the_end_of_a_house
 from tests.unit.test_auctions import declared, oil_house
 from tests.unit.test_breakers import closing as breakers_by_volume
 from tests.unit.test_breakers import fallen
@@ -69,6 +69,7 @@ STORIES = (
     one_default_after_the_other,
     an_auction_of_a_default,
     liquidations_trip_a_breaker,
+    the_end_of_a_house,
 )
 
 
@@ -124,12 +125,12 @@ def test_an_engine_comes_to_the_same_state_and_replays_it(url: str, story: Calla
     assert isinstance(verified(url), Verified)
 
 
-def test_the_long_life_uses_every_command() -> None:
+def test_the_long_life_and_the_end_use_every_command() -> None:
     """Who adds a command adds it to ``tests/stories.py``."""
-    world = a_long_life()
-    used = {type(one.request.command).__name__ for one in world.asked if one.outcome.accepted}
-    used |= {
-        one.command for one in world.state.change_proposals.values() if one.state is ProposalState.IN_FORCE
-    }
+    used: set[str] = set()
+    for world in (a_long_life(), the_end_of_a_house()):
+        used |= {type(one.request.command).__name__ for one in world.asked if one.outcome.accepted}
+        changes = world.state.change_proposals.values()
+        used |= {one.command for one in changes if one.state is ProposalState.IN_FORCE}
     assert ProposeChange.__name__ in used
     assert {command.__name__ for command in get_args(Command)} - used == set()

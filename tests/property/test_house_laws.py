@@ -48,6 +48,7 @@ from clearing.model.commands import (
     SubmitTrades,
     SuspendMember,
     Tick,
+    WindDown,
     WithdrawBid,
 )
 from clearing.model.house import House, ordered
@@ -93,6 +94,7 @@ from tests.builders import (
     USDC,
     World,
     contribute,
+    copy_of,
     empty_house,
     fund,
     provide,
@@ -107,7 +109,8 @@ pytestmark = pytest.mark.slow
 MEMBERS = tuple(MemberId(name) for name in ("x", "y", "z"))
 AFTER_WATERFALL = (Stage.ASSESSING, Stage.RECOVERING, Stage.CLOSED)
 SEEDS = (*range(18), 22, 53, 58)
-"""The last but one has an uncovered loss."""
+UNCOVERED_SEEDS = (6, 13, 53)
+"""Walks that end with an uncovered loss."""
 WITH_AUCTIONS = SEEDS[12:18]
 STEPS = 250
 GOVERNED_SEEDS, GOVERNING = tuple(range(100, 104)), 40
@@ -179,7 +182,7 @@ def claims_agree(house: House) -> None:
         total = sum(claim.amount_minor for claim in default.claims)
         assert house.balance(chart.claims(default.id, USDC)) == total
         for claim in default.claims:
-            kind = "house" if claim.tier in (3, 4, 6) else "account" if claim.tier == 8 else "member"
+            kind = "house" if claim.tier in (3, 4, 6) else "account" if claim.tier in (8, 9) else "member"
             holder = str(claim.tier) if kind == "house" else claim.payer
             by_holder[kind, holder] += claim.amount_minor
     for tier in (3, 4, 6):
@@ -675,6 +678,37 @@ def test_the_walks_reach_every_tier_and_every_kind_of_claim() -> None:
     assert any(d.uncovered_minor for d in defaults)
     assert {d.stage for d in defaults} >= {Stage.RECOVERING, Stage.CLOSED}
     assert any(len(one.weights) > 1 for d in defaults for one in d.sets), "a linked set in default"
+
+
+@pytest.mark.parametrize("seed", UNCOVERED_SEEDS)
+def test_every_law_holds_when_a_house_is_wound_down(seed: int) -> None:
+    """Who has cash pays the same share of it, to a unit; collateral stays; then all that was left can go."""
+    world = copy_of(walked(seed).world)
+    before = world.state
+    loss = sum(one.uncovered_minor for one in ordered(before.defaults))
+    owned = {key: before.balance(chart.collateral(key, ETH)) for key in before.accounts}
+    world.ok(WindDown(reason="nobody is left to pay"))
+    audit(before, world, ())
+    shared = [one for one in world.entries if one.kind == Kind.LOSS_SHARED]
+    paid: Counter[AccountKey] = Counter()
+    for leg in (leg for entry in shared for leg in entry.legs):
+        owner = chart.holder(leg.account.path)
+        if owner is not None and owner[1] == "cash":
+            paid[owner[0]] += leg.amount
+    had = {key: world.state.cash(key) + paid[key] for key in world.state.accounts}
+    alone = {key: amount for key, amount in had.items() if len(_set_of(world, key)) == 1 and amount > 0}
+    whole = sum(max(0, sum(had[k] for k in one.accounts)) for one in world.state.netting_sets.values())
+    assert sum(paid.values()) == min(loss, whole)
+    assert all(abs(paid[key] * whole - min(loss, whole) * amount) < whole for key, amount in alone.items())
+    assert not any(world.state.held.values())
+    assert {key: world.state.balance(chart.collateral(key, ETH)) for key in owned} == owned
+    world.wait(90 * DAY_MS)
+    audit(before, world, ())
+    assert {gate.reason.split()[0] for gate in gates(world.state, world.now_ms)} <= {"NEGATIVE_CASH"}
+
+
+def _set_of(world: World, key: AccountKey) -> tuple[AccountKey, ...]:
+    return world.state.netting_sets[world.state.accounts[key].netting_set].accounts
 
 
 def test_the_same_seed_walks_the_same_way() -> None:

@@ -214,7 +214,7 @@ HOUSE_FAULTS = (
     Mutation(
         name="the gate is ignored",
         law="no outflow while the gate is shut",
-        patch=_set(treasury, "gates", lambda *_: ()),
+        patch=_set(treasury, "gates_of", lambda *_: ()),
     ),
     Mutation(
         name="a withdrawal leaves less than the requirement",

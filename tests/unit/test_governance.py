@@ -27,6 +27,7 @@ from clearing.model.commands import (
     RetireSource,
     SuspendMember,
     Tick,
+    WindDown,
 )
 from clearing.model.house import rows_of
 from clearing.model.ids import AssetId, FeedId, InstrumentId, MemberId, SourceId
@@ -65,6 +66,7 @@ from tests.builders import (
     source_key,
     two_traders,
 )
+from tests.unit.test_wind_down import ruined
 
 CARL = "administrator/carl"
 TIGHTER = replace(PARAMETERS, requirement_bp=20_000)
@@ -476,6 +478,7 @@ GOVERNED_COMMANDS: tuple[Command, ...] = (
     RegisterSource(source=DELTA, public_key=public_hex(source_key(DELTA))),
     RetireSource(source=SOURCES[0]),
     RecordNonDefaultLoss(asset=USDC, amount_minor=1, reason="theft"),
+    WindDown(reason="nobody is left to pay"),
 )
 
 
@@ -485,7 +488,7 @@ def test_these_are_all_the_commands_that_take_two_administrators() -> None:
 
 @pytest.mark.parametrize("command", GOVERNED_COMMANDS, ids=lambda command: type(command).__name__)
 def test_a_governed_command_is_refused_by_itself_and_done_by_two(command: Command) -> None:
-    world = two_traders()
+    world = ruined() if isinstance(command, WindDown) else two_traders()
     if isinstance(command, ReinstateMember):
         world.ok(SuspendMember(member=command.member, reason="why"), ANNA)
     (result,) = world.send(command, ANNA).results

@@ -54,6 +54,7 @@ from clearing.model.commands import (
     SuspendMember,
     Tick,
     UnlinkAccounts,
+    WindDown,
     WithdrawBid,
 )
 from clearing.model.house import rows_of
@@ -171,6 +172,7 @@ COMMANDS: tuple[Command, ...] = (
     ReplaceLostAsset(asset=USDC, amount_minor=1),
     RecordAttestation(sequence=1, cycle=1, tree_size=1, payload_sha256="00" * 32, envelope=""),
     Tick(),
+    WindDown(reason="why"),
 )
 
 
