@@ -128,6 +128,10 @@ def standings(house: House, sets: Sequence[SetId]) -> list[Standing]:
     return found
 
 
+LOTS_IN_COLUMNS = 2**62
+"""From here on a position, the sum of many accounts of a link, is too large for a column."""
+
+
 def maintenance_of_all(house: House, portfolios: Sequence[Mapping[InstrumentId, int]]) -> list[int]:
     """The maintenance margin of each of ``portfolios`` under the model in force."""
     array = array_of(house)
@@ -139,6 +143,8 @@ def maintenance_of_all(house: House, portfolios: Sequence[Mapping[InstrumentId, 
         if lots
     ]
     require(all(row >= 0 for _, row, _ in held), "every position has a row in the risk array")
+    if any(abs(lots) >= LOTS_IN_COLUMNS for _, _, lots in held):
+        return [maintenance(house, portfolio).amount_minor for portfolio in portfolios]
     columns = [np.array(column, np.int64) for column in zip(*held, strict=True)] or [
         np.empty(0, np.int64)
     ] * 3

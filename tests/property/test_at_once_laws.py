@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from clearing.decide.headroom import Headroom
 from clearing.decide.table import Request, decide
-from clearing.margin.assess import assess, living_sets, standings
+from clearing.margin.assess import assess, living_sets, maintenance, maintenance_of_all, standings
 from clearing.margin.model import Positions
 from clearing.margin.models.scan import amounts, margin, rise
 from clearing.model.commands import AdmitMember, ListInstrument, NewTrade, SubmitTrades
@@ -203,3 +203,29 @@ def test_no_trade_of_options_raises_an_amount_by_more_than_is_said(
     assert (
         margin(after, array, parameters).amount_minor <= margin(book, array, parameters).amount_minor + most
     )
+
+
+@pytest.mark.parametrize("notional", [2**62, 2**63 + 1, 2**64 - 1, 2**70])
+@given(portfolios=st.lists(books, min_size=1, max_size=3), market=markets())
+def test_what_nobody_holds_changes_nothing_however_large_it_is(
+    notional: int, portfolios: list[Lots], market: Market
+) -> None:
+    """A column that mixes numbers beyond 63 bits with negative ones would become one of floats."""
+    array, parameters = market
+    first = array.instruments[0]
+    giant = replace(
+        first,
+        instrument=InstrumentId("GIANT"),
+        notional_minor=notional,
+        long_minor=tuple(notional if n else -1 for n in range(len(first.long_minor))),
+    )
+    larger = replace(array, instruments=(*array.instruments, giant))
+    alone = [margin(book, array, parameters).amount_minor for book in portfolios]
+    assert amounts(in_columns(portfolios, LINEAR), larger, parameters) == alone
+
+
+def test_a_link_may_hold_more_lots_than_a_column_can() -> None:
+    world = traders(Random(1))
+    held = {BTC_PERP: 2**63}
+    (amount,) = maintenance_of_all(world.state, [held])
+    assert amount == maintenance(world.state, held).amount_minor

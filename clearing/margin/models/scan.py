@@ -263,20 +263,24 @@ def _one_by_one(book: Positions, array: RiskArray, parameters: Parameters) -> li
 
 
 class _Columns:
-    """The steps of the model, each over all portfolios; ``groups`` are a portfolio's positions in one underlying."""
+    """The steps of the model, each over all portfolios; ``groups`` are a portfolio's positions in one underlying.
+
+    Only the rows of the array that somebody holds are looked at: of those every number is known to fit 64 bits.
+    """
 
     def __init__(self, book: Positions, array: RiskArray, parameters: Parameters) -> None:
         self._parameters, self._portfolios = parameters, book.portfolios
-        self._underlyings = sorted({row.underlying for row in array.instruments})
+        held, rows = np.unique(book.rows, return_inverse=True)
+        self._array = [array.instruments[number] for number in held.tolist()]
+        self._underlyings = sorted({row.underlying for row in self._array})
         numbers = {underlying: n for n, underlying in enumerate(self._underlyings)}
-        of_row = np.array([numbers[row.underlying] for row in array.instruments])
-        order = np.lexsort((of_row[book.rows], book.owners))
-        self._owners, self._rows, self._lots = book.owners[order], book.rows[order], book.lots[order]
+        of_row = _column(numbers[row.underlying] for row in self._array)
+        order = np.lexsort((of_row[rows], book.owners))
+        self._owners, self._rows, self._lots = book.owners[order], rows[order], book.lots[order]
         keys = self._owners * len(numbers) + of_row[self._rows]
         self._starts = np.flatnonzero(np.diff(keys, prepend=-1))
         self._group_owners = self._owners[self._starts]
         self._group_underlyings = of_row[self._rows[self._starts]]
-        self._array = array.instruments
 
     def amounts(self) -> list[int]:
         """Rulebook §9.2, in the order of :func:`margin`."""
@@ -292,29 +296,29 @@ class _Columns:
 
     def _pnl(self) -> Column:
         """Shape (positions, scenarios)."""
-        long = np.array([row.long_minor for row in self._array])
-        short = np.array([row.short_minor for row in self._array])
+        long = np.array([row.long_minor for row in self._array], np.int64)
+        short = np.array([row.short_minor for row in self._array], np.int64)
         side = np.where((self._lots > 0)[:, None], long[self._rows], short[self._rows])
         return side * np.abs(self._lots)[:, None]
 
     def _minimum(self) -> Column:
         rate = self._parameters.short_option_bp
-        least = np.array(
-            [0 if r.delta_minor is None else divide_up(r.notional_minor * rate, BP) for r in self._array]
+        least = _column(
+            0 if r.delta_minor is None else divide_up(r.notional_minor * rate, BP) for r in self._array
         )
         return self._per_group(np.maximum(0, -self._lots) * least[self._rows])
 
     def _exposure(self, pnl: Column) -> Column:
         is_linear = np.array([row.delta_minor is None for row in self._array])[self._rows]
-        delta = np.array([row.delta_minor or 0 for row in self._array])
+        delta = _column(row.delta_minor or 0 for row in self._array)
         moves = {r.underlying: r.move_bp for r in self._parameters.scan_ranges}
-        move = np.array([moves[underlying] for underlying in self._underlyings])[self._group_underlyings]
+        move = _column(moves[underlying] for underlying in self._underlyings)[self._group_underlyings]
         by_delta = self._per_group(self._lots * delta[self._rows])
         return self._per_group(np.where(is_linear, pnl[:, FULL_RANGE_UP], 0)) + _share(by_delta, move)
 
     def _basis(self) -> Column:
-        weight = np.array([r.notional_minor if r.delta_minor is None else r.delta_minor for r in self._array])
-        rates = np.array([_basis_bp(underlying, self._parameters) for underlying in self._underlyings])
+        weight = _column(r.notional_minor if r.delta_minor is None else r.delta_minor for r in self._array)
+        rates = _column(_basis_bp(underlying, self._parameters) for underlying in self._underlyings)
         sides = self._lots * weight[self._rows]
         longs, shorts = self._per_group(np.maximum(0, sides)), self._per_group(np.maximum(0, -sides))
         return -_share(-np.minimum(longs, shorts), rates[self._group_underlyings])
@@ -352,3 +356,8 @@ class _Columns:
 def _share(column: Column, basis_points: Column | int) -> Column:
     """Basis points of a column, rounded down; exact although only the rest is multiplied before the division."""
     return column // BP * basis_points + column % BP * basis_points // BP
+
+
+def _column(values: Iterable[int]) -> Column:
+    """Integers of 64 bits; one that does not fit is a bug, never a float."""
+    return np.array(list(values), np.int64)
