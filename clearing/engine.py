@@ -6,6 +6,7 @@ the commit, and reads the answer that was recorded.
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from clearing.decide.table import Request, decide
 from clearing.model.codec import from_text, to_text
@@ -15,11 +16,16 @@ from clearing.model.ids import REQUEST_PATTERN
 from clearing.model.outcomes import Outcome
 from ledger.leaf import ByteSource
 from ledger.store.connect import Database, Lease
+from ledger.store.queries import Answered
 from ledger.store.writer import Published, StoreUnavailable, Writer
 
 
 class HouseStopped(Exception):
     """The house takes no more commands: its writer met a bug or lost its lease. Restart it."""
+
+
+class DeadlinePassed(Exception):
+    """The caller's time was over before the command was decided. Nothing was recorded; it may be sent again."""
 
 
 class RequestIdMalformed(ValueError):
@@ -62,24 +68,41 @@ class Engine:
         """From now on, refuse commands while a history that is ``lag_ms()`` behind is too far behind."""
         self._writer.heed(lag_ms)
 
-    def execute(self, command: Command, *, request_id: str, actor: str) -> Outcome:
-        """Decide ``command``, make it durable, and answer. The same id and command get the same answer.
+    def execute(
+        self,
+        command: Command,
+        *,
+        request_id: str,
+        actor: str,
+        body: bytes | None = None,
+        timeout_s: float | None = None,
+    ) -> Outcome:
+        """Decide ``command``, make it durable, and answer. The same request gets the same answer.
 
-        Raises ``RequestReused`` (same id, other command or actor), ``ClockWentBack``, ``Overloaded`` and
-        ``StoreUnavailable`` (not recorded: may be sent again) and :class:`HouseStopped`.
+        ``body`` is what "the same request" means: the request as it came, or the command where none is given.
+        After ``timeout_s`` a command that is not being decided yet is taken back; one that is, is waited for.
+
+        Raises ``RequestReused`` (same id, other body or actor), ``ClockWentBack``, ``Overloaded``,
+        ``StoreUnavailable`` and :class:`DeadlinePassed` (not recorded: may be sent again) and :class:`HouseStopped`.
         """
         if not REQUEST_PATTERN.fullmatch(request_id):
             raise RequestIdMalformed(request_id)
         request = Request(request_id=request_id, actor=actor, command=command)
-        future = self._writer.submit(request_id, body_hash(request), request)
+        future = self._writer.submit(request_id, body_hash(request, body), request)
         try:
-            return from_text(Outcome, future.result().answer)
-        except StoreUnavailable:
+            return from_text(Outcome, _in_time(future, timeout_s).answer)
+        except (StoreUnavailable, DeadlinePassed):
             raise
         except Exception as error:
             if self._writer.stopped is not None:
                 raise HouseStopped(str(error)) from error
             raise
+
+    def preview(self, command: Command, *, actor: str) -> tuple[Outcome, House]:
+        """What ``command`` would be answered now, and the state that it would lead to. Nothing is recorded."""
+        request = Request(request_id="preview", actor=actor, command=command)
+        decision = decide(self.view.state, request, max(self._clock(), self.view.time_ms))
+        return from_text(Outcome, decision.answer), decision.state
 
     def close(self) -> None:
         """Finish what waits, then give the lease back."""
@@ -87,7 +110,18 @@ class Engine:
         self._lease.release()
 
 
-def body_hash(request: Request) -> bytes:
-    """SHA-256 over who asks and the whole command: what "the same request" means."""
-    text = f"{request.actor}\n{type(request.command).__name__}\n{to_text(request.command)}"
-    return hashlib.sha256(text.encode("ascii")).digest()
+def body_hash(request: Request, body: bytes | None = None) -> bytes:
+    """SHA-256 over what "the same request" means. A ``body`` that is given comes with ids of one caller only."""
+    if body is None:
+        text = f"{request.actor}\n{type(request.command).__name__}\n{to_text(request.command)}"
+        body = text.encode("ascii")
+    return hashlib.sha256(body).digest()
+
+
+def _in_time(future: "Future[Answered]", timeout_s: float | None) -> Answered:
+    try:
+        return future.result(timeout_s)
+    except TimeoutError:
+        if future.cancel():
+            raise DeadlinePassed from None
+    return future.result()

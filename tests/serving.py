@@ -58,7 +58,9 @@ CLIENTS = (
     "member/beta",
     "regulator/rita",
     "administrator/anna",
+    "administrator/bert",
     "liquidity-provider/beta",
+    "custodian/vault",
     *(f"price-source/{source}" for source in SOURCES),
 )
 ACCOUNTS = (("alpha", "one", "pat"), ("alpha", "two", "quinn"), ("beta", "one", "pat"))

@@ -4,8 +4,8 @@ import grpc
 
 from clearing.engine import Engine
 from clearing.model.outcomes import Reason
-from clearing.server.calls import caller_of, founded, shown
-from clearing.server.errors import Refused, require_accepted
+from clearing.server.calls import caller_of, founded, shown, write
+from clearing.server.errors import Refused
 from clearing.server.pages import page_of
 from clearing.server.wire import accounts as wire
 from clearing.server.wire import names
@@ -52,9 +52,5 @@ class Accounts(AccountServiceServicer):
     ) -> pb.LinkAccountsResponse:
         """Propose a link, or accept the same one."""
         command = wire.parse(request)
-        caller = caller_of(context)
-        outcome = self._engine.execute(
-            command, request_id=caller.request_id(request.request_id), actor=caller.actor
-        )
-        require_accepted(outcome)
+        write(self._engine, command, request, context)
         return wire.answer(command, self._engine.view.state)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -38,20 +39,9 @@ from clearinghouse.v1 import (
 
 CALLS_AT_ONCE = 64
 """Threads: as many callers may wait for one commit, which they then share."""
+WAITING_MAX = 512
+"""Calls that run or wait for a thread; grpcio turns away one more with RESOURCE_EXHAUSTED."""
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-
-SERVICES: Sequence[ServiceDescriptor] = tuple(
-    module.DESCRIPTOR.services_by_name[name]
-    for module, name in (
-        (account_service_pb2, "AccountService"),
-        (attestation_service_pb2, "AttestationService"),
-        (default_service_pb2, "DefaultService"),
-        (house_service_pb2, "HouseService"),
-        (margin_service_pb2, "MarginService"),
-        (price_service_pb2, "PriceService"),
-        (trade_service_pb2, "TradeService"),
-    )
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +61,56 @@ class Sources:
     clock: Callable[[], int]
     journaled: Callable[[], Sequence[AttestationRecord]]
     checkpoint: Callable[[], bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service: how the proto describes it, and what answers its calls."""
+
+    described: ServiceDescriptor
+    add: Callable[[Any, grpc.Server], None]
+    servicer: Callable[[Sources], Any]
+
+
+SERVICES: Sequence[Service] = (
+    Service(
+        account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
+        account_service_pb2_grpc.add_AccountServiceServicer_to_server,
+        lambda sources: Accounts(sources.engine),
+    ),
+    Service(
+        attestation_service_pb2.DESCRIPTOR.services_by_name["AttestationService"],
+        attestation_service_pb2_grpc.add_AttestationServiceServicer_to_server,
+        lambda sources: Attestations(sources.engine, sources.journaled, sources.checkpoint),
+    ),
+    Service(
+        default_service_pb2.DESCRIPTOR.services_by_name["DefaultService"],
+        default_service_pb2_grpc.add_DefaultServiceServicer_to_server,
+        lambda sources: Defaults(sources.engine),
+    ),
+    Service(
+        house_service_pb2.DESCRIPTOR.services_by_name["HouseService"],
+        house_service_pb2_grpc.add_HouseServiceServicer_to_server,
+        lambda sources: Houses(sources.engine, sources.clock),
+    ),
+    Service(
+        margin_service_pb2.DESCRIPTOR.services_by_name["MarginService"],
+        margin_service_pb2_grpc.add_MarginServiceServicer_to_server,
+        lambda sources: Margins(sources.engine),
+    ),
+    Service(
+        price_service_pb2.DESCRIPTOR.services_by_name["PriceService"],
+        price_service_pb2_grpc.add_PriceServiceServicer_to_server,
+        lambda sources: Prices(sources.engine),
+    ),
+    Service(
+        trade_service_pb2.DESCRIPTOR.services_by_name["TradeService"],
+        trade_service_pb2_grpc.add_TradeServiceServicer_to_server,
+        lambda sources: Trades(sources.engine),
+    ),
+)
+"""What is served. One line for each service, here and nowhere else."""
+DESCRIBED: Sequence[ServiceDescriptor] = tuple(service.described for service in SERVICES)
 
 
 class CannotListen(Exception):
@@ -93,16 +133,18 @@ class Server:
 
 def start(house: str, listen: str, tls: Tls, sources: Sources) -> Server:
     """Serve ``house`` on ``listen`` (host:port, port 0 for any). Raises :class:`CannotListen`."""
-    authority = Authority(house, accesses(SERVICES), lambda: sources.engine.view.state)
+    authority = Authority(house, accesses(DESCRIBED), lambda: sources.engine.view.state)
     server = grpc.server(
         ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="call"),
         interceptors=[authority],
+        maximum_concurrent_rpcs=WAITING_MAX,
         options=(
             ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
             ("grpc.so_reuseport", 0),
         ),
     )
-    _add_services(server, sources)
+    for service in SERVICES:
+        service.add(service.servicer(sources), server)
     checked = _add_standard_services(server)
     credentials = grpc.ssl_server_credentials(
         [(tls.key, tls.certificate)], root_certificates=tls.authority, require_client_auth=True
@@ -117,24 +159,11 @@ def start(house: str, listen: str, tls: Tls, sources: Sources) -> Server:
     return Server(port, server, checked)
 
 
-def _add_services(server: grpc.Server, sources: Sources) -> None:
-    engine = sources.engine
-    trade_service_pb2_grpc.add_TradeServiceServicer_to_server(Trades(engine), server)
-    price_service_pb2_grpc.add_PriceServiceServicer_to_server(Prices(engine), server)
-    account_service_pb2_grpc.add_AccountServiceServicer_to_server(Accounts(engine), server)
-    margin_service_pb2_grpc.add_MarginServiceServicer_to_server(Margins(engine), server)
-    default_service_pb2_grpc.add_DefaultServiceServicer_to_server(Defaults(engine), server)
-    house_service_pb2_grpc.add_HouseServiceServicer_to_server(Houses(engine, sources.clock), server)
-    attestation_service_pb2_grpc.add_AttestationServiceServicer_to_server(
-        Attestations(engine, sources.journaled, sources.checkpoint), server
-    )
-
-
 def _add_standard_services(server: grpc.Server) -> health.HealthServicer:
     """Health of the server as a whole and of each service, and reflection for tools."""
     checked = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checked, server)
-    own = [service.full_name for service in SERVICES]
+    own = [described.full_name for described in DESCRIBED]
     for name in ("", *own):
         checked.set(name, health_pb2.HealthCheckResponse.SERVING)
     standard = [reflection.SERVICE_NAME, health.SERVICE_NAME]

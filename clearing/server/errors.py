@@ -18,7 +18,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 from grpc_status import rpc_status
 
-from clearing.engine import HouseStopped
+from clearing.engine import DeadlinePassed, HouseStopped
 from clearing.model.outcomes import Outcome, Reason, Result, Status
 from clearing.server.wire.violations import RequestInvalid
 from ledger.store.writer import ClockWentBack, Overloaded, RequestReused, StoreUnavailable
@@ -149,6 +149,7 @@ class Fault(Enum):
     CHECKPOINT_UNKNOWN = (Code.NOT_FOUND, "no checkpoint has been signed yet")
     OVERLOADED = (Code.RESOURCE_EXHAUSTED, "too much waits already; send the same request again in a moment")
     STORE_UNAVAILABLE = (Code.UNAVAILABLE, "nothing was recorded; send the same request again")
+    DEADLINE_PASSED = (Code.DEADLINE_EXCEEDED, "your deadline came first; nothing was recorded")
     CLOCK_WENT_BACK = (Code.UNAVAILABLE, "the clock went back and nothing is recorded until it has caught up")
     HOUSE_STOPPED = (Code.UNAVAILABLE, "the house takes no more commands; its operators have been told why")
     INTERNAL = (Code.INTERNAL, "an error of the house; name the incident when you report it")
@@ -180,6 +181,7 @@ _FAULTS: Mapping[type[Exception], Fault] = {
     Overloaded: Fault.OVERLOADED,
     StoreUnavailable: Fault.STORE_UNAVAILABLE,
     ClockWentBack: Fault.CLOCK_WENT_BACK,
+    DeadlinePassed: Fault.DEADLINE_PASSED,
     HouseStopped: Fault.HOUSE_STOPPED,
 }
 

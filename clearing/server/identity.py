@@ -25,6 +25,7 @@ class Role(Enum):
     ADMINISTRATOR = "administrator"
     PRICE_SOURCE = "price-source"
     LIQUIDITY_PROVIDER = "liquidity-provider"
+    CUSTODIAN = "custodian"
 
 
 SEES_ALL = frozenset({Role.REGULATOR, Role.ADMINISTRATOR})

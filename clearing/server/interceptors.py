@@ -8,12 +8,14 @@ Steps of a call, each of which refuses:
    something of this caller, unless its role sees all.
 4. The service answers; whatever it raises becomes a status in ``errors``.
 
-A method without options, an unknown reach, a stream that names an owner: all closed. Health and reflection
-say nothing of anyone and are open to every identity of the house.
+A method without options and an unknown reach are closed. Of a stream of requests each is admitted by itself, and
+streams have threads of their own. Health and reflection say nothing of anyone and are open to every identity of the
+house.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -36,8 +38,10 @@ from ledger.require import InvariantViolated
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour: TypeAlias = Callable[[Any, grpc.ServicerContext], Any]
 
-STREAMS_MAX = 8
-"""Open streams of all callers together; health and reflection stream, and must not starve the calls."""
+STREAMS_MAX = 256
+"""Open streams of all callers together. Each keeps a thread of a pool of their own, so none keeps a call waiting."""
+REFUSALS_AT_ONCE = 16
+"""Threads in which streams that find no place are told so."""
 
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 """Standard services of grpcio: they have no options of ours."""
@@ -48,6 +52,7 @@ _ROLES: Mapping[int, Role] = {
     options_pb2.ROLE_ADMINISTRATOR: Role.ADMINISTRATOR,
     options_pb2.ROLE_PRICE_SOURCE: Role.PRICE_SOURCE,
     options_pb2.ROLE_LIQUIDITY_PROVIDER: Role.LIQUIDITY_PROVIDER,
+    options_pb2.ROLE_CUSTODIAN: Role.CUSTODIAN,
 }
 
 
@@ -58,7 +63,8 @@ class Access:
     allowed: frozenset[Role]
     reach: int
     own: str
-    streams: bool = False
+    requests: bool = False
+    """Whether requests come as a stream, in which each is admitted by itself."""
 
 
 CLOSED = Access(allowed=frozenset(), reach=options_pb2.REACH_UNSPECIFIED, own="")
@@ -72,7 +78,7 @@ def access_of(method: MethodDescriptor) -> Access:
         allowed=frozenset(_ROLES[role] for role in options.Extensions[options_pb2.allowed] if role in _ROLES),
         reach=options.Extensions[options_pb2.reach],
         own=options.Extensions[options_pb2.own],
-        streams=method.client_streaming or method.server_streaming,
+        requests=method.client_streaming,
     )
 
 
@@ -91,6 +97,7 @@ class Authority(grpc.ServerInterceptor):
     def __init__(self, house: str, methods: Mapping[str, Access], state: Callable[[], House]) -> None:
         self._house, self._methods, self._state = house, methods, state
         self._streams = threading.BoundedSemaphore(STREAMS_MAX)
+        self._pool = ThreadPoolExecutor(STREAMS_MAX + REFUSALS_AT_ONCE, thread_name_prefix="stream")
         self._log = structlog.get_logger()
 
     def intercept_service(
@@ -126,7 +133,13 @@ class Authority(grpc.ServerInterceptor):
                 self._admit(request, context, path, access)
                 return behaviour(request, context)
 
-        return call
+        def bulk(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            with _statuses(context):
+                self._admit(None, context, path, access)
+                with self._stream_place():
+                    return behaviour(self._each(requests, context, path, access), context)
+
+        return self._streaming(bulk) if access.requests else call
 
     def _guarded_stream(self, behaviour: Behaviour, path: str, access: Access) -> Behaviour:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
@@ -135,7 +148,26 @@ class Authority(grpc.ServerInterceptor):
                 with self._stream_place():
                     yield from behaviour(request, context)
 
-        return call
+        def talk(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            with _statuses(context):
+                self._admit(None, context, path, access)
+                with self._stream_place():
+                    yield from behaviour(self._each(requests, context, path, access), context)
+
+        return self._streaming(talk if access.requests else call)
+
+    def _streaming(self, behaviour: Behaviour) -> Behaviour:
+        """The same in the pool for streams; grpcio reads this attribute."""
+        vars(behaviour)["experimental_thread_pool"] = self._pool
+        return behaviour
+
+    def _each(
+        self, requests: Iterator[Any], context: grpc.ServicerContext, path: str, access: Access
+    ) -> Iterator[Any]:
+        """The requests of a stream, each admitted by itself before the service sees it."""
+        for request in requests:
+            self._admit(request, context, path, access)
+            yield request
 
     @contextmanager
     def _stream_place(self) -> Iterator[None]:
@@ -148,13 +180,17 @@ class Authority(grpc.ServerInterceptor):
             self._streams.release()
 
     def _admit(self, request: Any, context: grpc.ServicerContext, path: str, access: Access) -> None:
-        """Steps 1 to 3. Raises :class:`Refused` or :class:`RequestInvalid`, and logs a denial."""
+        """Steps 1 to 3. Raises :class:`Refused` or :class:`RequestInvalid`, and logs a denial.
+
+        ``request`` is None when a stream begins: it may send none for long, and the caller is known already.
+        """
         caller: Identity | None = None
         try:
             caller = caller_of(context)
             self._require_house(caller)
             _require_role(caller, access)
-            self._require_reach(caller, access, request)
+            if request is not None:
+                self._require_reach(caller, access, request)
         except Refused as refused:
             actor = "" if caller is None else caller.actor
             self._log.warning("denied", method=path, caller=actor, reason=refused.reason)
@@ -167,7 +203,7 @@ class Authority(grpc.ServerInterceptor):
     def _require_reach(self, caller: Identity, access: Access, request: Any) -> None:
         if access.reach == options_pb2.REACH_EVERYONE:
             return
-        if access.streams or access.reach not in {options_pb2.REACH_OWN, options_pb2.REACH_FILTERED}:
+        if access.reach not in {options_pb2.REACH_OWN, options_pb2.REACH_FILTERED}:
             raise Refused(Fault.METHOD_CLOSED)
         if caller.sees_all:
             return

@@ -3,8 +3,7 @@
 import grpc
 
 from clearing.engine import Engine
-from clearing.server.calls import caller_of, founded
-from clearing.server.errors import require_accepted
+from clearing.server.calls import founded, write
 from clearing.server.pages import page_of
 from clearing.server.wire import prices as wire
 from clearing.server.wire import times, units
@@ -24,11 +23,7 @@ class Prices(PriceServiceServicer):
     ) -> pb.PublishPricesResponse:
         """Record a publication; a clearing cycle follows when it completes a quorum."""
         command = wire.parse(request, founded(self._engine.view))
-        caller = caller_of(context)
-        outcome = self._engine.execute(
-            command, request_id=caller.request_id(request.request_id), actor=caller.actor
-        )
-        require_accepted(outcome)
+        outcome = write(self._engine, command, request, context)
         return wire.answer(outcome)
 
     def ListMarks(self, request: pb.ListMarksRequest, context: grpc.ServicerContext) -> pb.ListMarksResponse:

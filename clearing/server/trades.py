@@ -3,8 +3,8 @@
 import grpc
 
 from clearing.engine import Engine
-from clearing.server.calls import caller_of, founded, shown
-from clearing.server.errors import Fault, Refused, require_accepted
+from clearing.server.calls import caller_of, founded, shown, write
+from clearing.server.errors import Fault, Refused
 from clearing.server.pages import page_of
 from clearing.server.wire import names
 from clearing.server.wire import trades as wire
@@ -24,11 +24,7 @@ class Trades(TradeServiceServicer):
     ) -> pb.SubmitTradesResponse:
         """Novate what passes the checks, each trade by itself."""
         command = wire.parse(request, founded(self._engine.view))
-        caller = caller_of(context)
-        outcome = self._engine.execute(
-            command, request_id=caller.request_id(request.request_id), actor=caller.actor
-        )
-        require_accepted(outcome)
+        outcome = write(self._engine, command, request, context)
         return wire.answer(command.member, outcome)
 
     def GetTrade(self, request: pb.GetTradeRequest, context: grpc.ServicerContext) -> pb.GetTradeResponse:

@@ -9,7 +9,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from clearing.model.commands import AdmitMember
 from clearing.model.house import House
 from clearing.model.ids import MemberId
-from clearing.server.app import SERVICES
+from clearing.server.app import DESCRIBED
 from clearing.server.identity import Role
 from clearing.server.interceptors import CLOSED, OPEN_SERVICES, Access, Authority, access_of, accesses, owners
 from clearinghouse.v1 import options_pb2
@@ -17,7 +17,7 @@ from clearinghouse.v1.account_service_pb2 import GetAccountRequest
 from tests.builders import ALICE, empty_house, link, two_traders
 from tests.unit.test_identity import certificate
 
-METHODS = [method for service in SERVICES for method in service.methods]
+METHODS = [method for service in DESCRIBED for method in service.methods]
 IDS = [method.full_name.removeprefix("clearinghouse.v1.") for method in METHODS]
 READS = ("Get", "List", "Preview")
 
@@ -54,7 +54,7 @@ def test_what_everyone_gets_alike_is_this_and_no_more() -> None:
     """A method is added here only when its answer says nothing that belongs to one member."""
     members_may = {
         path.rpartition("/")[2]
-        for path, access in accesses(SERVICES).items()
+        for path, access in accesses(DESCRIBED).items()
         if access.reach == options_pb2.REACH_EVERYONE and Role.MEMBER in access.allowed
     }
     assert members_may == {"GetHouse", "ListMarks", "GetAttestation", "ListAttestations", "GetCheckpoint"}
@@ -146,12 +146,6 @@ def test_a_method_without_options_is_closed_to_everyone() -> None:
         assert outcome(CLOSED, caller).startswith("PERMISSION_DENIED nobody may call")
         assert outcome(unreached, caller).startswith("PERMISSION_DENIED nobody may call")
         assert outcome(MEMBER_OWN, caller, path="/x/Other").startswith("PERMISSION_DENIED nobody may call")
-
-
-def test_a_stream_that_must_name_its_own_is_closed_until_someone_says_how() -> None:
-    stream = Access(allowed=frozenset({Role.MEMBER}), reach=options_pb2.REACH_OWN, own="name", streams=True)
-    caller = "spiffe://h/member/alpha"
-    assert outcome(stream, caller, "members/alpha/accounts/house").startswith("PERMISSION_DENIED nobody may")
 
 
 def test_health_and_reflection_are_open_to_every_identity_of_the_house_and_to_nobody_else() -> None:
