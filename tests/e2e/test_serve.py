@@ -229,9 +229,14 @@ def test_a_role_that_is_not_allowed_is_denied_everywhere(
     served: Served, method: MethodDescriptor, role: Role
 ) -> None:
     """An empty request: an allowed role gets past authority, to an answer or to what is wrong with it."""
-    who = {Role.MEMBER: ALPHA, Role.REGULATOR: RITA, Role.ADMINISTRATOR: ANNA}.get(
-        role, "price-source/s1" if role is Role.PRICE_SOURCE else "liquidity-provider/beta"
-    )
+    who = {
+        Role.MEMBER: ALPHA,
+        Role.REGULATOR: RITA,
+        Role.ADMINISTRATOR: ANNA,
+        Role.PRICE_SOURCE: "price-source/s1",
+        Role.LIQUIDITY_PROVIDER: "liquidity-provider/beta",
+        Role.CUSTODIAN: "custodian/vault",
+    }[role]
     allowed = role in access_of(method).allowed
     assert (call(served, who, method) != "ROLE_NOT_ALLOWED") is allowed
 
