@@ -41,6 +41,12 @@ SEEDS ?= 200
 sim: $(READY) ## walk 200 seeded worlds against the rulebook; SEEDS=20 of them, or SEED=7 alone
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
+N ?= 100000
+
+.PHONY: fuzz
+fuzz: $(READY) ## send N=100000 hostile requests over the interface
+	FUZZ_REQUESTS=$(N) $(BIN)/pytest --numprocesses auto tests/e2e/test_hostile_requests.py $(ARGS)
+
 .PHONY: lint
 lint: $(READY) ## check style, types, floors and protos
 	$(BIN)/ruff check

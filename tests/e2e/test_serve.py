@@ -12,15 +12,13 @@ from typing import Any, TypeAlias
 
 import grpc
 import pytest
-from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from clearing import keys as house_keys
 from clearing.server.app import DESCRIBED
-from clearing.server.identity import Role, parse_spiffe
-from clearing.server.interceptors import STREAMS_MAX, access_of
+from clearing.server.identity import parse_spiffe
+from clearing.server.interceptors import STREAMS_MAX
 from clearing_client.client import Client, new_id, new_trade
 from clearing_client.connect import channel
 from clearing_client.errors import ClearingError, of_call
@@ -42,8 +40,6 @@ ALPHA, BETA, RITA, ANNA = "member/alpha", "member/beta", "regulator/rita", "admi
 ONE, TWO = "members/alpha/accounts/one", "members/alpha/accounts/two"
 BUF = Path(sys.executable).parent / "buf"
 Invoke: TypeAlias = "grpc.UnaryUnaryMultiCallable[Any, Any]"
-METHODS = [method for service in DESCRIBED for method in service.methods]
-IDS = [method.full_name.removeprefix("clearinghouse.v1.") for method in METHODS]
 
 
 def small_trade(trade_id: str | None = None, **changes: str) -> trade_pb.NewTrade:
@@ -221,37 +217,6 @@ def test_lists_show_a_member_what_is_its_own_and_a_regulator_everything(served: 
         }
         assert {account.name.split("/")[1] for account in rita.accounts()} == {"alpha", "beta"}
         assert len(list(rita.margins())) == 5
-
-
-@pytest.mark.parametrize("role", Role, ids=[role.value for role in Role])
-@pytest.mark.parametrize("method", METHODS, ids=IDS)
-def test_a_role_that_is_not_allowed_is_denied_everywhere(
-    served: Served, method: MethodDescriptor, role: Role
-) -> None:
-    """An empty request: an allowed role gets past authority, to an answer or to what is wrong with it."""
-    who = {
-        Role.MEMBER: ALPHA,
-        Role.REGULATOR: RITA,
-        Role.ADMINISTRATOR: ANNA,
-        Role.PRICE_SOURCE: "price-source/s1",
-        Role.LIQUIDITY_PROVIDER: "liquidity-provider/beta",
-        Role.CUSTODIAN: "custodian/vault",
-    }[role]
-    allowed = role in access_of(method).allowed
-    assert (call(served, who, method) != "ROLE_NOT_ALLOWED") is allowed
-
-
-def call(served: Served, who: str, method: MethodDescriptor) -> str:
-    """The reason that an empty request of ``method`` is refused for, empty if it is answered."""
-    with channel(served.address, served.keys / "clients" / who) as connected:
-        path = f"/{method.containing_service.full_name}/{method.name}"
-        answer = GetMessageClass(method.output_type).FromString
-        invoke: Invoke = connected.unary_unary(path, lambda message: message.SerializeToString(), answer)
-        try:
-            invoke(GetMessageClass(method.input_type)())
-        except grpc.RpcError as error:
-            return of_call(error).reason
-    return ""
 
 
 def test_without_a_certificate_or_with_a_foreign_one_nobody_gets_in(served: Served, tmp_path: Path) -> None:

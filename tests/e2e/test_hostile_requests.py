@@ -1,0 +1,143 @@
+"""Drawn requests of every method, sent over mTLS: none ends in INTERNAL, none changes what it was not accepted for.
+
+The house runs in this process, so that its state can be looked at between two calls; its clock stands still, so
+that nothing becomes due by itself. ``make fuzz N=200000`` draws more than the suite does.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+import structlog
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from grpc_status import rpc_status
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from clearing import keys as house_keys
+from clearing.engine import Engine
+from clearing.main import clock_ms
+from clearing.publish import Publisher
+from clearing.server import app
+from clearing.server.identity import parse_spiffe
+from clearing.server.interceptors import access_of
+from clearing.store.queries import AttestationIndex
+from clearing_client.connect import channel
+from ledger.salt import seeded_salts
+from ledger.store.connect import open_store
+from ledger.store.public_log import PublicLog
+from tests.calling import IDS, METHODS, invoker, only_looks
+from tests.hostile import requests
+from tests.serving import CLIENTS, HOUSE, seed
+
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000"))
+EACH = -(-REQUESTS // len(METHODS))
+BATCHES_MAX = 3
+BROKEN = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A served house and what it has decided."""
+
+    engine: Engine
+    channels: dict[str, grpc.Channel]
+
+    def root(self) -> bytes:
+        """The root of its journal."""
+        return self.engine.view.frontier.root()
+
+
+@pytest.fixture(scope="module")
+def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    directory = tmp_path_factory.mktemp("hostile")
+    keys, file = directory / "keys", directory / "house.db"
+    house_keys.init(keys, HOUSE, [parse_spiffe(f"spiffe://{HOUSE}/{who}") for who in CLIENTS])
+    seed(directory, keys)
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    now_ms = clock_ms()
+    with ExitStack() as stack:
+        database = open_store(f"sqlite:///{file}")
+        stack.callback(database.dispose)
+        engine = stack.enter_context(
+            closing(Engine(database, clock=lambda: now_ms, salts=seeded_salts(b"hostile")))
+        )
+        log = stack.enter_context(closing(PublicLog(database, Path(f"{file}.tiles"), Path(f"{file}.anchor"))))
+        publisher = Publisher(engine, house_keys.read_signing_keys(keys), log)
+        tls = house_keys.read_server_keys(keys)
+        server = app.start(
+            HOUSE,
+            "127.0.0.1:0",
+            app.Tls(certificate=tls.certificate, key=tls.key, authority=tls.authority),
+            app.Sources(
+                engine=engine,
+                clock=lambda: now_ms,
+                journaled=AttestationIndex(database).all,
+                checkpoint=publisher.checkpoint,
+            ),
+        )
+        stack.callback(server.stop, 0)
+        channels = {
+            who: stack.enter_context(channel(f"127.0.0.1:{server.port}", keys / "clients" / who))
+            for who in CLIENTS
+        }
+        yield Inside(engine=engine, channels=channels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS, ids=IDS)
+def test_whatever_is_asked_is_answered_or_refused_and_a_refusal_changes_nothing(
+    inside: Inside, method: MethodDescriptor
+) -> None:
+    allowed = {role.value for role in access_of(method).allowed}
+    callers = [who for who in CLIENTS if who.split("/")[0] in allowed] or list(CLIENTS)
+    invoke = {who: invoker(inside.channels[who], method) for who in CLIENTS}
+    now_ms = inside.engine.now_ms()
+
+    @settings(
+        max_examples=EACH,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(
+        who=st.one_of(st.sampled_from(callers), st.sampled_from(callers), st.sampled_from(CLIENTS)),
+        asked=st.lists(
+            requests(method, now_ms), min_size=1, max_size=BATCHES_MAX if method.client_streaming else 1
+        ),
+    )
+    def ask(who: str, asked: list[Message]) -> None:
+        before = inside.root()
+        try:
+            invoke[who](asked)
+        except grpc.RpcError as error:
+            _require_sound(error, f"{method.full_name} {who} {asked}")
+            assert inside.root() == before, (method.full_name, who, asked)
+        else:
+            if only_looks(method, asked):
+                assert inside.root() == before, (method.full_name, who, asked)
+        assert inside.engine.stopped is None, (method.full_name, who, asked)
+
+    ask()
+    totals = inside.engine.view.state.book.trial_balance().values()
+    assert all(debits == credits for debits, credits in totals)
+
+
+def _require_sound(error: grpc.RpcError, asked: str) -> None:
+    """An error says what it is, and is none of the house's own."""
+    assert error.code() not in BROKEN, (error, asked)
+    status = rpc_status.from_call(error)
+    assert status is not None, (error, asked)
+    info, bad = ErrorInfo(), BadRequest()
+    assert any(detail.Unpack(info) for detail in status.details), (error, asked)
+    assert (bool(info.reason), info.domain) == (True, "clearinghouse"), (error, asked)
+    if info.reason == "REQUEST_INVALID":
+        assert any(detail.Unpack(bad) for detail in status.details), (error, asked)
+        assert bad.field_violations, (error, asked)
