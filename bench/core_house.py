@@ -114,8 +114,10 @@ class BenchHouse:
 
 
 @contextmanager
-def bench_house(store: Store, parameters: Parameters = PARAMETERS) -> Iterator[BenchHouse]:
-    """A founded house with its instruments, sources and members."""
+def bench_house(
+    store: Store, parameters: Parameters = PARAMETERS, start_ms: int = START_MS
+) -> Iterator[BenchHouse]:
+    """A founded house with its instruments, sources and members; its clock begins at ``start_ms``."""
     lease = Lease.acquire(store.database)
     held: list[BenchHouse] = []
     writer: Writer[House, Request | Build] = Writer(
@@ -124,10 +126,10 @@ def bench_house(store: Store, parameters: Parameters = PARAMETERS) -> Iterator[B
         apply=_apply,
         fold=fold,
         empty=House(),
-        clock=lambda: held[0].now_ms if held else START_MS,
+        clock=lambda: held[0].now_ms if held else start_ms,
         salts=system_salts,
     )
-    house = BenchHouse(writer)
+    house = BenchHouse(writer, now_ms=start_ms)
     held.append(house)
     try:
         house.do(FoundHouse(house=NAME, settlement=SETTLEMENT, parameters=parameters))
