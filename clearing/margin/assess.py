@@ -135,7 +135,7 @@ LOTS_IN_COLUMNS = 2**62
 def maintenance_of_all(house: House, portfolios: Sequence[Mapping[InstrumentId, int]]) -> list[int]:
     """The maintenance margin of each of ``portfolios`` under the model in force."""
     array = array_of(house)
-    row_of = {row.instrument: number for number, row in enumerate(array.instruments)}
+    row_of = rows_of(array)
     held = [
         (owner, row_of.get(instrument, -1), lots)
         for owner, portfolio in enumerate(portfolios)
@@ -150,6 +150,12 @@ def maintenance_of_all(house: House, portfolios: Sequence[Mapping[InstrumentId, 
     ] * 3
     book = Positions(portfolios=len(portfolios), owners=columns[0], rows=columns[1], lots=columns[2])
     return MODELS[house.parameters.margin_model].amounts(book, array, house.parameters)
+
+
+@lru_cache(maxsize=4)
+def rows_of(array: RiskArray) -> Mapping[InstrumentId, int]:
+    """Where in the array each instrument stands."""
+    return {row.instrument: number for number, row in enumerate(array.instruments)}
 
 
 def assess_alone(house: House, key: AccountKey) -> Assessment:

@@ -22,6 +22,8 @@ than its legs apart. With options it holds where there is neither credit nor bas
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -239,18 +241,19 @@ def amounts(book: Positions, array: RiskArray, parameters: Parameters) -> list[i
     """The amount that :func:`margin` gives for each portfolio, a column at a time where 64 bits hold every sum."""
     if not len(book.lots):
         return [0] * book.portfolios
-    if _largest_sum(book, array) * LARGEST_SHARE < SAFE:
-        return _Columns(book, array, parameters).amounts()
+    table = _table(array, parameters)
+    if _largest_sum(book, table) * LARGEST_SHARE < SAFE:
+        return _Columns(book, table, parameters).amounts()
     return _one_by_one(book, array, parameters)
 
 
-def _largest_sum(book: Positions, array: RiskArray) -> int:
+def _largest_sum(book: Positions, table: "_Table") -> int:
     """No portfolio's positions sum up to more than this in any scenario, nor do their notionals."""
-    most_lots = np.zeros(len(array.instruments), np.int64)
+    most_lots = np.zeros(len(table.widest), np.int64)
     np.maximum.at(most_lots, book.rows, np.abs(book.lots))
-    widest = max(
-        lots * max(map(abs, (row.notional_minor, *row.long_minor, *row.short_minor)))
-        for lots, row in zip(most_lots.tolist(), array.instruments, strict=True)
+    held = np.flatnonzero(most_lots)
+    widest: int = max(
+        lots * table.widest[row] for row, lots in zip(held.tolist(), most_lots[held].tolist(), strict=True)
     )
     return widest * int(np.bincount(book.owners).max())
 
@@ -262,25 +265,75 @@ def _one_by_one(book: Positions, array: RiskArray, parameters: Parameters) -> li
     return [margin(lots, array, parameters).amount_minor for lots in portfolios]
 
 
-class _Columns:
-    """The steps of the model, each over all portfolios; ``groups`` are a portfolio's positions in one underlying.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """A risk array in columns, which every book of a cycle is measured with.
 
-    Only the rows of the array that somebody holds are looked at: of those every number is known to fit 64 bits.
+    ``widest`` is the largest number of a row. A row whose numbers do not fit 64 bits is zero in all other columns:
+    ``widest`` keeps a book that holds it away from them.
     """
 
-    def __init__(self, book: Positions, array: RiskArray, parameters: Parameters) -> None:
-        self._parameters, self._portfolios = parameters, book.portfolios
-        held, rows = np.unique(book.rows, return_inverse=True)
-        self._array = [array.instruments[number] for number in held.tolist()]
-        self._underlyings = sorted({row.underlying for row in self._array})
-        numbers = {underlying: n for n, underlying in enumerate(self._underlyings)}
-        of_row = _column(numbers[row.underlying] for row in self._array)
-        order = np.lexsort((of_row[rows], book.owners))
-        self._owners, self._rows, self._lots = book.owners[order], rows[order], book.lots[order]
-        keys = self._owners * len(numbers) + of_row[self._rows]
+    widest: tuple[int, ...]
+    underlyings: tuple[FeedId, ...]
+    of_row: Column
+    long: Column
+    short: Column
+    minimum: Column
+    is_linear: Column
+    delta: Column
+    weight: Column
+    move_bp: Column
+    basis_bp: Column
+
+
+@lru_cache(maxsize=4)
+def _table(array: RiskArray, parameters: Parameters) -> _Table:
+    """Made once a cycle: a book of two accounts takes less time than this."""
+    widest = tuple(
+        max(map(abs, (row.notional_minor, row.delta_minor or 0, *row.long_minor, *row.short_minor)))
+        for row in array.instruments
+    )
+    rows = [
+        row if width < SAFE else _nothing(row) for row, width in zip(array.instruments, widest, strict=True)
+    ]
+    underlyings = tuple(sorted({row.underlying for row in rows}))
+    numbers = {underlying: n for n, underlying in enumerate(underlyings)}
+    moves = {r.underlying: r.move_bp for r in parameters.scan_ranges}
+    return _Table(
+        widest=widest,
+        underlyings=underlyings,
+        of_row=_column(numbers[row.underlying] for row in rows),
+        long=np.array([row.long_minor for row in rows], np.int64),
+        short=np.array([row.short_minor for row in rows], np.int64),
+        minimum=_column(
+            0 if r.delta_minor is None else divide_up(r.notional_minor * parameters.short_option_bp, BP)
+            for r in rows
+        ),
+        is_linear=np.array([row.delta_minor is None for row in rows]),
+        delta=_column(row.delta_minor or 0 for row in rows),
+        weight=_column(r.notional_minor if r.delta_minor is None else r.delta_minor for r in rows),
+        move_bp=_column(moves[underlying] for underlying in underlyings),
+        basis_bp=_column(_basis_bp(underlying, parameters) for underlying in underlyings),
+    )
+
+
+def _nothing(row: InstrumentRisk) -> InstrumentRisk:
+    none = (0,) * len(row.long_minor)
+    return replace(row, notional_minor=0, long_minor=none, short_minor=none, delta_minor=0)
+
+
+class _Columns:
+    """The steps of the model, each over all portfolios; ``groups`` are a portfolio's positions in one underlying."""
+
+    def __init__(self, book: Positions, table: _Table, parameters: Parameters) -> None:
+        self._parameters, self._portfolios, self._table = parameters, book.portfolios, table
+        underlyings = table.of_row[book.rows]
+        order = np.lexsort((underlyings, book.owners))
+        self._owners, self._rows, self._lots = book.owners[order], book.rows[order], book.lots[order]
+        keys = self._owners * len(table.underlyings) + underlyings[order]
         self._starts = np.flatnonzero(np.diff(keys, prepend=-1))
         self._group_owners = self._owners[self._starts]
-        self._group_underlyings = of_row[self._rows[self._starts]]
+        self._group_underlyings = table.of_row[self._rows[self._starts]]
 
     def amounts(self) -> list[int]:
         """Rulebook §9.2, in the order of :func:`margin`."""
@@ -296,32 +349,22 @@ class _Columns:
 
     def _pnl(self) -> Column:
         """Shape (positions, scenarios)."""
-        long = np.array([row.long_minor for row in self._array], np.int64)
-        short = np.array([row.short_minor for row in self._array], np.int64)
-        side = np.where((self._lots > 0)[:, None], long[self._rows], short[self._rows])
-        return side * np.abs(self._lots)[:, None]
+        long, short = self._table.long[self._rows], self._table.short[self._rows]
+        return np.where((self._lots > 0)[:, None], long, short) * np.abs(self._lots)[:, None]
 
     def _minimum(self) -> Column:
-        rate = self._parameters.short_option_bp
-        least = _column(
-            0 if r.delta_minor is None else divide_up(r.notional_minor * rate, BP) for r in self._array
-        )
-        return self._per_group(np.maximum(0, -self._lots) * least[self._rows])
+        return self._per_group(np.maximum(0, -self._lots) * self._table.minimum[self._rows])
 
     def _exposure(self, pnl: Column) -> Column:
-        is_linear = np.array([row.delta_minor is None for row in self._array])[self._rows]
-        delta = _column(row.delta_minor or 0 for row in self._array)
-        moves = {r.underlying: r.move_bp for r in self._parameters.scan_ranges}
-        move = _column(moves[underlying] for underlying in self._underlyings)[self._group_underlyings]
-        by_delta = self._per_group(self._lots * delta[self._rows])
+        is_linear = self._table.is_linear[self._rows]
+        by_delta = self._per_group(self._lots * self._table.delta[self._rows])
+        move = self._table.move_bp[self._group_underlyings]
         return self._per_group(np.where(is_linear, pnl[:, FULL_RANGE_UP], 0)) + _share(by_delta, move)
 
     def _basis(self) -> Column:
-        weight = _column(r.notional_minor if r.delta_minor is None else r.delta_minor for r in self._array)
-        rates = _column(_basis_bp(underlying, self._parameters) for underlying in self._underlyings)
-        sides = self._lots * weight[self._rows]
+        sides = self._lots * self._table.weight[self._rows]
         longs, shorts = self._per_group(np.maximum(0, sides)), self._per_group(np.maximum(0, -sides))
-        return -_share(-np.minimum(longs, shorts), rates[self._group_underlyings])
+        return -_share(-np.minimum(longs, shorts), self._table.basis_bp[self._group_underlyings])
 
     def _credit(self, exposure: Column) -> Column:
         credit = np.zeros(self._portfolios, np.int64)
@@ -329,7 +372,7 @@ class _Columns:
             underlying: self._per_portfolio(
                 self._group_owners, np.where(self._group_underlyings == number, exposure, 0)
             )
-            for number, underlying in enumerate(self._underlyings)
+            for number, underlying in enumerate(self._table.underlyings)
             if any(underlying in (o.first, o.second) for o in self._parameters.offsets)
         }
         for offset in self._parameters.offsets:
