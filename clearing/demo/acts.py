@@ -23,7 +23,6 @@ from clearing.model.ids import (
     SetId,
     account_key,
     house_account,
-    member_of,
 )
 from clearing.model.kinds import Kind
 from clearing.model.values import BP, MINUTE_MS
@@ -92,11 +91,11 @@ def ask_for_gains(desk: Desk, bar: Bar) -> None:
     is_waiting = bool(desk.tally.asked and desk.tally.asked[-1].refusal)
     if not is_new and not is_waiting:
         return
-    withdrawal, actor = f"w-{bar.label.lower()}", f"member/{member_of(GAINS)}"
+    withdrawal = f"w-{bar.label.lower()}"
     command = RequestWithdrawal(
         withdrawal=withdrawal, account=GAINS, asset=desk.settlement.id, amount_minor=GAINS_MINOR
     )
-    result = desk.send(f"withdraw/{bar.label}", command, actor).results[0]
+    result = desk.send(f"withdraw/{bar.label}", command).results[0]
     refusal = f"{result.reason}: {result.detail}" if result.reason else ""
     desk.tally.asked.append(Asked(hour=bar.label, account=GAINS, amount_minor=GAINS_MINOR, refusal=refusal))
     if not refusal:
@@ -121,7 +120,7 @@ def pay_dues(desk: Desk, bar: Bar) -> None:
     if due > 0 and PAYS_DUES not in desk.tally.failed():
         desk.deposit(f"dues/{bar.label}", house_account(PAYS_DUES), desk.settlement, due)
         if desk.tally.dues(PAYS_DUES) > 0:
-            desk.must(f"pay/{bar.label}", PayDue(member=PAYS_DUES), f"member/{PAYS_DUES}")
+            desk.must(f"pay/{bar.label}", PayDue(member=PAYS_DUES))
 
 
 def replenish(desk: Desk, bar: Bar) -> None:
@@ -130,7 +129,7 @@ def replenish(desk: Desk, bar: Bar) -> None:
         drawn = desk.tally.drawn(default, POOL, PAYS_DUES)
         if drawn and desk.hours_since(hour, bar) == REPLENISH_AFTER_HOURS:
             command = ContributeToPool(member=PAYS_DUES, amount_minor=drawn)
-            desk.must(f"replenish/{default}", command, f"member/{PAYS_DUES}")
+            desk.must(f"replenish/{default}", command)
             desk.tally.put_back[default] = f"{PAYS_DUES} put back what tier {POOL} took of it in {bar.label}."
 
 
@@ -151,7 +150,7 @@ def accept_portings(desk: Desk, bar: Bar) -> None:
         if not story.ended and story.netting_set != unwanted:
             member, account = _taker(desk, story.netting_set)
             command = AcceptPorting(member=member, netting_set=story.netting_set, account=account)
-            desk.send(f"port/{bar.label}/{story.netting_set}", command, f"member/{member}")
+            desk.send(f"port/{bar.label}/{story.netting_set}", command)
 
 
 def _taker(desk: Desk, set_id: SetId) -> tuple[MemberId, str]:

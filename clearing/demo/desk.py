@@ -13,18 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from clearing.attest.envelope import ed25519_signer
 from clearing.attest.signer import SigningKeys
 from clearing.demo.books import Books
+from clearing.demo.door import Door
 from clearing.demo.listing import Listing
 from clearing.demo.market import Bar, Market
-from clearing.engine import Engine
 from clearing.model.commands import Command, Deposit, PlaceBid, Tick
-from clearing.model.ids import AccountKey, DefaultId, MemberId, SetId, member_of
+from clearing.model.ids import AccountKey, DefaultId, MemberId, SetId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Event, Outcome, Status
 from clearing.model.values import Asset, AuctionKind, Parameters
-from clearing.publish import Publisher
 from ledger.require import require
 
-ADMINISTRATOR = "administrator/demo"
 ASSESSMENTS = 7
 
 BIDS = {
@@ -33,17 +31,6 @@ BIDS = {
     AuctionKind.COLLATERAL.value: ((60, 5_000), (150, 2_500)),
 }
 """What the two liquidity providers bid: a discount to the mark, and up to which share of what is on offer."""
-
-
-@dataclass(slots=True)
-class ScenarioClock:
-    """House time in the hand of the driver."""
-
-    now_ms: int = 0
-
-    def __call__(self) -> int:
-        """UTC milliseconds."""
-        return self.now_ms
 
 
 def demo_key(seed: int, purpose: str) -> Ed25519PrivateKey:
@@ -185,9 +172,7 @@ class Tally:
 class Desk:
     """One run of a scenario."""
 
-    engine: Engine
-    publisher: Publisher
-    clock: ScenarioClock
+    door: Door
     house: str
     seed: int
     market: Market
@@ -197,22 +182,23 @@ class Desk:
     parameters: Parameters
     tally: Tally = field(default_factory=Tally)
     hour: str = ""
+    now_ms: int = 0
     next_due_ms: int | None = None
     calls: dict[str, int] = field(default_factory=dict)
     unbid: list[str] = field(default_factory=list)
 
-    def send(self, name: str, command: Command, actor: str = ADMINISTRATOR) -> Outcome:
+    def send(self, name: str, command: Command) -> Outcome:
         """Send a command whose refusal is part of the story."""
-        outcome = self.engine.execute(command, request_id=f"{self.house}/{name}", actor=actor)
+        outcome = self.door.execute(name, command)
         self.tally.requests += 1
         self.next_due_ms = outcome.next_due_ms
         for event in outcome.events:
             self._note(event)
         return outcome
 
-    def must(self, name: str, command: Command, actor: str = ADMINISTRATOR) -> Outcome:
+    def must(self, name: str, command: Command) -> Outcome:
         """Send a command that is accepted."""
-        outcome = self.send(name, command, actor)
+        outcome = self.send(name, command)
         why = [f"{r.reason} {r.detail}" for r in outcome.results if r.status is Status.REFUSED]
         require(not why, f"{name} is accepted: {why}")
         return outcome
@@ -233,10 +219,16 @@ class Desk:
         stuck_ms = -1
         while self.next_due_ms is not None and stuck_ms < self.next_due_ms <= until_ms:
             stuck_ms = self.next_due_ms
-            self.clock.now_ms = max(stuck_ms, self.clock.now_ms)
-            self.must(f"tick/{stuck_ms}/{self.tally.requests}", Tick(), "clock")
+            self.step(stuck_ms)
+            self.must(f"tick/{stuck_ms}/{self.tally.requests}", Tick())
             self._bid()
-        self.clock.now_ms = max(until_ms, self.clock.now_ms)
+        self.step(until_ms)
+
+    def step(self, now_ms: int) -> None:
+        """Let the house's clock show a time, unless it is past it."""
+        if now_ms > self.now_ms:
+            self.now_ms = now_ms
+            self.door.step(now_ms)
 
     def _bid(self) -> None:
         """The liquidity providers bid in every auction that has opened."""
@@ -247,7 +239,7 @@ class Desk:
             ):
                 key = provider.accounts[0]
                 bid = PlaceBid(auction=auction, account=key, discount_bp=discount_bp, share_bp=share_bp)
-                if self.send(f"bid/{auction}/{provider.id}", bid, f"member/{member_of(key)}").accepted:
+                if self.send(f"bid/{auction}/{provider.id}", bid).accepted:
                     story.bids[key] = (discount_bp, share_bp)
         self.unbid = []
 

@@ -52,7 +52,7 @@ def parameters_for(market: Market) -> Parameters:
 def run(desk: Desk, progress: Callable[[str], None]) -> None:
     """The whole scenario: opening, a cycle an hour, and what they lead to; ``progress`` hears of each."""
     bars = desk.market.bars
-    desk.clock.now_ms = bars[0].known_ms - HOUR_MS
+    desk.step(bars[0].known_ms - HOUR_MS)
     progress("founding")
     _found(desk)
     for bar in bars:
@@ -97,7 +97,7 @@ def _welcome(desk: Desk, participant: Participant) -> None:
     if participant.linked:
         for member in sorted({member_of(key) for key in participant.accounts}):
             link = LinkAccounts(member=member, participant=participant.id, accounts=participant.accounts)
-            desk.must(f"link/{participant.id}/{member}", link, f"member/{member}")
+            desk.must(f"link/{participant.id}/{member}", link)
 
 
 def _open_books(desk: Desk, bar: Bar) -> None:
@@ -113,7 +113,7 @@ def _open_books(desk: Desk, bar: Bar) -> None:
         member = MemberId(event.subject)
         desk.tally.contributions[member] = event.amount_minor
         command = ContributeToPool(member=member, amount_minor=event.amount_minor)
-        desk.must(f"pool/{member}", command, f"member/{member}")
+        desk.must(f"pool/{member}", command)
         cash = event.amount_minor * HOUSE_CASH_BP[member] // BP
         desk.deposit(f"house-cash/{member}", house_account(member), SETTLEMENT, cash)
 
@@ -124,13 +124,13 @@ def _open_books(desk: Desk, bar: Bar) -> None:
 def _cycle(desk: Desk, bar: Bar) -> None:
     """Three sources publish what they saw, one tick apart; the third completes the snapshot."""
     desk.hour = bar.label
-    desk.clock.now_ms = bar.known_ms
+    desk.step(bar.known_ms)
     for number, source in enumerate(SOURCES):
         command = _publication(desk, source, bar, number - 1)
-        outcome = desk.must(f"prices/{bar.label}/{source}", command, f"price-source/{source}")
+        outcome = desk.must(f"prices/{bar.label}/{source}", command)
         closed = [e.subject for e in outcome.events if e.kind == Kind.CYCLE_CLOSED.name]
-        if closed and int(closed[0]) == desk.engine.view.state.newest_cycle.number:
-            desk.publisher.publish_if_due()
+        if closed:
+            desk.door.publish(int(closed[0]))
 
 
 def _publication(desk: Desk, source: SourceId, bar: Bar, skew: int) -> ApplyPrices:

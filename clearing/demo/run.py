@@ -21,7 +21,8 @@ from clearing.attest.policy import Policy, format_policy, parse_policy
 from clearing.attest.statement import Netting, parse
 from clearing.demo import aftermath, driver, show, words
 from clearing.demo.books import MEMBERS, draw_books
-from clearing.demo.desk import AuctionStory, Desk, ScenarioClock, Tally, demo_key, demo_signing_keys
+from clearing.demo.desk import AuctionStory, Desk, Tally, demo_key, demo_signing_keys
+from clearing.demo.door import Inside, ScenarioClock
 from clearing.demo.driver import SETTLEMENT, parameters_for
 from clearing.demo.library import MARCH_2020, load
 from clearing.demo.listing import Listing
@@ -97,9 +98,7 @@ def _run(seed: int, market: Market, folder: Path, console: Console, *, quiet: bo
         with closing(PublicLog(database, folder, anchor)) as log:
             publisher = Publisher(engine, demo_signing_keys(seed), log)
             desk = Desk(
-                engine=engine,
-                publisher=publisher,
-                clock=clock,
+                door=Inside(engine=engine, publisher=publisher, clock=clock),
                 house=house,
                 seed=seed,
                 market=market,

@@ -13,13 +13,13 @@ def trade(desk: Desk, name: str, order: Order, bar: Bar) -> None:
     member = member_of(order.account)
     maker = account_key(member, f"maker-{1 + len(name) % 2}")
     new = new_trade(desk, name, order, maker, bar)
-    desk.must(f"trade/{name}", SubmitTrades(member=member, trades=(new,)), f"member/{member}")
+    desk.must(f"trade/{name}", SubmitTrades(member=member, trades=(new,)))
 
 
 def half(desk: Desk, ref: str, member: MemberId, trade_of_both: NewTrade) -> Result:
     """One member's half of a trade with another."""
     command = SubmitTrades(member=member, trades=(trade_of_both,))
-    return desk.must(f"half/{ref}/{member}", command, f"member/{member}").results[0]
+    return desk.must(f"half/{ref}/{member}", command).results[0]
 
 
 def new_trade(
@@ -34,6 +34,6 @@ def new_trade(
         seller=counterparty if is_bought else order.account,
         lots=desk.listing.lots(order.instrument, order.notional_minor, bar),
         price_ticks=desk.listing.price(order.instrument, bar),
-        executed_ms=desk.clock.now_ms,
+        executed_ms=desk.now_ms,
         trade_ref=trade_ref,
     )
