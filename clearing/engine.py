@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from clearing.decide.administrators import actor_id
 from clearing.decide.table import Request, decide
 from clearing.model.codec import from_text, to_text
 from clearing.model.commands import Command
@@ -111,9 +112,12 @@ class Engine:
 
 
 def body_hash(request: Request, body: bytes | None = None) -> bytes:
-    """SHA-256 over what "the same request" means. A ``body`` that is given comes with ids of one caller only."""
+    """SHA-256 over what "the same request" means: who asks, by whatever key, and the command.
+
+    A ``body`` that is given comes with ids of one caller only.
+    """
     if body is None:
-        text = f"{request.actor}\n{type(request.command).__name__}\n{to_text(request.command)}"
+        text = f"{actor_id(request.actor)}\n{type(request.command).__name__}\n{to_text(request.command)}"
         body = text.encode("ascii")
     return hashlib.sha256(body).digest()
 

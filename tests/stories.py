@@ -29,6 +29,7 @@ from clearing.model.commands import (
     ReplaceLostAsset,
     RequestWithdrawal,
     RetireSource,
+    RevokeCertificate,
     SetBreaker,
     SettleWithdrawal,
     SubmitTrades,
@@ -174,6 +175,7 @@ def administrators_change(world: World) -> None:
     world.ok(SuspendMember(member=OTHER, reason="a reason"), ANNA)
     world.ok(ReinstateMember(member=OTHER, reason="a reason"))
     world.ok(LeaveHouse(member=GUEST))
+    world.ok(RevokeCertificate(serial="1f", reason="a laptop was stolen"), ANNA)
 
 
 def money_leaves_and_is_lost(world: World) -> None:

@@ -10,7 +10,7 @@ position. Volume is counted in lots: both sides of the comparison at one price g
 
 from dataclasses import replace
 
-from clearing.decide.administrators import administrator_refusal, reason_refusal
+from clearing.decide.administrators import administrator_refusal, reason_refusal, same_administrator_refusal
 from clearing.market.breakers import (
     EVERYTHING,
     STRICTNESS,
@@ -86,8 +86,8 @@ def _refusal(draft: Draft, command: SetBreaker, standing: Breaker) -> Rejected |
     is_ruled = standing.trigger is not BreakerTrigger.ADMINISTRATORS
     if command.state is standing.state and (command.state is BreakerState.OPEN or not is_ruled):
         return Rejected(Reason.ALREADY_EXISTS, f"{command.scope} is {standing.state.value}")
-    if _is_asked(draft, standing, command.state) and standing.asked_by == draft.actor:
-        return Rejected(Reason.SAME_ADMINISTRATOR, draft.actor)
+    if _is_asked(draft, standing, command.state):
+        return same_administrator_refusal(standing.asked_by, draft.actor)
     return None
 
 

@@ -11,7 +11,12 @@ again.
 from collections.abc import Callable
 from dataclasses import replace
 
-from clearing.decide.administrators import administrator_refusal, reason_refusal
+from clearing.decide.administrators import (
+    actor_id,
+    administrator_refusal,
+    reason_refusal,
+    same_administrator_refusal,
+)
 from clearing.decide.changes import enact
 from clearing.decide.proposals import Proposal, opening_refusal, proposal_of, proposals_of, put
 from clearing.decide.terms import parameters_flaw, unscanned
@@ -82,9 +87,7 @@ def _approvable(draft: Draft, proposal_id: str) -> Proposal | Rejected:
         return Rejected(Reason.PROPOSAL_ENDED, proposal.state.value)
     if proposal.expires_ms <= draft.now_ms:
         return Rejected(Reason.PROPOSAL_ENDED, ProposalState.EXPIRED.value)
-    if proposal.proposed_by == draft.actor:
-        return Rejected(Reason.SAME_ADMINISTRATOR, draft.actor)
-    return proposal
+    return same_administrator_refusal(proposal.proposed_by, draft.actor) or proposal
 
 
 def _approve_parameters(draft: Draft, proposal: ParametersProposal) -> Rejected | None:
@@ -117,7 +120,7 @@ def reject_proposal(draft: Draft, command: RejectProposal) -> Rejected | None:
         return Rejected(Reason.PROPOSAL_ENDED, proposal.state.value)
     if (rejected := reason_refusal(command.reason)) is not None:
         return rejected
-    is_own = proposal.proposed_by == draft.actor
+    is_own = actor_id(proposal.proposed_by) == actor_id(draft.actor)
     state = ProposalState.WITHDRAWN if is_own else ProposalState.REJECTED
     _end(draft, proposal, state, command.reason, draft.actor)
     return None

@@ -13,7 +13,7 @@ by just as long.
 
 from dataclasses import replace
 
-from clearing.decide.administrators import administrator_refusal, reason_refusal
+from clearing.decide.administrators import administrator_refusal, reason_refusal, same_administrator_refusal
 from clearing.margin.assess import posted
 from clearing.market.breakers import everything_halted, holds_halted, is_stuck
 from clearing.market.outage import is_let_close, outage_of
@@ -152,9 +152,7 @@ def _closing_refusal(draft: Draft, default_id: DefaultId) -> Rejected | None:
     if is_let_close(house, default_id):
         return Rejected(Reason.ALREADY_EXISTS, default_id)
     asked = _asked(draft, default_id)
-    if asked is not None and asked.asked_by == draft.actor:
-        return Rejected(Reason.SAME_ADMINISTRATOR, draft.actor)
-    return None
+    return None if asked is None else same_administrator_refusal(asked.asked_by, draft.actor)
 
 
 def _asked(draft: Draft, default_id: DefaultId) -> OutageClosing | None:

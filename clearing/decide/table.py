@@ -28,6 +28,7 @@ from clearing.decide.registry import (
     register_provider,
 )
 from clearing.decide.resolve import pay_due
+from clearing.decide.revocation import revoke_certificate
 from clearing.decide.trades import submit_trades
 from clearing.decide.treasury import (
     contribute_to_pool,
@@ -67,6 +68,7 @@ from clearing.model.commands import (
     RejectProposal,
     ReplaceLostAsset,
     RequestWithdrawal,
+    RevokeCertificate,
     SendWithdrawal,
     SetBreaker,
     SettleWithdrawal,
@@ -104,6 +106,7 @@ DECIDERS: dict[type, Decider] = {
     ApproveProposal: approve_proposal,
     RejectProposal: reject_proposal,
     SetBreaker: set_breaker,
+    RevokeCertificate: revoke_certificate,
     CloseInOutage: close_in_outage,
     RegisterProvider: register_provider,
     PlaceBid: place_bid,

@@ -177,6 +177,17 @@ class RejectProposal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeCertificate:
+    """An administrator says that a certificate is good for nothing from now on.
+
+    ``serial`` is its serial number in hexadecimal digits, as ``clearing keys list`` shows it.
+    """
+
+    serial: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetBreaker:
     """An administrator puts the breaker of an instrument, or of everything (``*``), into a state (rulebook §13).
 
@@ -471,4 +482,5 @@ Command: TypeAlias = (
     | RecordAttestation
     | Tick
     | WindDown
+    | RevokeCertificate
 )

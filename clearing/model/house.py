@@ -58,6 +58,7 @@ from clearing.model.values import (
     ParametersProposal,
     Porting,
     Provider,
+    Revocation,
     Source,
     Stage,
     Trade,
@@ -129,6 +130,7 @@ class House:
     parameter_proposals: Map[str, ParametersProposal] = Map()
     change_proposals: Map[str, ChangeProposal] = Map()
     breakers: Map[str, Breaker] = Map()
+    revocations: Map[str, Revocation] = Map()
     trails: Map[FeedId, Trail] = Map()
     volume_trails: Map[InstrumentId, VolumeTrail] = Map()
     sources: Map[SourceId, Source] = Map()
@@ -246,6 +248,7 @@ TABLES: dict[str, type] = {
     "parameter_proposals": ParametersProposal,
     "change_proposals": ChangeProposal,
     "breakers": Breaker,
+    "revocations": Revocation,
     "trails": Trail,
     "volume_trails": VolumeTrail,
     "sources": Source,

@@ -22,6 +22,8 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 TRADE_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 """Room for a UUID with its dashes, and for most protocols' own ids."""
 CODE_PATTERN = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,31}", re.ASCII)
+SERIAL_PATTERN = re.compile(r"[1-9a-f][0-9a-f]{0,39}", re.ASCII)
+"""The serial number of a certificate: at most 20 bytes (RFC 5280 §4.1.2.2), in the one spelling."""
 REQUEST_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}", re.ASCII)
 
 HOUSE_ACCOUNT = "house"

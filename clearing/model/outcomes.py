@@ -88,6 +88,7 @@ class Reason(Enum):
     NOTHING_DUE = "the member owes nothing"
     DEFAULT_UNKNOWN = "no such default"
     DEFAULT_NOT_RECOVERING = "recoveries are taken once the waterfall of the default is done"
+    SERIAL_MALFORMED = "a serial number is 1 to 40 hexadecimal digits in lower case, without leading zeros"
     NOT_AN_ADMINISTRATOR = "only an administrator of the house may do this"
     SAME_ADMINISTRATOR = "two different administrators are needed"
     TWO_ADMINISTRATORS_NEEDED = "one administrator proposes this change and another approves it"

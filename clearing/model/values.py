@@ -231,6 +231,16 @@ class ChangeProposal:
     ended_reason: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """A certificate that is good for nothing any more, by its serial number in hexadecimal digits."""
+
+    serial: str
+    reason: str
+    revoked_by: str
+    revoked_ms: int
+
+
 class BreakerState(Enum):
     """What a circuit breaker lets through: every trade, reducing ones, none (rulebook §13)."""
 

@@ -113,6 +113,7 @@ REASON_CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.NOTHING_DUE: Code.FAILED_PRECONDITION,
     Reason.DEFAULT_UNKNOWN: Code.NOT_FOUND,
     Reason.DEFAULT_NOT_RECOVERING: Code.FAILED_PRECONDITION,
+    Reason.SERIAL_MALFORMED: Code.INVALID_ARGUMENT,
     Reason.NOT_AN_ADMINISTRATOR: Code.PERMISSION_DENIED,
     Reason.SAME_ADMINISTRATOR: Code.PERMISSION_DENIED,
     Reason.TWO_ADMINISTRATORS_NEEDED: Code.FAILED_PRECONDITION,
@@ -137,6 +138,8 @@ class Fault(Enum):
 
     CERTIFICATE_MISSING = (Code.UNAUTHENTICATED, "the call came without a client certificate")
     IDENTITY_REFUSED = (Code.UNAUTHENTICATED, "the client certificate does not say who you are")
+    CERTIFICATE_EXPIRED = (Code.UNAUTHENTICATED, "the client certificate has expired")
+    CERTIFICATE_REVOKED = (Code.UNAUTHENTICATED, "the client certificate was revoked")
     METHOD_CLOSED = (Code.PERMISSION_DENIED, "nobody may call this method")
     ROLE_NOT_ALLOWED = (Code.PERMISSION_DENIED, "your role may not call this method")
     NOT_YOURS = (Code.PERMISSION_DENIED, "you may name only what is yours")

@@ -3,14 +3,18 @@
 A SPIFFE id is ``spiffe://<house>/<role>/<id>``. Rules kept here: the spelling is the one canonical one
 (lower case, no port, query, fragment or empty part); a certificate has exactly one URI among its
 alternative names. Whether its trust domain is this house is the interceptor's question.
+
+An administrator is known by the key of its certificate too: "another administrator" means another key.
 """
 
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from clearing.model.ids import NAME_PATTERN, MemberId
 
@@ -39,22 +43,50 @@ _COLLECTION = {
 """The collection in which a caller of the role owns one thing: the one with its own id."""
 
 
+KEY_DIGITS = 16
+"""As much of a key's fingerprint stands in the journal: to be taken for two, one would need two keys anyway."""
+
+
 class IdentityRefused(ValueError):
     """A certificate or a SPIFFE id that says not exactly who its holder is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """By what a caller proves who it is: its certificate.
+
+    ``key``: SHA-256 of the public key (DER SubjectPublicKeyInfo), ``serial``: of the certificate, both in lower-case
+    hexadecimal digits.
+    """
+
+    key: str
+    serial: str
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A caller: of which house, in which role, by which id."""
+    """A caller: of which house, in which role, by which id; and by which certificate, if it came with one.
+
+    Two identities are equal if they name the same caller.
+    """
 
     house: str
     role: Role
     id: str
+    credential: Credential | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The caller by role and id, such as ``member/alpha``."""
+        return f"{self.role.value}/{self.id}"
 
     @property
     def actor(self) -> str:
-        """How the journal names the caller, such as ``member/alpha``."""
-        return f"{self.role.value}/{self.id}"
+        """How the journal names the caller: an administrator with its key, ``administrator/anna/0123456789abcdef``."""
+        if self.role is not Role.ADMINISTRATOR or self.credential is None:
+            return self.name
+        return f"{self.name}/{self.credential.key[:KEY_DIGITS]}"
 
     @property
     def sees_all(self) -> bool:
@@ -62,8 +94,11 @@ class Identity:
         return self.role in SEES_ALL
 
     def request_id(self, own: str) -> str:
-        """The caller's request id as the journal keeps it: ids of different callers never meet."""
-        return f"{self.actor}:{own}"
+        """The caller's request id as the journal keeps it: ids of different callers never meet.
+
+        It names no key, so that a caller can repeat its request after its certificate was renewed.
+        """
+        return f"{self.name}:{own}"
 
     def sees(self, member: MemberId) -> bool:
         """Whether the caller may read what belongs to ``member``."""
@@ -105,4 +140,14 @@ def identity_of(certificate_pem: bytes) -> Identity:
         raise IdentityRefused("the certificate has no alternative names") from None
     if len(uris) != 1:
         raise IdentityRefused(f"the certificate has {len(uris)} URIs among its names, not one")
-    return parse_spiffe(uris[0])
+    return replace(parse_spiffe(uris[0]), credential=credential_of(certificate))
+
+
+def credential_of(certificate: x509.Certificate) -> Credential:
+    """What tells ``certificate`` from others, and until when it is good."""
+    public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Credential(
+        key=hashlib.sha256(public).hexdigest(),
+        serial=f"{certificate.serial_number:x}",
+        expires_ms=int(certificate.not_valid_after_utc.timestamp()) * 1_000,
+    )

@@ -1,5 +1,6 @@
 """Who a caller is stands in its certificate, in exactly one way."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing.model.ids import MemberId
+from clearing.model.ids import SERIAL_PATTERN, MemberId
 from clearing.server.identity import Identity, IdentityRefused, Role, format_spiffe, identity_of, parse_spiffe
 
 ALPHA = Identity(house="my-house", role=Role.MEMBER, id="alpha")
@@ -94,8 +95,14 @@ def test_request_ids_of_different_callers_never_meet() -> None:
     assert len(ids) == 2 * len(Role)
 
 
-def certificate(*uris: str, dns: tuple[str, ...] = ()) -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
+def certificate(
+    *uris: str,
+    dns: tuple[str, ...] = (),
+    key: ec.EllipticCurvePrivateKey | None = None,
+    serial: int = 1,
+    until: datetime | None = None,
+) -> bytes:
+    key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([])
     names = [*(x509.UniformResourceIdentifier(uri) for uri in uris), *(x509.DNSName(host) for host in dns)]
     now = datetime.now(UTC)
@@ -104,10 +111,52 @@ def certificate(*uris: str, dns: tuple[str, ...] = ()) -> bytes:
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
-        .serial_number(1)
+        .serial_number(serial)
         .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(until or now + timedelta(days=1))
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def test_an_administrator_is_journaled_with_its_key_and_asks_without_it() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    anna, again = (
+        identity_of(certificate("spiffe://h/administrator/anna", key=key, serial=n)) for n in (31, 32)
+    )
+    other = identity_of(certificate("spiffe://h/administrator/anna"))
+    public = key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    assert anna.credential is not None
+    assert anna.credential.key == hashlib.sha256(public).hexdigest()
+    assert anna.actor == again.actor == f"administrator/anna/{anna.credential.key[:16]}"
+    assert other.actor != anna.actor
+    assert {one.request_id("r") for one in (anna, again, other)} == {"administrator/anna:r"}
+    assert other == anna, "they name the same caller"
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMINISTRATOR])
+def test_any_other_caller_is_journaled_by_role_and_id(role: Role) -> None:
+    caller = identity_of(certificate(f"spiffe://h/{role.value}/a"))
+    assert caller.actor == caller.name == f"{role.value}/a"
+
+
+def test_an_administrator_without_a_certificate_is_journaled_without_a_key() -> None:
+    assert parse_spiffe("spiffe://h/administrator/anna").actor == "administrator/anna"
+
+
+@pytest.mark.parametrize(("number", "serial"), [(1, "1"), (0x1F, "1f"), (2**159 - 1, "7" + "f" * 39)])
+def test_a_serial_number_is_spelled_as_it_is_revoked(number: int, serial: str) -> None:
+    credential = identity_of(certificate("spiffe://h/member/a", serial=number)).credential
+    assert credential is not None
+    assert credential.serial == serial
+    assert SERIAL_PATTERN.fullmatch(serial)
+
+
+def test_a_certificate_says_until_when_it_is_good() -> None:
+    until = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    credential = identity_of(certificate("spiffe://h/member/a", until=until)).credential
+    assert credential is not None
+    assert credential.expires_ms == int(until.timestamp()) * 1_000

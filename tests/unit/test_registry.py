@@ -46,6 +46,7 @@ from clearing.model.commands import (
     ReplaceLostAsset,
     RequestWithdrawal,
     RetireSource,
+    RevokeCertificate,
     SendWithdrawal,
     SetBreaker,
     SettleWithdrawal,
@@ -173,6 +174,7 @@ COMMANDS: tuple[Command, ...] = (
     RecordAttestation(sequence=1, cycle=1, tree_size=1, payload_sha256="00" * 32, envelope=""),
     Tick(),
     WindDown(reason="why"),
+    RevokeCertificate(serial="1f", reason="why"),
 )
 
 
