@@ -30,10 +30,25 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(
     no_args_is_help=True,
-    help="""Make the keys of a house and of those who call it.
+    help="""Make, list and renew the keys of a house and of those who call it.
 
-    A client is written ROLE/ID, with the role member, regulator, administrator, price-source or
-    liquidity-provider, and an id of 1 to 32 of a-z 0-9 -.
+    Who calls the house shows a certificate that the house issued: it says in which ROLE and as whom (ID), and is good
+    for 397 days. A client is written ROLE/ID, with an id of 1 to 32 of a-z 0-9 -:
+
+    [bold]member/alpha[/bold]              a connected protocol, for its own accounts
+
+    [bold]liquidity-provider/beta[/bold]   a member's certificate for bidding
+
+    [bold]price-source/s1[/bold]           publishes prices, and gets a key to sign them with
+
+    [bold]custodian/vault[/bold]           reports what custody received and paid
+
+    [bold]administrator/anna[/bold]        runs the house; a change takes two, of different ids and different keys
+
+    [bold]regulator/rita[/bold]            reads everything, writes nothing
+
+    Hand each client its own folder, DIR/clients/ROLE/ID, over a channel that you trust. ca.key makes certificates for
+    anybody: keep it off the machine that serves, if you can.
     """,
 )
 app.add_typer(keys_app, name="keys")
@@ -105,11 +120,18 @@ def serve(
     state: State = None,
     anchor: Anchor = None,
     tiles_dir: TilesDir = None,
+    insecure_loopback: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-loopback",
+            help="For development: no TLS, and callers are believed; only on 127.0.0.1 or [::1].",
+        ),
+    ] = False,
 ) -> None:
     """Serve the house over gRPC with mutual TLS, until SIGTERM or Ctrl-C.
 
     Runs migrations first, and prints one line when it serves. Logs are JSON on stderr. A journal that is
-    older than what was signed is refused.
+    older than what was signed is refused. Renewed keys are presented to new connections without a restart.
 
     Example: clearing serve --database sqlite:///house.db --keys keys --listen 127.0.0.1:7443
     """
@@ -126,7 +148,8 @@ def serve(
 
     given = {"database": database, "listen": listen, "keys": keys, "state": state}
     try:
-        root.serve(read_settings(**given, anchor=anchor, tiles_dir=tiles_dir), typer.echo)
+        settings = read_settings(**given, anchor=anchor, tiles_dir=tiles_dir)
+        root.serve(settings, typer.echo, insecure_loopback=insecure_loopback)
     except (
         *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew),
         *(root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, TileRefused),
@@ -239,7 +262,10 @@ def keys_issue(
     client: Annotated[str, typer.Argument(help="Who may call.", metavar="ROLE/ID")],
     directory: KeyDirectory = Path("keys"),
 ) -> None:
-    """Add a client to a key directory.
+    """Add a client to a key directory. A running house knows it at once.
+
+    Hand DIR/clients/ROLE/ID to whom it belongs. If that folder is gone, this makes a new certificate and key for the
+    same client; the one that was issued before works until it expires or is revoked.
 
     Example: clearing keys issue member/gamma --dir keys
     """
@@ -251,6 +277,55 @@ def keys_issue(
     except (keys.KeysRefused, IdentityRefused) as error:
         _refuse(error)
     typer.echo(f"keys of {client} are in {target}")
+
+
+@keys_app.command("renew")
+def keys_renew(
+    who: Annotated[
+        str, typer.Argument(help="Whose certificate and key to replace.", metavar="server|ROLE/ID")
+    ],
+    directory: KeyDirectory = Path("keys"),
+) -> None:
+    """Replace a certificate and its key by new ones, good for another 397 days.
+
+    A running house presents a new server certificate to the next connection; those that are open go on. What a client
+    had before works until it expires or is revoked (`clearing keys list` shows its serial number).
+
+    Example: clearing keys renew server; clearing keys renew administrator/anna
+    """
+    from clearing import keys
+    from clearing.server.identity import IdentityRefused, parse_spiffe
+
+    try:
+        if who == "server":
+            keys.renew_server(directory)
+        else:
+            keys.renew_client(directory, parse_spiffe(f"spiffe://{keys.house_of(directory)}/{who}"))
+    except (keys.KeysRefused, IdentityRefused) as error:
+        _refuse(error)
+    typer.echo(f"the certificate and the key of {who} are new")
+
+
+@keys_app.command("list")
+def keys_list(directory: KeyDirectory = Path("keys")) -> None:
+    """List every certificate that the house issued: whose, its serial number, until when, and what to do about it.
+
+    Whether one was revoked stands in the journal, not here.
+
+    Example: clearing keys list --dir keys
+    """
+    from datetime import UTC, datetime
+
+    from clearing import keys
+
+    try:
+        found = keys.issued(directory, datetime.now(UTC))
+    except keys.KeysRefused as error:
+        _refuse(error)
+    width = max(len(one.name) for one in found)
+    typer.echo(f"{'ROLE/ID':{width}}  {'SERIAL':40}  {'EXPIRES':10}  STATE")
+    for one in found:
+        typer.echo(f"{one.name:{width}}  {one.serial:40}  {one.expires:%Y-%m-%d}  {one.state.value}")
 
 
 def _refuse(error: Exception) -> NoReturn:

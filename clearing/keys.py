@@ -1,12 +1,16 @@
 """Keys: the house's certificate authority, its server, its clients, and what signs attestations and prices.
 
-Rules kept here: nothing is ever overwritten; a directory appears as a whole or not at all; private files
-are readable by their owner alone; a client's directory holds what the client needs and nothing else, so that
-it can be handed over as it is. TLS keys are ECDSA P-256, signing keys Ed25519.
+Rules kept here: nothing is overwritten, except that ``renew`` puts a new certificate and its key in the place of
+the old ones; a directory appears as a whole or not at all, and so does a file; private files are readable by their
+owner alone; a client's directory holds what the client needs and nothing else, so that it can be handed over as it
+is. Every certificate is kept under its serial number, because that is what revokes it, also when the folder was
+handed over or the certificate replaced. TLS keys are ECDSA P-256, signing keys Ed25519.
 
 Layout of a key directory::
 
-    ca.crt ca.key server.crt server.key       the house's authority and its server
+    ca.crt ca.key server.crt server.key       the house's authority and its server; while the authority itself is
+                                              changed, ca.crt holds the old one and the new one
+    issued/<serial>.crt                       every certificate that was issued, public
     signing/{log,risk,operations,compliance}.key
     policy.txt                                what a verifier needs, public
     clients/<role>/<id>/{ca.crt,client.crt,client.key}
@@ -17,13 +21,17 @@ import ipaddress
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from pathlib import Path
 
+import structlog
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -34,11 +42,13 @@ from clearing.attest.envelope import RoleKey, TrustSet, ed25519_signer
 from clearing.attest.policy import Policy, PolicyRefused, format_policy, parse_policy
 from clearing.attest.signer import SigningKeys
 from clearing.model.ids import NAME_PATTERN
-from clearing.server.identity import Identity, Role, format_spiffe
+from clearing.server.identity import Identity, Role, credential_of, format_spiffe
 from ledger.checkpoint import verifier_key
 
 AUTHORITY_DAYS = 3_650
 CERTIFICATE_DAYS = 397
+RENEW_WITHIN = timedelta(days=30)
+"""So long before it expires, a certificate is listed as one to renew."""
 CLOCK_SKEW = timedelta(minutes=5)
 SIGNERS = ("risk", "operations", "compliance")
 THRESHOLD = 2
@@ -51,10 +61,30 @@ class KeysRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
-    """The house's certificate authority."""
+    """The house's certificate authority; ``trusted`` is ca.crt as it stands, PEM."""
 
     certificate: x509.Certificate
     key: CertificateIssuerPrivateKeyTypes
+    trusted: bytes
+
+
+class State(Enum):
+    """What is to be done about a certificate; whether it was revoked stands in the journal."""
+
+    GOOD = "good"
+    RENEW = "renew soon"
+    REPLACED = "replaced, good until it expires or is revoked"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A certificate of the house; ``name`` is ``server`` or ``role/id``."""
+
+    name: str
+    serial: str
+    expires: datetime
+    state: State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +109,7 @@ def init(directory: Path, house: str, clients: Iterable[Identity], hosts: Iterab
         raise KeysRefused("a client is named twice")
     with _whole(directory) as fresh:
         authority = _make_authority(house)
-        _write(fresh / "ca.crt", _pem(authority.certificate))
+        _write(fresh / "ca.crt", authority.trusted)
         _write_private(fresh / "ca.key", _private_pem(authority.key))
         _make_server(fresh, authority, house, (*LOCAL_HOSTS, *hosts))
         _make_signers(fresh, house)
@@ -91,9 +121,82 @@ def issue(directory: Path, client: Identity) -> Path:
     """Add a client to a key directory. Raises as :func:`init` does, and changes nothing then."""
     target = _client_directory(directory, client)
     if target.exists():
-        raise KeysRefused(f"{target} exists; nothing was changed")
+        raise KeysRefused(
+            f"{target} exists; nothing was changed (`clearing keys renew {client.name}` replaces it)"
+        )
     _make_client(directory, _read_authority(directory), client)
     return target
+
+
+def renew_server(directory: Path) -> None:
+    """Give the server a new certificate for the names it has, and a new key. Raises :class:`KeysRefused`.
+
+    If it is cut off between the two files, they do not fit each other: a running server stays with what it has, and
+    to renew once more repairs it.
+    """
+    names = x509.load_pem_x509_certificate(
+        _read(directory / "server.crt")
+    ).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    certificate, key = _server_pair(
+        directory, _read_authority(directory), house_of(directory), [*names.value]
+    )
+    _replace(directory / "server.key", key, 0o600)
+    _replace(directory / "server.crt", certificate, 0o644)
+
+
+def renew_client(directory: Path, client: Identity) -> Path:
+    """Give a client a new certificate and key; the old ones work until they expire or are revoked.
+
+    Raises :class:`KeysRefused` if its folder is not there any more, ``IdentityRefused`` for a name that no id may have.
+    """
+    target = _client_directory(directory, client)
+    if not target.exists():
+        raise KeysRefused(f"{target} is not there; `clearing keys issue {client.name}` makes a new one")
+    authority = _read_authority(directory)
+    certificate, key = _client_pair(directory, authority, client)
+    _replace(target / "ca.crt", authority.trusted, 0o644)
+    _replace(target / "client.key", key, 0o600)
+    _replace(target / "client.crt", certificate, 0o644)
+    return target
+
+
+def issued(directory: Path, now: datetime) -> list[Issued]:
+    """Every certificate of the house, by name, the newest of a name first. Raises :class:`KeysRefused`."""
+    by_name: dict[str, list[x509.Certificate]] = {}
+    for one in _certificates(directory):
+        name = _uri_of(one).removeprefix(f"spiffe://{house_of(directory)}/")
+        by_name.setdefault(name, []).append(one)
+    found = []
+    for name in sorted(by_name):
+        newest_first = sorted(by_name[name], key=lambda one: one.not_valid_before_utc)[::-1]
+        found += [_listed(name, one, is_newest=one is newest_first[0], now=now) for one in newest_first]
+    return found
+
+
+def _certificates(directory: Path) -> list[x509.Certificate]:
+    """Each certificate once. Those in their places come last: they are the newest of their second."""
+    paths = [
+        *directory.glob("issued/*.crt"),
+        directory / "server.crt",
+        *directory.glob("clients/*/*/client.crt"),
+    ]
+    found: dict[int, x509.Certificate] = {}
+    for path in paths:
+        certificate = x509.load_pem_x509_certificate(_read(path))
+        found.pop(certificate.serial_number, None)
+        found[certificate.serial_number] = certificate
+    return list(found.values())
+
+
+def _listed(name: str, certificate: x509.Certificate, *, is_newest: bool, now: datetime) -> Issued:
+    expires = certificate.not_valid_after_utc
+    if expires < now:
+        state = State.EXPIRED
+    elif not is_newest:
+        state = State.REPLACED
+    else:
+        state = State.RENEW if expires - now < RENEW_WITHIN else State.GOOD
+    return Issued(name=name, serial=credential_of(certificate).serial, expires=expires, state=state)
 
 
 def house_of(directory: Path) -> str:
@@ -102,14 +205,56 @@ def house_of(directory: Path) -> str:
 
 
 def read_server_keys(directory: Path) -> ServerKeys:
-    """What the server needs of a key directory. Raises :class:`KeysRefused`."""
-    certificate = _read(directory / "server.crt")
-    return ServerKeys(
-        house=_house_of_certificate(certificate),
-        certificate=certificate,
-        key=_read(directory / "server.key"),
-        authority=_read(directory / "ca.crt"),
-    )
+    """What the server needs of a key directory, if it fits together. Raises :class:`KeysRefused`."""
+    certificate, key = _read(directory / "server.crt"), _read(directory / "server.key")
+    authority = _read(directory / "ca.crt")
+    house = _house_of_certificate(certificate)
+    try:
+        own = serialization.load_pem_private_key(key, password=None).public_key()
+        trusted = x509.load_pem_x509_certificates(authority)
+    except ValueError as error:
+        raise KeysRefused(f"server.key or ca.crt in {directory} cannot be used: {error}") from None
+    if own != x509.load_pem_x509_certificate(certificate).public_key():
+        raise KeysRefused(
+            f"server.key in {directory} is not the key of server.crt; `clearing keys renew server`"
+        )
+    if not any(_has_signed(one, certificate) for one in trusted):
+        raise KeysRefused(
+            f"nobody in ca.crt has signed server.crt in {directory}; `clearing keys renew server`"
+        )
+    return ServerKeys(house=house, certificate=certificate, key=key, authority=authority)
+
+
+class Rotating:
+    """The server's keys as their directory has them now; what cannot be used is logged, and the last good ones stay.
+
+    Its three small files are read at each handshake, which costs less than the handshake. Any thread may call it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Read them for the first time. Raises :class:`KeysRefused`."""
+        self._directory, self._now, self._trouble = directory, read_server_keys(directory), ""
+        self._lock = threading.Lock()
+        self._log = structlog.get_logger()
+
+    def __call__(self) -> ServerKeys:
+        """The newest keys that can be used."""
+        with self._lock:
+            try:
+                self._take(read_server_keys(self._directory))
+            except (KeysRefused, ValueError) as error:
+                if str(error) != self._trouble:
+                    self._log.error("new keys cannot be used", error=str(error))
+                self._trouble = str(error)
+            return self._now
+
+    def _take(self, found: ServerKeys) -> None:
+        if found.house != self._now.house:
+            raise KeysRefused(f"they are of {found.house}, not of {self._now.house}")
+        if found != self._now:
+            serial = credential_of(x509.load_pem_x509_certificate(found.certificate)).serial
+            self._log.info("new keys", serial=serial)
+        self._now, self._trouble = found, ""
 
 
 def read_signing_keys(directory: Path) -> SigningKeys:
@@ -179,15 +324,28 @@ def _make_authority(house: str) -> Authority:
         .add_extension(_usage(certificates=True), critical=True)
         .add_extension(identifier, critical=False)
     )
-    return Authority(certificate=builder.sign(key, hashes.SHA256()), key=key)
+    certificate = builder.sign(key, hashes.SHA256())
+    return Authority(certificate=certificate, key=key, trusted=_pem(certificate))
 
 
 def _make_server(directory: Path, authority: Authority, house: str, hosts: Iterable[str]) -> None:
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"spiffe://{house}/server")]
     names += [_host(host) for host in dict.fromkeys(hosts)]
-    certificate, key = _sign(authority, _name(house, "server"), names, ExtendedKeyUsageOID.SERVER_AUTH)
+    certificate, key = _server_pair(directory, authority, house, names)
     _write(directory / "server.crt", certificate)
     _write_private(directory / "server.key", key)
+
+
+def _server_pair(
+    directory: Path, authority: Authority, house: str, names: list[x509.GeneralName]
+) -> tuple[bytes, bytes]:
+    return _issue(directory, authority, _name(house, "server"), names, ExtendedKeyUsageOID.SERVER_AUTH)
+
+
+def _client_pair(directory: Path, authority: Authority, client: Identity) -> tuple[bytes, bytes]:
+    spiffe = x509.UniformResourceIdentifier(format_spiffe(client))
+    name = _name(client.house, f"{client.role.value} {client.id}")
+    return _issue(directory, authority, name, [spiffe], ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
 def _make_signers(directory: Path, house: str) -> None:
@@ -205,11 +363,9 @@ def _make_signers(directory: Path, house: str) -> None:
 
 
 def _make_client(directory: Path, authority: Authority, client: Identity) -> None:
-    spiffe = x509.UniformResourceIdentifier(format_spiffe(client))
-    name = _name(client.house, f"{client.role.value} {client.id}")
-    certificate, key = _sign(authority, name, [spiffe], ExtendedKeyUsageOID.CLIENT_AUTH)
+    certificate, key = _client_pair(directory, authority, client)
     with _whole(_client_directory(directory, client)) as fresh:
-        _write(fresh / "ca.crt", _pem(authority.certificate))
+        _write(fresh / "ca.crt", authority.trusted)
         _write(fresh / "client.crt", certificate)
         _write_private(fresh / "client.key", key)
         if client.role is Role.PRICE_SOURCE:
@@ -218,10 +374,14 @@ def _make_client(directory: Path, authority: Authority, client: Identity) -> Non
             _write(fresh / "signing.pub", f"{signing.public_key().public_bytes_raw().hex()}\n".encode())
 
 
-def _sign(
-    authority: Authority, subject: x509.Name, names: list[x509.GeneralName], purpose: x509.ObjectIdentifier
+def _issue(
+    directory: Path,
+    authority: Authority,
+    subject: x509.Name,
+    names: list[x509.GeneralName],
+    purpose: x509.ObjectIdentifier,
 ) -> tuple[bytes, bytes]:
-    """A certificate for a fresh key, and the key, PEM."""
+    """A certificate for a fresh key, which is kept under its serial number, and the key, PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = authority.certificate
     builder = (
@@ -238,7 +398,9 @@ def _sign(
             critical=False,
         )
     )
-    return _pem(builder.sign(authority.key, hashes.SHA256())), _private_pem(key)
+    certificate = builder.sign(authority.key, hashes.SHA256())
+    _write(directory / "issued" / f"{credential_of(certificate).serial}.crt", _pem(certificate))
+    return _pem(certificate), _private_pem(key)
 
 
 def _certificate(
@@ -298,20 +460,36 @@ def _read_authority(directory: Path) -> Authority:
     key = serialization.load_pem_private_key(_read(directory / "ca.key"), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise KeysRefused(f"{directory / 'ca.key'} is not the key of an authority made here")
-    return Authority(certificate=x509.load_pem_x509_certificate(_read(directory / "ca.crt")), key=key)
+    trusted = _read(directory / "ca.crt")
+    own = (one for one in x509.load_pem_x509_certificates(trusted) if one.public_key() == key.public_key())
+    certificate = next(own, None)
+    if certificate is None:
+        raise KeysRefused(f"{directory / 'ca.crt'} has no certificate for ca.key")
+    return Authority(certificate=certificate, key=key, trusted=trusted)
+
+
+def _has_signed(authority: x509.Certificate, certificate: bytes) -> bool:
+    try:
+        x509.load_pem_x509_certificate(certificate).verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _house_of_certificate(certificate: bytes) -> str:
     try:
-        names = x509.load_pem_x509_certificate(certificate).extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
-        (uri,) = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+        uri = _uri_of(x509.load_pem_x509_certificate(certificate))
     except (ValueError, x509.ExtensionNotFound):
         raise KeysRefused(
             "the server's certificate names no house; make keys with `clearing keys init`"
         ) from None
     return uri.removeprefix("spiffe://").partition("/")[0]
+
+
+def _uri_of(certificate: x509.Certificate) -> str:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    (uri,) = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+    return uri
 
 
 def _read(path: Path) -> bytes:
@@ -344,3 +522,13 @@ def _create(path: Path, data: bytes, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    """Put ``data`` in the place of ``path``, which always is whole."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)  # of one that was cut off
+    _create(fresh, data, mode)
+    fresh.replace(path)

@@ -36,7 +36,7 @@ from clearing.model.commands import Tick
 from clearing.model.values import AttestationRecord
 from clearing.publish import Publisher
 from clearing.server import app
-from clearing.settings import Settings, places_of
+from clearing.settings import Settings, places_of, require_loopback
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex
 from ledger.store.connect import Database, StoreUnreachable, open_store, require_reachable, system_salts
@@ -62,12 +62,16 @@ def let_garbage_wait() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serve the house of ``settings`` until a signal or a bug stops it; ``announce`` gets the one line."""
+def serve(settings: Settings, announce: Callable[[str], None], *, insecure_loopback: bool = False) -> None:
+    """Serve the house of ``settings`` until a signal or a bug stops it; ``announce`` gets the one line.
+
+    ``insecure_loopback`` serves without TLS, and only this machine.
+    """
     _log_as_json()
+    presented = _presented(settings, insecure_loopback=insecure_loopback)
     stopping = _stop_on_signals()
     places = places_of(settings)
-    tls, signing = keys.read_server_keys(settings.keys), keys.read_signing_keys(settings.keys)
+    house, signing = keys.house_of(settings.keys), keys.read_signing_keys(settings.keys)
     with (
         _migrated(settings.database, places.anchor) as database,
         closing(Engine(database, clock=clock_ms, salts=system_salts)) as engine,
@@ -77,7 +81,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         sys.setswitchinterval(SWITCH_S)
         let_garbage_wait()
         engine.heed(lambda: history.lag_ms)
-        _require_house(engine, tls.house)
+        _require_house(engine, house)
         if settings.state is not None:
             _require_own_signatures(engine, keys.read_policy(settings.keys))
         publisher = Publisher(engine, signing, log)
@@ -87,11 +91,10 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             journaled=AttestationIndex(database).all,
             checkpoint=publisher.checkpoint,
         )
-        presented = app.Tls(certificate=tls.certificate, key=tls.key, authority=tls.authority)
-        server = app.start(tls.house, settings.listen, presented, sources)
+        server = app.start(house, settings.listen, presented, sources)
         try:
             host = settings.listen.rpartition(":")[0]
-            announce(f"serving {tls.house} on {host}:{server.port}, {engine.view.size} journal entries")
+            announce(f"serving {house} on {host}:{server.port}, {engine.view.size} journal entries")
             documents = _documents(settings, database, signing)
             if documents is not None:
                 documents.write()
@@ -99,6 +102,22 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         finally:
             server.stop(DRAIN_S)
         publisher.show()  # not after a bug: what stopped the house is looked at before more is signed
+
+
+def _presented(settings: Settings, *, insecure_loopback: bool) -> Callable[[], app.Tls] | None:
+    """What the server presents at each handshake; None without TLS, where only this machine can connect."""
+    if insecure_loopback:
+        require_loopback(settings.listen)
+        log = structlog.get_logger()
+        log.warning("no TLS: whoever is on this machine may be anybody", on=settings.listen)
+        return None
+    server_keys = keys.Rotating(settings.keys)
+
+    def now() -> app.Tls:
+        found = server_keys()
+        return app.Tls(certificate=found.certificate, key=found.key, authority=found.authority)
+
+    return now
 
 
 def run_migrations(url: str) -> None:

@@ -75,6 +75,21 @@ def places_of(settings: Settings) -> Places:
     return Places(anchor=anchor, tiles=tiles)
 
 
+def require_loopback(listen: str) -> None:
+    """Without TLS nobody but this machine may reach the house. Raises :class:`SettingsRefused`.
+
+    A name is refused as well: what it means is for others to say.
+    """
+    try:
+        is_loopback = ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise SettingsRefused(
+            f"--insecure-loopback serves without TLS, on 127.0.0.1 or [::1] only, not on {listen}"
+        )
+
+
 def read_settings(**given: Any) -> Settings:
     """Settings in which what is ``given``, unless None, comes first. Raises :class:`SettingsRefused`."""
     chosen = {name: value for name, value in given.items() if value is not None}

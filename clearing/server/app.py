@@ -46,7 +46,7 @@ MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """What the server presents and whom it trusts, PEM."""
+    """What the server presents and whom it trusts, PEM. ``authority`` may be several certificates."""
 
     certificate: bytes
     key: bytes
@@ -131,9 +131,12 @@ class Server:
         self._server.stop(grace_s).wait()
 
 
-def start(house: str, listen: str, tls: Tls, sources: Sources) -> Server:
-    """Serve ``house`` on ``listen`` (host:port, port 0 for any). Raises :class:`CannotListen`."""
-    authority = Authority(house, accesses(DESCRIBED), lambda: sources.engine.view.state)
+def start(house: str, listen: str, tls: Callable[[], Tls] | None, sources: Sources) -> Server:
+    """Serve ``house`` on ``listen`` (host:port, port 0 for any). Raises :class:`CannotListen`.
+
+    ``tls`` is asked at each new connection; None serves without TLS.
+    """
+    authority = Authority(house, accesses(DESCRIBED), lambda: sources.engine.view.state, sources.clock)
     server = grpc.server(
         ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="call"),
         interceptors=[authority],
@@ -146,9 +149,7 @@ def start(house: str, listen: str, tls: Tls, sources: Sources) -> Server:
     for service in SERVICES:
         service.add(service.servicer(sources), server)
     checked = _add_standard_services(server)
-    credentials = grpc.ssl_server_credentials(
-        [(tls.key, tls.certificate)], root_certificates=tls.authority, require_client_auth=True
-    )
+    credentials = grpc.insecure_server_credentials() if tls is None else _credentials(tls)
     try:
         port = server.add_secure_port(listen, credentials)
     except RuntimeError:
@@ -157,6 +158,27 @@ def start(house: str, listen: str, tls: Tls, sources: Sources) -> Server:
         ) from None
     server.start()
     return Server(port, server, checked)
+
+
+def _credentials(tls: Callable[[], Tls]) -> grpc.ServerCredentials:
+    """Mutual TLS with what ``tls`` gives at each handshake; connections that are open stay as they are."""
+    shown = tls()
+
+    def changed() -> Any:
+        """What to present from now on; None, which the stubs do not know, for what was presented last."""
+        nonlocal shown
+        before, shown = shown, tls()
+        return None if shown == before else _configuration(shown)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(shown), changed, require_client_authentication=True
+    )
+
+
+def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(tls.key, tls.certificate)], root_certificates=tls.authority
+    )
 
 
 def _add_standard_services(server: grpc.Server) -> health.HealthServicer:

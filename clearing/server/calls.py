@@ -11,23 +11,53 @@ from clearing.model.house import House
 from clearing.model.ids import AccountKey, member_of
 from clearing.model.outcomes import Outcome, Reason
 from clearing.server.errors import Fault, Refused, require_accepted
-from clearing.server.identity import Identity, IdentityRefused, identity_of
+from clearing.server.identity import Identity, IdentityRefused, identity_of, parse_spiffe
 from clearing.server.wire import names
 from ledger.store.writer import Published
 
 WAIT_MAX_S = 3_600.0
 """A caller that sets no deadline waits so long at most."""
+IDENTITY_METADATA = "x-clearing-identity"
+"""Says who calls on a port without TLS, as a SPIFFE id; on a port with TLS it counts for nothing."""
 
 
 def caller_of(context: grpc.ServicerContext) -> Identity:
-    """Who calls, by the certificate of the connection. Raises :class:`Refused`."""
-    certificates = context.auth_context().get("x509_pem_cert", ())
-    if not certificates:
-        raise Refused(Fault.CERTIFICATE_MISSING)
+    """Who calls, by the certificate of the connection. Raises :class:`Refused`.
+
+    A connection without TLS exists only with ``--insecure-loopback``, and its callers are believed.
+    """
+    connection = context.auth_context()
+    certificates = connection.get("x509_pem_cert", ())
+    security = connection.get("transport_security_type", ())
     try:
-        return identity_of(bytes(next(iter(certificates))))
+        if certificates:
+            return identity_of(bytes(next(iter(certificates))))
+        if security and bytes(next(iter(security))) == b"insecure":
+            return _claimed(context)
     except IdentityRefused as error:
         raise Refused(Fault.IDENTITY_REFUSED, str(error)) from None
+    raise Refused(Fault.CERTIFICATE_MISSING)
+
+
+def _claimed(context: grpc.ServicerContext) -> Identity:
+    claims = [value for key, value in context.invocation_metadata() if key == IDENTITY_METADATA]
+    if len(claims) != 1:
+        raise IdentityRefused(f"without TLS, say who you are once in the metadata {IDENTITY_METADATA}")
+    return parse_spiffe(str(claims[0]))
+
+
+def require_good(caller: Identity, house: House, now_ms: int) -> None:
+    """Raise :class:`Refused` if the caller's certificate has expired or was revoked since its connection was made.
+
+    Every call is asked this at its beginning; one that lasts asks again from time to time.
+    """
+    held = caller.credential
+    if held is None:
+        return
+    if held.expires_ms < now_ms:
+        raise Refused(Fault.CERTIFICATE_EXPIRED)
+    if held.serial in house.revocations:
+        raise Refused(Fault.CERTIFICATE_REVOKED, held.serial)
 
 
 def founded(view: Published[House]) -> House:

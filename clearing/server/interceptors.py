@@ -2,7 +2,8 @@
 
 Steps of a call, each of which refuses:
 
-1. The certificate that TLS verified says who calls, and for this house.
+1. The certificate that TLS verified says who calls, and for this house. It has not expired and was not revoked,
+   which may have happened while its connection was open.
 2. The method names the caller's role among those allowed.
 3. The method says how far it reaches. If it is about what one caller owns, the field that names it must name
    something of this caller, unless its role sees all.
@@ -27,7 +28,7 @@ from google.protobuf.message import Message
 
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, member_of
-from clearing.server.calls import caller_of
+from clearing.server.calls import caller_of, require_good
 from clearing.server.errors import Fault, Refused, to_status
 from clearing.server.identity import Identity, Role
 from clearing.server.wire import names
@@ -94,8 +95,14 @@ def accesses(services: Iterable[ServiceDescriptor]) -> dict[str, Access]:
 class Authority(grpc.ServerInterceptor):
     """Guards every method of a server."""
 
-    def __init__(self, house: str, methods: Mapping[str, Access], state: Callable[[], House]) -> None:
-        self._house, self._methods, self._state = house, methods, state
+    def __init__(
+        self,
+        house: str,
+        methods: Mapping[str, Access],
+        state: Callable[[], House],
+        clock: Callable[[], int],
+    ) -> None:
+        self._house, self._methods, self._state, self._clock = house, methods, state, clock
         self._streams = threading.BoundedSemaphore(STREAMS_MAX)
         self._pool = ThreadPoolExecutor(STREAMS_MAX + REFUSALS_AT_ONCE, thread_name_prefix="stream")
         self._log = structlog.get_logger()
@@ -188,6 +195,7 @@ class Authority(grpc.ServerInterceptor):
         try:
             caller = caller_of(context)
             self._require_house(caller)
+            require_good(caller, self._state(), self._clock())
             _require_role(caller, access)
             if request is not None:
                 self._require_reach(caller, access, request)
@@ -212,7 +220,7 @@ class Authority(grpc.ServerInterceptor):
             return
         if not any(caller.owns(name) for name in owners(named, self._state())):
             _require_well_named(request, access.own)
-            raise Refused(Fault.NOT_YOURS, f"{access.own} is not under the name of {caller.actor}")
+            raise Refused(Fault.NOT_YOURS, f"{access.own} is not under the name of {caller.name}")
 
 
 def owners(name: str, house: House) -> tuple[str, ...]:
@@ -242,7 +250,7 @@ def _require_role(caller: Identity, access: Access) -> None:
         raise Refused(Fault.METHOD_CLOSED)
     if caller.role not in access.allowed:
         allowed = ", ".join(sorted(role.value for role in access.allowed))
-        raise Refused(Fault.ROLE_NOT_ALLOWED, f"it is for: {allowed}; you are {caller.actor}")
+        raise Refused(Fault.ROLE_NOT_ALLOWED, f"it is for: {allowed}; you are {caller.name}")
 
 
 def _require_well_named(request: Message, field: str) -> None:

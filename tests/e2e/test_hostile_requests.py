@@ -70,11 +70,12 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
         )
         log = stack.enter_context(closing(PublicLog(database, Path(f"{file}.tiles"), Path(f"{file}.anchor"))))
         publisher = Publisher(engine, house_keys.read_signing_keys(keys), log)
-        tls = house_keys.read_server_keys(keys)
+        found = house_keys.read_server_keys(keys)
+        tls = app.Tls(certificate=found.certificate, key=found.key, authority=found.authority)
         server = app.start(
             HOUSE,
             "127.0.0.1:0",
-            app.Tls(certificate=tls.certificate, key=tls.key, authority=tls.authority),
+            lambda: tls,
             app.Sources(
                 engine=engine,
                 clock=lambda: now_ms,

@@ -6,15 +6,17 @@ import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
-from clearing.model.commands import AdmitMember
+from clearing.model.commands import AdmitMember, RevokeCertificate
 from clearing.model.house import House
 from clearing.model.ids import MemberId
 from clearing.server.app import DESCRIBED
-from clearing.server.identity import Role
+from clearing.server.calls import IDENTITY_METADATA, require_good
+from clearing.server.errors import Refused
+from clearing.server.identity import Role, identity_of
 from clearing.server.interceptors import CLOSED, OPEN_SERVICES, Access, Authority, access_of, accesses, owners
 from clearinghouse.v1 import options_pb2
 from clearinghouse.v1.account_service_pb2 import GetAccountRequest
-from tests.builders import ALICE, empty_house, link, two_traders
+from tests.builders import ALICE, ANNA, empty_house, link, two_traders
 from tests.unit.test_identity import certificate
 
 METHODS = [method for service in DESCRIBED for method in service.methods]
@@ -80,8 +82,10 @@ def call_with(*pem: bytes) -> grpc.ServicerContext:
     return call
 
 
-def guarded(access: Access, path: str) -> "grpc.RpcMethodHandler[object, object]":
-    authority = Authority("h", {"/x/Get": access}, House)
+def guarded(
+    access: Access, path: str, house: House | None = None, now_ms: int = 0
+) -> "grpc.RpcMethodHandler[object, object]":
+    authority = Authority("h", {"/x/Get": access}, lambda: house or House(), lambda: now_ms)
 
     def answer(_request: object, _context: grpc.ServicerContext) -> object:
         return "answered"
@@ -172,3 +176,93 @@ def empty_house_with_pat_at_two_members() -> House:
     keys = [world.account(member, "c", "pat") for member in ("one", "two")]
     link(world, "pat", *keys)
     return world.state
+
+
+# certificates that were good when the connection was made ---------------------------------------------------
+
+MINE = "members/alpha/accounts/house"
+ALPHA_PEM = certificate("spiffe://h/member/alpha", serial=0x1F)
+
+
+def answer_to(
+    call: grpc.ServicerContext, house: House | None = None, now_ms: int = 0, path: str = "/x/Get"
+) -> str:
+    """``answered``, or why not."""
+    behaviour = guarded(MEMBER_OWN, path, house, now_ms).unary_unary
+    assert behaviour is not None
+    try:
+        return str(behaviour(GetAccountRequest(name=MINE), call))
+    except Aborted as aborted:
+        return f"{aborted.status.code.name} {aborted}"
+
+
+def revoked(serial: str) -> House:
+    world = empty_house()
+    world.ok(RevokeCertificate(serial=serial, reason="stolen"), ANNA)
+    return world.state
+
+
+def test_a_certificate_is_good_until_its_last_millisecond() -> None:
+    credential = identity_of(ALPHA_PEM).credential
+    assert credential is not None
+    until = credential.expires_ms
+    assert answer_to(call_with(ALPHA_PEM), now_ms=until) == "answered"
+    expired = answer_to(call_with(ALPHA_PEM), now_ms=until + 1)
+    assert expired == "UNAUTHENTICATED the client certificate has expired"
+
+
+@pytest.mark.parametrize("path", ["/x/Get", f"{OPEN_SERVICES[0]}Check"])
+def test_a_revoked_certificate_is_refused_everywhere_and_others_are_not(path: str) -> None:
+    assert answer_to(call_with(ALPHA_PEM), revoked("1f"), path=path) == (
+        "UNAUTHENTICATED the client certificate was revoked: 1f"
+    )
+    assert answer_to(call_with(ALPHA_PEM), revoked("1e"), path=path) == "answered"
+
+
+def test_who_holds_a_stream_open_is_asked_again() -> None:
+    caller = identity_of(ALPHA_PEM)
+    require_good(caller, House(), 0)
+    with pytest.raises(Refused) as error:
+        require_good(caller, revoked("1f"), 0)
+    assert error.value.reason == "CERTIFICATE_REVOKED"
+
+
+# without TLS --------------------------------------------------------------------------------------------------
+
+
+def claiming(
+    *claims: str, security: bytes = b"insecure", pem: tuple[bytes, ...] = ()
+) -> grpc.ServicerContext:
+    """A call that says in its metadata who makes it."""
+    call = call_with()
+    call.auth_context.return_value = {  # type: ignore[attr-defined]
+        "transport_security_type": [security],
+        **({"x509_pem_cert": pem} if pem else {}),
+    }
+    call.invocation_metadata.return_value = [  # type: ignore[attr-defined]
+        ("user-agent", "x"),
+        *((IDENTITY_METADATA, claim) for claim in claims),
+    ]
+    return call
+
+
+def test_without_tls_a_caller_is_who_it_says() -> None:
+    assert answer_to(claiming("spiffe://h/member/alpha")) == "answered"
+    denied = answer_to(claiming("spiffe://h/member/beta"))
+    assert denied.startswith("PERMISSION_DENIED you may name only what is yours")
+
+
+@pytest.mark.parametrize(
+    "claims", [(), ("member/alpha",), ("spiffe://other/member/alpha",), ("spiffe://h/member/alpha",) * 2]
+)
+def test_without_tls_a_caller_says_once_and_exactly_who_it_is(claims: tuple[str, ...]) -> None:
+    assert answer_to(claiming(*claims)).startswith("UNAUTHENTICATED the client certificate does not say")
+
+
+@pytest.mark.parametrize("security", [b"ssl", b"", b"local", b"Insecure"])
+def test_with_tls_what_a_caller_says_counts_for_nothing(security: bytes) -> None:
+    said = "spiffe://h/member/alpha"
+    assert answer_to(claiming(said, security=security)).startswith("UNAUTHENTICATED the call came without")
+    beta = certificate("spiffe://h/member/beta")
+    for kind in (security, b"insecure"):
+        assert answer_to(claiming(said, security=kind, pem=(beta,))).startswith("PERMISSION_DENIED")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clearing.settings import Places, SettingsRefused, places_of, read_settings
+from clearing.settings import Places, SettingsRefused, places_of, read_settings, require_loopback
 
 POSTGRESQL = "postgresql://clearing@db.example.org/clearing"
 
@@ -50,3 +50,25 @@ def test_with_both_given_a_server_is_as_good_as_a_file() -> None:
     places = Places(anchor=Path("house.anchor"), tiles=Path("log"))
     settings = read_settings(database=POSTGRESQL, anchor=places.anchor, tiles_dir=places.tiles)
     assert places_of(settings) == places
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.0.0.1:7443", "127.8.9.1:1", "[::1]:7443"])
+def test_without_tls_a_house_listens_to_its_own_machine(listen: str) -> None:
+    require_loopback(listen)
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "0.0.0.0:7443",
+        "[::]:7443",
+        "10.0.0.1:7443",
+        "localhost:7443",
+        "house.example:1",
+        "[::ffff:127.0.0.1]:1",
+        "128.0.0.1:1",
+    ],
+)
+def test_without_tls_a_house_listens_to_nobody_else(listen: str) -> None:
+    with pytest.raises(SettingsRefused, match="--insecure-loopback"):
+        require_loopback(listen)
