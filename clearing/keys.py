@@ -19,15 +19,17 @@ Layout of a key directory::
 
 import ipaddress
 import os
+import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
+from typing import TypeAlias
 
 import structlog
 from cryptography import x509
@@ -52,7 +54,19 @@ RENEW_WITHIN = timedelta(days=30)
 CLOCK_SKEW = timedelta(minutes=5)
 SIGNERS = ("risk", "operations", "compliance")
 THRESHOLD = 2
+SECRET_BYTES = 48
+"""So much chance goes into a key: 64 bits more than P-256 needs, so that none is likelier (FIPS 186-5 A.2.1)."""
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+Secret: TypeAlias = Callable[[str], bytes]
+"""Gives the ``SECRET_BYTES`` from which the key for a purpose is made."""
+
+
+def system_secret(_purpose: str) -> bytes:
+    """Fresh from the operating system, whatever it is for."""
+    return secrets.token_bytes(SECRET_BYTES)
 
 
 class KeysRefused(Exception):
@@ -61,11 +75,12 @@ class KeysRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
-    """The house's certificate authority; ``trusted`` is ca.crt as it stands, PEM."""
+    """The house's certificate authority; ``trusted`` is ca.crt as it stands, PEM. Keys are made from ``secret``."""
 
     certificate: x509.Certificate
     key: CertificateIssuerPrivateKeyTypes
     trusted: bytes
+    secret: Secret = system_secret
 
 
 class State(Enum):
@@ -97,8 +112,14 @@ class ServerKeys:
     authority: bytes
 
 
-def init(directory: Path, house: str, clients: Iterable[Identity], hosts: Iterable[str] = ()) -> None:
-    """Make a key directory for ``house``.
+def init(
+    directory: Path,
+    house: str,
+    clients: Iterable[Identity],
+    hosts: Iterable[str] = (),
+    secret: Secret = system_secret,
+) -> None:
+    """Make a key directory for ``house``. Whoever gives another ``secret`` can make all of its keys again.
 
     Raises :class:`KeysRefused` if it exists, ``IdentityRefused`` for a name that no id may have.
     """
@@ -108,11 +129,11 @@ def init(directory: Path, house: str, clients: Iterable[Identity], hosts: Iterab
     if len(set(wanted)) != len(wanted):
         raise KeysRefused("a client is named twice")
     with _whole(directory) as fresh:
-        authority = _make_authority(house)
+        authority = _make_authority(house, secret)
         _write(fresh / "ca.crt", authority.trusted)
         _write_private(fresh / "ca.key", _private_pem(authority.key))
         _make_server(fresh, authority, house, (*LOCAL_HOSTS, *hosts))
-        _make_signers(fresh, house)
+        _make_signers(fresh, house, secret)
         for client in wanted:
             _make_client(fresh, authority, client)
 
@@ -314,8 +335,8 @@ def _whole(directory: Path) -> Iterator[Path]:
         raise
 
 
-def _make_authority(house: str) -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
+def _make_authority(house: str, secret: Secret) -> Authority:
+    key = _p256_key(secret("authority"))
     name = _name(house, f"{house} certificate authority")
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = (
@@ -325,7 +346,15 @@ def _make_authority(house: str) -> Authority:
         .add_extension(identifier, critical=False)
     )
     certificate = builder.sign(key, hashes.SHA256())
-    return Authority(certificate=certificate, key=key, trusted=_pem(certificate))
+    return Authority(certificate=certificate, key=key, trusted=_pem(certificate), secret=secret)
+
+
+def _p256_key(secret: bytes) -> ec.EllipticCurvePrivateKey:
+    return ec.derive_private_key(int.from_bytes(secret) % (P256_ORDER - 1) + 1, ec.SECP256R1())
+
+
+def _ed25519_key(secret: bytes) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(secret[:32])
 
 
 def _make_server(directory: Path, authority: Authority, house: str, hosts: Iterable[str]) -> None:
@@ -348,8 +377,8 @@ def _client_pair(directory: Path, authority: Authority, client: Identity) -> tup
     return _issue(directory, authority, name, [spiffe], ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
-def _make_signers(directory: Path, house: str) -> None:
-    keys = {name: Ed25519PrivateKey.generate() for name in ("log", *SIGNERS)}
+def _make_signers(directory: Path, house: str, secret: Secret) -> None:
+    keys = {name: _ed25519_key(secret(f"signing {name}")) for name in ("log", *SIGNERS)}
     for name, key in keys.items():
         _write_private(directory / "signing" / f"{name}.key", _private_pem(key))
     roles = tuple(RoleKey(role=name, key=ed25519_signer(keys[name]).public_key) for name in SIGNERS)
@@ -369,7 +398,7 @@ def _make_client(directory: Path, authority: Authority, client: Identity) -> Non
         _write(fresh / "client.crt", certificate)
         _write_private(fresh / "client.key", key)
         if client.role is Role.PRICE_SOURCE:
-            signing = Ed25519PrivateKey.generate()
+            signing = _ed25519_key(authority.secret(f"signing {client.name}"))
             _write_private(fresh / "signing.key", _private_pem(signing))
             _write(fresh / "signing.pub", f"{signing.public_key().public_bytes_raw().hex()}\n".encode())
 
@@ -382,7 +411,8 @@ def _issue(
     purpose: x509.ObjectIdentifier,
 ) -> tuple[bytes, bytes]:
     """A certificate for a fresh key, which is kept under its serial number, and the key, PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    common_name = subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    key = _p256_key(authority.secret(f"certificate {common_name!s}"))
     issuer = authority.certificate
     builder = (
         _certificate(subject, issuer.subject, key.public_key(), CERTIFICATE_DAYS)
