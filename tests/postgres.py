@@ -51,6 +51,24 @@ class Server:
 
 
 @contextmanager
+def away(url: str) -> Iterator[None]:
+    """As long as it lasts nobody gets to the database at ``url``, and whoever was connected is cut off."""
+    parsed = make_url(url)
+    name = str(parsed.database)
+    address = parsed.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    admit = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    with psycopg.connect(address, autocommit=True) as other:
+        other.execute(admit.format(sql.Identifier(name), sql.SQL("false")))
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
+        try:
+            yield
+        finally:
+            other.execute(admit.format(sql.Identifier(name), sql.SQL("true")))
+
+
+@contextmanager
 def running(*, is_durable: bool = False) -> Iterator[Server]:
     """A server for as long as it is needed. ``is_durable``: it waits for the disk, as a bench has it."""
     given = os.environ.get(OVERRIDE)

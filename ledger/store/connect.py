@@ -37,6 +37,10 @@ class LeaseLost(Exception):
     """Another writer took over, or may have: this one may not commit any more."""
 
 
+class LockLost(LeaseLost):
+    """The lock was lost and nobody has taken over yet: the holder may take the lease again."""
+
+
 class StoreUnreachable(Exception):
     """Nobody answers at the URL, or not to this user."""
 
@@ -145,17 +149,18 @@ def _roll_back(connection: Connection) -> None:
         connection.invalidate()  # the connection itself is gone, and its transaction with it
 
 
-def first_line(error: SQLAlchemyError) -> str:
+def first_line(error: Exception) -> str:
     """What went wrong; the lines after it may show the row that it went wrong with."""
     return str(error).partition("\n")[0]
 
 
 @dataclass(slots=True)
 class Lease:
-    """The right to write, held until :meth:`release` or the end of the process."""
+    """The right to write, held until :meth:`release`, the end of the process, or that of the lock's session."""
 
     epoch: int
     _lock: Lock
+    _asked: int = 0
 
     @classmethod
     def acquire(cls, engine: Engine) -> "Lease":
@@ -171,16 +176,52 @@ class Lease:
             raise
 
     def check(self, connection: Connection) -> None:
-        """Refuse the running transaction unless it is the holder's. Raises :class:`LeaseLost`.
+        """Refuse the running transaction unless it is the holder's. Raises :class:`LeaseLost`, or :class:`LockLost`.
 
         The row stays locked until the transaction ends. So nobody takes over while it commits, and whoever
         gets here after it knows that it is over: also the same writer, when the answer to its COMMIT was lost.
         """
-        stored = connection.execute(select(lease.c.epoch).with_for_update()).scalar()
+        self._require_mine(connection.execute(select(lease.c.epoch).with_for_update()).scalar())
+
+    def look(self, connection: Connection) -> None:
+        """The same for whoever writes nothing: nobody is kept out. Raises as :meth:`check`."""
+        self._require_mine(connection.execute(select(lease.c.epoch)).scalar())
+
+    def _require_mine(self, stored: int | None) -> None:
         if stored != self.epoch:
             raise LeaseLost(f"epoch {self.epoch} was replaced by {stored}")
         if not self._lock.is_held():
-            raise LeaseLost("the lock on the database was lost")
+            raise LockLost("the lock on the database was lost")
+
+    def renew(self, engine: Engine) -> None:
+        """Take the lease again, at the next epoch, after a fault that may have cost the lock.
+
+        It is refused if anybody else had it meanwhile. A renewal whose COMMIT got lost may have happened, so
+        the epoch that it asked for is the holder's own as well. Raises :class:`LeaseLost` for good,
+        :class:`LeaseHeld` while the server has not noticed yet that the old session is gone, and what the store
+        raises: call it again then, and write nothing before it has returned.
+        """
+        if not self._lock.is_held():
+            self._lock = self._lock_again(engine)
+        with transaction(engine) as connection:
+            stored = connection.execute(select(lease.c.epoch).with_for_update()).scalar()
+            self._asked = self._require_followed(stored) + 1
+            connection.execute(update(lease).values(epoch=self._asked))
+        self.epoch = self._asked
+
+    def _lock_again(self, engine: Engine) -> Lock:
+        lock = kind_of(engine).lock(engine)
+        if lock is not None:
+            return lock
+        with engine.connect() as connection:
+            self._require_followed(connection.execute(select(lease.c.epoch)).scalar())
+        raise LeaseHeld("the lock on the database is held by another session")
+
+    def _require_followed(self, stored: int | None) -> int:
+        """The epoch in the database, which nobody but this holder has raised."""
+        if stored is None or stored not in (self.epoch, self._asked):
+            raise LeaseLost(f"epoch {self.epoch} was replaced by {stored}: another process took the lease")
+        return stored
 
     def release(self) -> None:
         """Give the lease back; a second call does nothing."""

@@ -279,6 +279,10 @@ SESSION = {
     # A timeout at COMMIT, while a replica is awaited, would report as durable what is not; the lock is idle.
     "statement_timeout": "0",
     "idle_session_timeout": "0",
+    # The lock of a client that is cut off is free within half a minute, not after the two hours of the system.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
 }
 CONNECTING = {
     "application_name": "clearing-house",

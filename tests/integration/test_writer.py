@@ -806,34 +806,6 @@ def test_a_store_that_is_lost_before_the_commit_may_come_back(ledger: Ledger, he
     assert ledger.post("r1", payment(2)).first_sequence == 2
 
 
-@pytest.mark.parametrize("heard", [True, False])
-def test_a_commit_of_which_nothing_can_be_learned_stops_the_writer(url: str, heard: bool) -> None:
-    with ledger_at(url) as ledger:
-        ledger.post("funding", *FUNDING)
-        Wire(ledger.database, "COMMIT", heard=heard, for_good=True)
-        for request_id in ("r1", "r2"):
-            with pytest.raises(OperationalError):
-                ledger.post(request_id, payment(2))
-        assert isinstance(ledger.writer.stopped, OperationalError)
-    wait_for_lease(url)
-    with ledger_at(url) as ledger:
-        again = ledger.post("r1", payment(2))
-        assert (again.first_sequence, again.replayed) == (2, heard)
-
-
-def wait_for_lease(url: str) -> None:
-    """A server gives the lock of a session back when it notices that the session is gone."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            with ledger_at(url):
-                return
-        except LeaseHeld:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-
-
 # ----------------------------------------------------------------------- a connection that is really cut off
 
 
@@ -898,18 +870,6 @@ def require_that_someone_waits_for_a_lock(url: str) -> None:
         while not connection.execute(waiting).scalar_one():
             assert time.monotonic() < deadline, "nobody waits for a lock"
             time.sleep(0.01)
-
-
-@only_on_postgresql
-def test_a_writer_that_lost_its_lock_commits_nothing_more(ledger: Ledger, url: str) -> None:
-    terminate(ledger.lease._lock.connection)  # type: ignore[attr-defined]
-    for request_id in ("r1", "r2"):
-        with pytest.raises(LeaseLost, match="lock"):
-            ledger.post(request_id, payment(2))
-    assert isinstance(ledger.writer.stopped, LeaseLost)
-    assert ledger.writer.view.size == len(journal_of(url)) == 2
-    with ledger_at(url) as second:
-        assert second.post("r1", payment(2)).first_sequence == 2
 
 
 @only_on_postgresql
