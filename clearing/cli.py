@@ -136,6 +136,7 @@ def serve(
     Example: clearing serve --database sqlite:///house.db --keys keys --listen 127.0.0.1:7443
     """
     from clearing import main as root
+    from clearing.engine import HouseStopped
     from clearing.keys import KeysRefused
     from clearing.publish import ForeignLog
     from clearing.server.app import CannotListen
@@ -152,7 +153,7 @@ def serve(
         root.serve(settings, typer.echo, insecure_loopback=insecure_loopback)
     except (
         *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew),
-        *(root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, TileRefused),
+        *(HouseStopped, root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, TileRefused),
     ) as error:
         _refuse(error)
 

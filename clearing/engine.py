@@ -16,13 +16,13 @@ from clearing.model.house import House, fold
 from clearing.model.ids import REQUEST_PATTERN
 from clearing.model.outcomes import Outcome
 from ledger.leaf import ByteSource
-from ledger.store.connect import Database, Lease
+from ledger.store.connect import Database, Lease, OutcomeUnknown
 from ledger.store.queries import Answered
 from ledger.store.writer import Published, StoreUnavailable, Writer
 
 
 class HouseStopped(Exception):
-    """The house takes no more commands: its writer met a bug or lost its lease. Restart it."""
+    """The house takes no more commands: its writer met a bug, or another process took the lease. Restart it."""
 
 
 class DeadlinePassed(Exception):
@@ -61,6 +61,11 @@ class Engine:
         """Why the house stopped, or None while it works."""
         return self._writer.stopped
 
+    @property
+    def fault(self) -> Exception | None:
+        """Why nothing can be recorded at the moment, or None as far as is known. It passes by itself."""
+        return self._writer.fault
+
     def now_ms(self) -> int:
         """What the house's clock shows."""
         return self._clock()
@@ -68,6 +73,10 @@ class Engine:
     def heed(self, lag_ms: Callable[[], int]) -> None:
         """From now on, refuse commands while a history that is ``lag_ms()`` behind is too far behind."""
         self._writer.heed(lag_ms)
+
+    def hold(self, why_not: Callable[[], str]) -> None:
+        """From now on, refuse commands while ``why_not()`` gives a reason."""
+        self._writer.hold(why_not)
 
     def execute(
         self,
@@ -84,7 +93,8 @@ class Engine:
         After ``timeout_s`` a command that is not being decided yet is taken back; one that is, is waited for.
 
         Raises ``RequestReused`` (same id, other body or actor), ``ClockWentBack``, ``Overloaded``,
-        ``StoreUnavailable`` and :class:`DeadlinePassed` (not recorded: may be sent again) and :class:`HouseStopped`.
+        ``StoreUnavailable`` and :class:`DeadlinePassed` (not recorded: may be sent again), ``OutcomeUnknown`` (sent
+        again, it is answered what became of it) and :class:`HouseStopped`.
         """
         if not REQUEST_PATTERN.fullmatch(request_id):
             raise RequestIdMalformed(request_id)
@@ -92,7 +102,7 @@ class Engine:
         future = self._writer.submit(request_id, body_hash(request, body), request)
         try:
             return from_text(Outcome, _in_time(future, timeout_s).answer)
-        except (StoreUnavailable, DeadlinePassed):
+        except (StoreUnavailable, OutcomeUnknown, DeadlinePassed):
             raise
         except Exception as error:
             if self._writer.stopped is not None:

@@ -6,10 +6,12 @@
 2. The server takes calls; one printed line says where.
 3. Once a second: what has become due by the clock is run, a closed cycle is attested, the log shows what was
    committed, and the documents for verifiers are written.
+   After each beat health says whether the house is fit to serve (``health.py``); each change is logged once.
 4. SIGTERM or SIGINT: health says NOT_SERVING, running calls finish, the log shows the last of them, the writer
-   drains, the lease goes back.
+   drains, the lease goes back. A second signal ends the process at once: whatever was answered is on disk.
 
-A house that stopped because of a bug is taken down: serving on would show a state that nobody vouches for.
+A house that stopped because of a bug, or because another process took the lease, is taken down: serving on would show
+a state that nobody vouches for. Any other fault passes by itself: the house takes no commands until it has.
 """
 
 import gc
@@ -19,9 +21,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import structlog
 
@@ -32,6 +36,7 @@ from clearing.attest.signer import SigningKeys, sign_checkpoint
 from clearing.attest.statement import attested_checkpoint, parse
 from clearing.decide.due import due
 from clearing.engine import Engine, HouseStopped
+from clearing.health import Facts, Unfit, unfit
 from clearing.model.commands import Tick
 from clearing.model.values import AttestationRecord
 from clearing.publish import Publisher
@@ -39,7 +44,14 @@ from clearing.server import app
 from clearing.settings import Settings, places_of, require_loopback
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex
-from ledger.store.connect import Database, StoreUnreachable, open_store, require_reachable, system_salts
+from ledger.store.connect import (
+    Database,
+    OutcomeUnknown,
+    StoreUnreachable,
+    open_store,
+    require_reachable,
+    system_salts,
+)
 from ledger.store.projector import Projecting
 from ledger.store.public_log import PublicLog, require_goes_on
 from ledger.store.writer import ClockWentBack, Overloaded, StoreUnavailable
@@ -84,21 +96,21 @@ def serve(settings: Settings, announce: Callable[[str], None], *, insecure_loopb
         _require_house(engine, house)
         if settings.state is not None:
             _require_own_signatures(engine, keys.read_policy(settings.keys))
-        publisher = Publisher(engine, signing, log)
-        sources = app.Sources(
-            engine=engine,
-            clock=clock_ms,
-            journaled=AttestationIndex(database).all,
-            checkpoint=publisher.checkpoint,
-        )
-        server = app.start(house, settings.listen, presented, sources)
+        publisher = Publisher(engine, signing, log, clock=steady_ms)
+        engine.hold(publisher.why_not)
+        documents = _documents(settings, database, signing)
+        if documents is not None:
+            documents.write()
+        server = app.start(house, settings.listen, presented, _sources(database, engine, publisher))
         try:
+            pulse = Pulse(partial(beat, engine, publisher, documents), server.say)
+            gather = partial(_facts, database, engine, publisher, history)
+            pulse.judge(gather)
             host = settings.listen.rpartition(":")[0]
             announce(f"serving {house} on {host}:{server.port}, {engine.view.size} journal entries")
-            documents = _documents(settings, database, signing)
-            if documents is not None:
-                documents.write()
-            _run(stopping, partial(beat, engine, publisher, documents), history)
+            while not stopping.wait(BEAT_S):
+                pulse.beat()
+                pulse.judge(gather)
         finally:
             server.stop(DRAIN_S)
         publisher.show()  # not after a bug: what stopped the house is looked at before more is signed
@@ -156,16 +168,77 @@ def steady_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-def _run(stopping: threading.Event, beat_once: Callable[[], None], history: Projecting) -> None:
-    """Step 3, until a signal or a bug. The main thread does it: it has nothing else to do."""
-    log = structlog.get_logger()
-    while not stopping.wait(BEAT_S):
-        if history.failed is not None:
-            log.error("the history does not follow the journal", error=str(history.failed))
+def _sources(database: Database, engine: Engine, publisher: Publisher) -> app.Sources:
+    return app.Sources(
+        engine=engine,
+        clock=clock_ms,
+        journaled=AttestationIndex(database).all,
+        checkpoint=publisher.checkpoint,
+    )
+
+
+class Pulse:
+    """Step 3: beats once, and says in health what the facts are. The main thread does it: it has nothing else to do."""
+
+    def __init__(self, beat_once: Callable[[], None], say: "Say") -> None:
+        self._beat_once, self._say, self._log = beat_once, say, structlog.get_logger()
+        self._failed_beats, self._failure = 0, ""
+        self._unfit: frozenset[Unfit] = frozenset()
+        self._serving: bool | None = None
+
+    def beat(self) -> None:
+        """Beat once; what passes by itself is counted. Raises ``HouseStopped``, and what is for good."""
         try:
-            beat_once()
-        except (StoreUnavailable, StoreUnreachable, ClockWentBack, Overloaded) as error:
-            log.warning("beat skipped", error=str(error))
+            self._beat_once()
+        except (StoreUnavailable, StoreUnreachable, OutcomeUnknown, ClockWentBack, Overloaded) as error:
+            if not self._failed_beats:
+                self._log.warning("beat skipped", error=str(error))
+            self._failed_beats, self._failure = self._failed_beats + 1, str(error)
+        else:
+            self._failed_beats, self._failure = 0, ""
+
+    def judge(self, gather: Callable[[], Facts]) -> None:
+        """Say in health whether the house is fit to serve if that has changed, and log it if the reason has."""
+        why = unfit(replace(gather(), failed_beats=self._failed_beats, failure=self._failure))
+        if self._serving is not (not why):
+            self._serving = not why
+            self._say(serving=self._serving)  # whoever watches hears each time
+        if self._unfit == why.keys():
+            return
+        self._unfit = frozenset(why)
+        if why:
+            self._log.error("not serving", why={reason.value: detail for reason, detail in why.items()})
+        else:
+            self._log.warning("serving again")
+
+
+class Say(Protocol):
+    """Tells whoever asks for health."""
+
+    def __call__(self, *, serving: bool) -> None:
+        """From now on."""
+
+
+def _facts(database: Database, engine: Engine, publisher: Publisher, history: Projecting) -> Facts:
+    try:
+        is_newest, unreachable = migrate.is_newest(database), ""
+    except StoreUnreachable as error:
+        is_newest, unreachable = True, str(error)
+    journal_ms = engine.view.time_ms  # before the clock is read: what comes between is not in the future
+    return Facts(
+        stopped=_text(engine.stopped),
+        fault=_text(engine.fault) or unreachable,
+        schema="" if is_newest else "another program has migrated it",
+        journal_ms=journal_ms,
+        now_ms=engine.now_ms(),
+        unshown=publisher.why_not(),
+        lag_ms=history.lag_ms,
+        history=_text(history.failed),
+    )
+
+
+def _text(error: Exception | None) -> str:
+    return "" if error is None else str(error) or type(error).__name__
 
 
 def beat(engine: Engine, publisher: Publisher, documents: "Documents | None") -> None:
@@ -175,6 +248,8 @@ def beat(engine: Engine, publisher: Publisher, documents: "Documents | None") ->
     """
     if engine.stopped is not None:
         raise HouseStopped(str(engine.stopped)) from engine.stopped
+    if publisher.why_not():
+        publisher.show()  # first: as long as the log is late nothing is taken, not even a tick
     now_ms = clock_ms()
     if next(due(engine.view.state, now_ms), None) is not None:
         engine.execute(Tick(), request_id=f"tick/{now_ms}", actor="house/clock")
@@ -206,7 +281,16 @@ class Documents:
             self.write()
 
     def write(self) -> None:
-        """Write what is not there yet. Each file appears whole; an attestation is never written twice."""
+        """Write what is not there yet. Each file appears whole; an attestation is never written twice.
+
+        Raises ``StoreUnreachable`` if it may be tried again.
+        """
+        try:
+            self._write()
+        except OSError as error:
+            raise StoreUnreachable(f"the documents for verifiers cannot be written: {error}") from error
+
+    def _write(self) -> None:
         (self._directory / "attestations").mkdir(parents=True, exist_ok=True)
         _replace(self._directory / "policy.txt", format_policy(self._policy))
         records = self._records()
@@ -264,6 +348,8 @@ def _stop_on_signals() -> threading.Event:
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         stopping.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)  # the next one ends the process at once
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

@@ -7,10 +7,13 @@ Rules kept here:
 2. An attestation is a leaf of the journal before anyone sees it, so two different ones for the same sequence
    cannot both be shown.
 3. A log that was signed with other keys is not written on.
+4. What is committed is shown soon. If it cannot be for ``UNSHOWN_MAX_MS``, the house takes no command until it is:
+   :meth:`Publisher.why_not` says so.
 
 Proofs are made of the tiles, so what is kept in memory does not grow with the journal. One thread publishes.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 from clearing.attest.signer import SigningKeys, sign_attestation, sign_checkpoint
@@ -23,6 +26,9 @@ from ledger.require import require
 from ledger.store.public_log import PublicLog
 from ledger.store.writer import Published
 
+UNSHOWN_MAX_MS = 10_000
+"""How long there may be more in the journal than the public log shows."""
+
 
 class ForeignLog(Exception):
     """The folder for tiles shows a log that these keys have not signed."""
@@ -31,16 +37,19 @@ class ForeignLog(Exception):
 class Publisher:
     """Signs for one house and shows its log, from construction on.
 
+    ``clock`` gives milliseconds that never go back; without it the log is never late.
     Raises :class:`ForeignLog`, ``AnchorRefused`` if the anchor is not the one that was kept for this journal,
     and all that :meth:`show` raises.
     """
 
-    def __init__(self, engine: Engine, keys: SigningKeys, log: PublicLog) -> None:
-        self._engine, self._keys, self._log = engine, keys, log
+    def __init__(
+        self, engine: Engine, keys: SigningKeys, log: PublicLog, *, clock: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._engine, self._keys, self._log, self._clock = engine, keys, log, clock
         attested = engine.view.state.attestation
         log.anchor.require_covers(0 if attested is None else attested.tree_size)
         _require_own(log.checkpoint(), keys)
-        self._size, self._note = self._show(engine.view)
+        self._show(engine.view)
 
     def publish_if_due(self) -> Outcome | None:
         """Attest the newest cycle if it is closed and not attested yet; the outcome of journaling it.
@@ -55,7 +64,7 @@ class Publisher:
             return None
         if not usable(house, Use.ATTEST, self._engine.now_ms()):
             return None
-        self._size, self._note = self._show(view)
+        self._show(view)
         tree = self._log.tree()
         require((tree.size, tree.root) == (view.size, view.frontier.root()), "what is attested is shown")
         command = sign_attestation(house, tree, self._keys)
@@ -71,15 +80,22 @@ class Publisher:
         """
         view = self._engine.view
         if view.size > self._size:
-            self._size, self._note = self._show(view)
+            self._show(view)
+        self._shown_ms = self._clock()
+
+    def why_not(self) -> str:
+        """Why no command is to be taken, for :meth:`Engine.hold`; empty if the log is not late. Any thread may ask."""
+        unshown_ms = self._clock() - self._shown_ms if self._engine.view.size > self._size else 0
+        return f"the log shows no new entry for {unshown_ms} ms" if unshown_ms > UNSHOWN_MAX_MS else ""
 
     def checkpoint(self) -> bytes:
         """The newest signed checkpoint; any thread may ask."""
         return self._note
 
-    def _show(self, view: Published[House]) -> tuple[int, bytes]:
+    def _show(self, view: Published[House]) -> None:
         sign = partial(sign_checkpoint, self._keys)
-        return view.size, self._log.show(view.size, view.frontier.root(), sign)
+        self._note = self._log.show(view.size, view.frontier.root(), sign)
+        self._size, self._shown_ms = view.size, self._clock()
 
 
 def _require_own(note: bytes | None, keys: SigningKeys) -> None:

@@ -15,6 +15,7 @@ from clearing.model.values import AttestationRecord
 from clearing.server.accounts import Accounts
 from clearing.server.attestations import Attestations
 from clearing.server.defaults import Defaults
+from clearing.server.drain import Drain
 from clearing.server.house import Houses
 from clearing.server.interceptors import Authority, accesses
 from clearing.server.margin import Margins
@@ -41,6 +42,8 @@ CALLS_AT_ONCE = 64
 """Threads: as many callers may wait for one commit, which they then share."""
 WAITING_MAX = 512
 """Calls that run or wait for a thread; grpcio turns away one more with RESOURCE_EXHAUSTED."""
+FLUSH_S = 1.0
+"""How long answers that were given may take to be on their way."""
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -119,16 +122,22 @@ class CannotListen(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server. Health says SERVING until :meth:`stop` is called."""
+    """A running server. Health says NOT_SERVING until :meth:`say` is told otherwise."""
 
     port: int
     _server: grpc.Server
     _health: health.HealthServicer
+    _drain: Drain
+
+    def say(self, *, serving: bool) -> None:
+        """Health of the server as a whole, and of each service; after :meth:`stop` it changes nothing."""
+        _set_health(self._health, serving=serving)
 
     def stop(self, grace_s: float) -> None:
-        """Say NOT_SERVING, take no new calls, and let running ones finish within ``grace_s``."""
+        """Say NOT_SERVING, refuse new calls, let running ones finish within ``grace_s``, and end the streams."""
         self._health.enter_graceful_shutdown()
-        self._server.stop(grace_s).wait()
+        self._drain.close(grace_s)
+        self._server.stop(FLUSH_S).wait()
 
 
 def start(house: str, listen: str, tls: Callable[[], Tls] | None, sources: Sources) -> Server:
@@ -136,7 +145,8 @@ def start(house: str, listen: str, tls: Callable[[], Tls] | None, sources: Sourc
 
     ``tls`` is asked at each new connection; None serves without TLS.
     """
-    authority = Authority(house, accesses(DESCRIBED), lambda: sources.engine.view.state, sources.clock)
+    drain = Drain()
+    authority = Authority(house, accesses(DESCRIBED), lambda: sources.engine.view.state, sources.clock, drain)
     server = grpc.server(
         ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="call"),
         interceptors=[authority],
@@ -157,7 +167,7 @@ def start(house: str, listen: str, tls: Callable[[], Tls] | None, sources: Sourc
             f"cannot listen on {listen}: it is taken, or not an address of this machine"
         ) from None
     server.start()
-    return Server(port, server, checked)
+    return Server(port, server, checked, drain)
 
 
 def _credentials(tls: Callable[[], Tls]) -> grpc.ServerCredentials:
@@ -185,9 +195,14 @@ def _add_standard_services(server: grpc.Server) -> health.HealthServicer:
     """Health of the server as a whole and of each service, and reflection for tools."""
     checked = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checked, server)
+    _set_health(checked, serving=False)
     own = [described.full_name for described in DESCRIBED]
-    for name in ("", *own):
-        checked.set(name, health_pb2.HealthCheckResponse.SERVING)
     standard = [reflection.SERVICE_NAME, health.SERVICE_NAME]
     reflection.enable_server_reflection([*own, *standard], server)
     return checked
+
+
+def _set_health(checked: health.HealthServicer, *, serving: bool) -> None:
+    answer = health_pb2.HealthCheckResponse
+    for name in ("", *(described.full_name for described in DESCRIBED)):
+        checked.set(name, answer.SERVING if serving else answer.NOT_SERVING)

@@ -21,6 +21,7 @@ from grpc_status import rpc_status
 from clearing.engine import DeadlinePassed, HouseStopped
 from clearing.model.outcomes import Outcome, Reason, Result, Status
 from clearing.server.wire.violations import RequestInvalid
+from ledger.store.connect import OutcomeUnknown
 from ledger.store.writer import ClockWentBack, Overloaded, RequestReused, StoreUnavailable
 
 DOMAIN = "clearinghouse"
@@ -153,7 +154,12 @@ class Fault(Enum):
     OVERLOADED = (Code.RESOURCE_EXHAUSTED, "too much waits already; send the same request again in a moment")
     STORE_UNAVAILABLE = (Code.UNAVAILABLE, "nothing was recorded; send the same request again")
     DEADLINE_PASSED = (Code.DEADLINE_EXCEEDED, "your deadline came first; nothing was recorded")
+    OUTCOME_UNKNOWN = (
+        Code.UNAVAILABLE,
+        "the store failed while it was recorded; send the same request again",
+    )
     CLOCK_WENT_BACK = (Code.UNAVAILABLE, "the clock went back and nothing is recorded until it has caught up")
+    HOUSE_STOPPING = (Code.UNAVAILABLE, "the house is about to stop; send the same request again in a moment")
     HOUSE_STOPPED = (Code.UNAVAILABLE, "the house takes no more commands; its operators have been told why")
     INTERNAL = (Code.INTERNAL, "an error of the house; name the incident when you report it")
 
@@ -183,6 +189,7 @@ _FAULTS: Mapping[type[Exception], Fault] = {
     RequestReused: Fault.IDEMPOTENCY_KEY_REUSED,
     Overloaded: Fault.OVERLOADED,
     StoreUnavailable: Fault.STORE_UNAVAILABLE,
+    OutcomeUnknown: Fault.OUTCOME_UNKNOWN,
     ClockWentBack: Fault.CLOCK_WENT_BACK,
     DeadlinePassed: Fault.DEADLINE_PASSED,
     HouseStopped: Fault.HOUSE_STOPPED,

@@ -7,7 +7,8 @@ Steps of a call, each of which refuses:
 2. The method names the caller's role among those allowed.
 3. The method says how far it reaches. If it is about what one caller owns, the field that names it must name
    something of this caller, unless its role sees all.
-4. The service answers; whatever it raises becomes a status in ``errors``.
+4. The house is not about to stop: health is still told, all else is refused (``drain``).
+5. The service answers; whatever it raises becomes a status in ``errors``.
 
 A method without options and an unknown reach are closed. Of a stream of requests each is admitted by itself, and
 streams have threads of their own. Health and reflection say nothing of anyone and are open to every identity of the
@@ -17,7 +18,7 @@ house.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -29,6 +30,7 @@ from google.protobuf.message import Message
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, member_of
 from clearing.server.calls import caller_of, require_good
+from clearing.server.drain import Drain
 from clearing.server.errors import Fault, Refused, to_status
 from clearing.server.identity import Identity, Role
 from clearing.server.wire import names
@@ -101,8 +103,10 @@ class Authority(grpc.ServerInterceptor):
         methods: Mapping[str, Access],
         state: Callable[[], House],
         clock: Callable[[], int],
+        drain: Drain,
     ) -> None:
         self._house, self._methods, self._state, self._clock = house, methods, state, clock
+        self._drain = drain
         self._streams = threading.BoundedSemaphore(STREAMS_MAX)
         self._pool = ThreadPoolExecutor(STREAMS_MAX + REFUSALS_AT_ONCE, thread_name_prefix="stream")
         self._log = structlog.get_logger()
@@ -138,12 +142,13 @@ class Authority(grpc.ServerInterceptor):
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             with _statuses(context):
                 self._admit(request, context, path, access)
-                return behaviour(request, context)
+                with nullcontext() if access is ANY_IDENTITY else self._drain.inside():
+                    return behaviour(request, context)
 
         def bulk(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
             with _statuses(context):
                 self._admit(None, context, path, access)
-                with self._stream_place():
+                with self._stream_place(), self._drain.inside():
                     return behaviour(self._each(requests, context, path, access), context)
 
         return self._streaming(bulk) if access.requests else call

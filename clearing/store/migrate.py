@@ -7,6 +7,7 @@ nothing behind.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -15,7 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
-from ledger.store.connect import transaction
+from ledger.store.connect import reading, transaction
 from ledger.store.kinds import kind_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -42,6 +43,19 @@ def check(database: Engine) -> None:
     """Raise ``alembic.util.CommandError`` unless the schema is what the tables in the code say."""
     with _locked(database) as connection:
         command.check(_config(connection))
+
+
+def is_newest(database: Engine) -> bool:
+    """Whether the database has the newest schema that this program knows. Raises ``StoreUnreachable``."""
+    with reading(database) as connection:
+        return set(MigrationContext.configure(connection).get_current_heads()) == _newest()
+
+
+@cache
+def _newest() -> frozenset[str]:
+    config = Config()
+    config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
+    return frozenset(ScriptDirectory.from_config(config).get_heads())
 
 
 @contextmanager

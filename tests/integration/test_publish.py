@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clearing import keys as house_keys
-from clearing import main, publish
+from clearing import publish
 from clearing.attest.signer import SigningKeys
 from clearing.engine import Engine
-from clearing.main import beat, clock_ms
+from clearing.main import Pulse, beat, clock_ms
 from clearing.model.values import DAY_MS
 from clearing.publish import ForeignLog, Publisher
 from clearing.server.identity import parse_spiffe
@@ -29,7 +28,6 @@ from ledger.merkle import leaf_hash, tree_root
 from ledger.salt import seeded_salts
 from ledger.store.anchor import Anchor, AnchorReason, AnchorRefused
 from ledger.store.connect import Database, open_store
-from ledger.store.projector import Projecting
 from ledger.store.public_log import PublicLog
 from ledger.store.tile_files import TileFiles, leaves_from
 from ledger.tiles import TileRefused
@@ -265,29 +263,23 @@ def test_a_tile_that_changed_under_the_house_stops_it(seeded: Place, tmp_path: P
 def test_a_beat_that_finds_no_disk_is_skipped_and_the_next_one_goes_on(
     seeded: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, stopping, warned = seeded.copy(tmp_path / "house"), threading.Event(), list[str]()
+    place, warned = seeded.copy(tmp_path / "house"), list[str]()
     aside = place.folder / "aside"
 
     def warning(text: str, *, error: str) -> None:
-        """The disk comes back, and the beat after that is the last."""
+        """The disk comes back."""
         warned.append(f"{text}: {error}")
         place.tiles.unlink()
         aside.rename(place.tiles)
 
-    def show() -> None:
-        shown()
-        stopping.set()
-
-    monkeypatch.setattr(main, "BEAT_S", 0.01)
     monkeypatch.setattr(structlog, "get_logger", lambda: SimpleNamespace(warning=warning))
     with running(place) as house:
         publisher = Publisher(house.engine, place.signing, house.log)
-        shown = publisher.show
-        monkeypatch.setattr(publisher, "show", show)
         place.tiles.rename(aside)
         place.tiles.write_bytes(b"in the way")
-        history = Projecting(house.database, lambda: 0, lambda: 0)
-        main._run(stopping, partial(beat, house.engine, publisher, None), history)
+        pulse = Pulse(partial(beat, house.engine, publisher, None), lambda *, serving: None)
+        pulse.beat()
+        pulse.beat()
         assert [line.partition(" or ")[0] for line in warned] == ["beat skipped: the log"]
         assert place.require_honest() == house.engine.view.size
         require_attested(place, house, 2)

@@ -11,6 +11,7 @@ from clearing.model.house import House
 from clearing.model.ids import MemberId
 from clearing.server.app import DESCRIBED
 from clearing.server.calls import IDENTITY_METADATA, require_good
+from clearing.server.drain import Drain
 from clearing.server.errors import Refused
 from clearing.server.identity import Role, identity_of
 from clearing.server.interceptors import CLOSED, OPEN_SERVICES, Access, Authority, access_of, accesses, owners
@@ -85,7 +86,7 @@ def call_with(*pem: bytes) -> grpc.ServicerContext:
 def guarded(
     access: Access, path: str, house: House | None = None, now_ms: int = 0
 ) -> "grpc.RpcMethodHandler[object, object]":
-    authority = Authority("h", {"/x/Get": access}, lambda: house or House(), lambda: now_ms)
+    authority = Authority("h", {"/x/Get": access}, lambda: house or House(), lambda: now_ms, Drain())
 
     def answer(_request: object, _context: grpc.ServicerContext) -> object:
         return "answered"
