@@ -30,6 +30,7 @@ from clearing.model.commands import (
 from clearing.model.ids import MemberId
 from clearing.server import app
 from clearing.server.calls import caller_of
+from clearing.server.drain import Drain
 from clearing.server.errors import require_accepted
 from clearing.server.identity import Role, identity_of, parse_spiffe
 from clearing.server.interceptors import Access, Authority
@@ -174,7 +175,8 @@ class Governing(grpc.GenericRpcHandler):
 def governed(house: Running) -> Iterator[Running]:
     """The house behind its own interceptor and mutual TLS, with nothing but the two steps of a change."""
     access = Access(allowed=frozenset({Role.ADMINISTRATOR}), reach=options_pb2.REACH_EVERYONE, own="")
-    guard = Authority(HOUSE, dict.fromkeys(COMMANDS, access), lambda: house.engine.view.state, house.now_ms)
+    methods = dict.fromkeys(COMMANDS, access)
+    guard = Authority(HOUSE, methods, lambda: house.engine.view.state, house.now_ms, Drain())
     server = grpc.server(ThreadPoolExecutor(2), interceptors=[guard])
     server.add_generic_rpc_handlers((Governing(house.engine),))
     tls = house_keys.read_server_keys(house.keys)
