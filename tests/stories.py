@@ -12,6 +12,7 @@ from clearing.model.commands import (
     ApplyForMembership,
     ApproveProposal,
     CloseInOutage,
+    DeclareDefault,
     LeaveHouse,
     ListInstrument,
     MoveCash,
@@ -47,7 +48,7 @@ from clearing.model.ids import (
     house_account,
     single_set,
 )
-from clearing.model.values import DAY_MS, HOUR_MS, MINUTE_MS, BreakerState, Right, Stage
+from clearing.model.values import DAY_MS, HOUR_MS, MINUTE_MS, BreakerState, MemberStatus, Right, Stage
 from tests.builders import (
     ALICE,
     ANNA,
@@ -90,6 +91,7 @@ def a_long_life() -> World:
     money_leaves_and_is_lost(world)
     alice_fails(world)
     bob_fails_before_an_outage(world)
+    the_desk_is_exploited(world)
     return world
 
 
@@ -229,6 +231,14 @@ def bob_fails_before_an_outage(world: World) -> None:
     world.prices(**MARKS | {"BTC": 400_000})
     assert not in_outage(world)
     assert len(world.state.sources) == len(SOURCES) + 1
+
+
+def the_desk_is_exploited(world: World) -> None:
+    """The provider's member cannot pay any more: two administrators declare it, before anything is due."""
+    desk = MemberId("desk")
+    assert world.state.members[desk].belongs
+    world.ok(DeclareDefault(member=desk, reason="its protocol was exploited"))
+    assert world.state.members[desk].status is MemberStatus.DEFAULTED
 
 
 def in_outage(world: World) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from clearing.decide.administrators import administrator_refusal
+from clearing.decide.insolvency import declare_default
 from clearing.decide.losses import record_non_default_loss
 from clearing.decide.membership import admit_member, reinstate_member
 from clearing.decide.proposals import opening_refusal, put
@@ -22,6 +23,7 @@ from clearing.model.codec import CodecError, from_text, to_text
 from clearing.model.commands import (
     AdmitMember,
     Command,
+    DeclareDefault,
     ListAsset,
     ListInstrument,
     ProposeChange,
@@ -50,6 +52,7 @@ GOVERNED: Final[Mapping[type, Callable[[Draft, Any], Rejected | None]]] = {
     RetireSource: retire_source,
     RecordNonDefaultLoss: record_non_default_loss,
     WindDown: wind_down,
+    DeclareDefault: declare_default,
 }
 _BY_NAME: Final = {kind.__name__: kind for kind in GOVERNED}
 

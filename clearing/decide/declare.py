@@ -26,8 +26,8 @@ from clearing.model.values import (
 )
 
 
-def declare(draft: Draft, measured: list[Assessment]) -> None:
-    """Put the sets in default: a new event, or more sets of the one that this cycle has declared already.
+def declare(draft: Draft, measured: list[Assessment]) -> DefaultId:
+    """Put the sets in default: a new event, or more sets of the one that this cycle has declared already; gives which.
 
     What was on offer is void: the sets' slices, and an event's auction that does not offer all of it.
     """
@@ -48,6 +48,7 @@ def declare(draft: Draft, measured: list[Assessment]) -> None:
     draft.record(Kind.DEFAULT_DECLARED, *changes)
     for one in measured:
         draft.tell(Kind.DEFAULT_DECLARED, f"{default.id} {one.netting_set}", one.equity_minor)
+    return default.id
 
 
 def _declared_in_this_cycle(house: House) -> Default | None:

@@ -56,6 +56,9 @@ def propose_parameters(draft: Draft, command: ProposeParameters) -> Rejected | N
 def _proposal_refusal(house: House, command: ProposeParameters) -> Rejected | None:
     if (rejected := opening_refusal(house, command.proposal, command.reason)) is not None:
         return rejected
+    in_force = house.founded.parameters_version
+    if command.base_version not in (None, in_force):
+        return Rejected(Reason.PROPOSAL_OUTDATED, f"version {in_force} is in force")
     if flaw := _flaw(house, command.parameters):
         return Rejected(Reason.TERM_OUT_OF_RANGE, flaw)
     if command.parameters == house.parameters:

@@ -113,7 +113,7 @@ def _refusal(draft: Draft, command: AcceptPorting) -> Rejected | None:
     if porting is None:
         return Rejected(Reason.PORTING_UNKNOWN, command.netting_set)
     if draft.now_ms >= porting.due_ms:
-        return Rejected(Reason.PORTING_OVER, f"{porting.netting_set}: until {porting.due_ms}")
+        return Rejected(Reason.PORTING_OVER, f"until {porting.due_ms}")
     return (
         standing_refusal(house, command.member)
         or _taker_refusal(house, porting, command.member)
@@ -127,7 +127,7 @@ def _taker_refusal(house: House, porting: Porting, member: MemberId) -> Rejected
     """The legs of a link go to the members that are left in it (rulebook §2); where none is, to any."""
     left = {member_of(key) for key in house.netting_sets[porting.netting_set].accounts} - set(porting.members)
     if left and member not in left:
-        return Rejected(Reason.PORTING_OF_A_LINK, porting.netting_set)
+        return Rejected(Reason.PORTING_OF_A_LINK)
     return None
 
 
@@ -146,16 +146,16 @@ def _open_refusal(house: House, set_id: SetId) -> Rejected | None:
     if loss_is_open(house):
         return Rejected(Reason.DEFAULT_OPEN)
     if set_id in house.liquidations:
-        return Rejected(Reason.REDUCE_ONLY, f"{set_id} is in liquidation")
+        return Rejected(Reason.REDUCE_ONLY, "it is in liquidation")
     if any(call_key(kind, set_id) in house.calls for kind in CallKind):
-        return Rejected(Reason.CALL_OPEN, set_id)
+        return Rejected(Reason.CALL_OPEN)
     return None
 
 
 def _short(house: House, set_id: SetId) -> Rejected | None:
-    """The figures are not told: who asks to take a set over is a stranger to it until it has."""
+    """Neither the figures nor the set are told: who asks to take it over is a stranger to it until it has."""
     healthy = assess(house, set_id).health is Health.HEALTHY
-    return None if healthy else Rejected(Reason.SET_NOT_HEALTHY, set_id)
+    return None if healthy else Rejected(Reason.SET_NOT_HEALTHY)
 
 
 def _flaw_after(before: House, after: House, target: AccountKey) -> Rejected | None:

@@ -167,7 +167,7 @@ def run_waterfall(draft: Draft, default_id: DefaultId) -> None:
     default = draft.house.defaults[default_id]
     defaulters = tuple(part.member for part in default.losses)
     for member in defaulters:
-        _default_member(draft, default_id, member)
+        default_member(draft, default_id, member)
     losses = {part.member: part.amount_minor for part in default.losses}
     for member in defaulters:
         losses[member] += _close_house_account(draft, default_id, member)
@@ -175,7 +175,8 @@ def run_waterfall(draft: Draft, default_id: DefaultId) -> None:
     _post_waterfall(draft, default_id, losses, absorbed)
 
 
-def _default_member(draft: Draft, default_id: DefaultId, member: MemberId) -> None:
+def default_member(draft: Draft, default_id: DefaultId, member: MemberId) -> None:
+    """Put a member in default, once, and offer its clients to the others."""
     row = draft.house.members[member]
     if row.status is MemberStatus.DEFAULTED:
         return

@@ -90,6 +90,14 @@ class ReinstateMember:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeclareDefault:
+    """Declare a member in default that is known to be unable to pay (rulebook §10.3). Nothing undoes it."""
+
+    member: MemberId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeaveHouse:
     """A member resigns. It must have nothing open; it stays liable as rulebook §11.7 says."""
 
@@ -139,13 +147,15 @@ class AcceptPorting:
 class ProposeParameters:
     """An administrator proposes new parameters, all of them, and says why (rulebook §13).
 
-    ``immediate``: to take effect on approval, without the delay; only a tightening may.
+    ``immediate``: to take effect on approval, without the delay; only a tightening may. ``base_version``: the version
+    that they change, refused if another one is in force; None for whatever is.
     """
 
     proposal: str
     parameters: Parameters
     reason: str
     immediate: bool = False
+    base_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -483,4 +493,5 @@ Command: TypeAlias = (
     | Tick
     | WindDown
     | RevokeCertificate
+    | DeclareDefault
 )

@@ -11,6 +11,7 @@ from clearing.model.commands import (
     ApproveProposal,
     Command,
     ContributeToPool,
+    DeclareDefault,
     Deposit,
     LeaveHouse,
     ListInstrument,
@@ -73,6 +74,7 @@ def go(walk: Walk, steps: int) -> None:
         if walk.auditor.books.table("portings") and walk.dice.random() < 0.4:
             take_clients(walk)
         act()
+    give_up(walk)
 
 
 def take_clients(walk: Walk) -> None:
@@ -162,6 +164,14 @@ def suspend(walk: Walk) -> None:
     walk.trade_in_halves()
     if walk.dice.random() < 0.9:
         decide_together(walk, ReinstateMember(member=member, reason="sim"))
+
+
+def give_up(walk: Walk) -> None:
+    """At the end a member is known to be unable to pay: two declare it, and the rules go on from there."""
+    decide_together(walk, DeclareDefault(member=MemberId(walk.dice.choice(MEMBERS)), reason="sim"))
+    for _ in range(3):
+        walk.prices()
+        walk.pass_time()
 
 
 def change_parameters(walk: Walk) -> None:

@@ -3,6 +3,7 @@
 Each entry of an event is worked out again from the books before it: payers, order, limits, rounding.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -41,7 +42,7 @@ def declared(before: Books, line: Line, after: Books) -> None:
         stands = measured(before, set_id)
         require(int(one["equity_minor"]) == stands.equity, "equity at T0", set_id, stands.equity)
         reason = stands.equity < 0 or stands.cash < 0 or set_id in before.table("liquidations")
-        reason = reason or _nobody_took_it(before, line, set_id)
+        reason = reason or _nobody_took_it(before, line, set_id) or _decreed(before, set_id)
         require(reason, "a default has a reason", set_id, stands)
         nothing_held(before, set_id)
         weights = {w["member"]: int(w["amount_minor"]) for w in one["weights"]}
@@ -56,6 +57,14 @@ def _nobody_took_it(books: Books, line: Line, set_id: str) -> bool:
     """Whether a client's set of a failed member was offered and its time is over (rulebook §10.4)."""
     porting = books.table("portings").get(set_id)
     return porting is not None and int(porting["due_ms"]) <= line.at_ms
+
+
+def _decreed(books: Books, set_id: str) -> bool:
+    """Whether two administrators declared the member whose own account this is."""
+    member, account = set_id.split("/")
+    decrees = [p for p in books.table("change_proposals").values() if p["command"] == "DeclareDefault"]
+    done = [json.loads(p["body"])["member"] for p in decrees if p["state"] == "in_force"]
+    return account == "house" and member in done
 
 
 def bears_losses(books: Books, member: str, at_ms: int) -> bool:
@@ -226,9 +235,13 @@ def answered(before: Books, line: Line, after: Books) -> None:
 
 
 def member_failed(before: Books, line: Line, _: Books) -> None:
-    """A member is in default for a hole that it did not fill in time (rulebook §10.5)."""
+    """A member is in default for a hole that it did not fill in time (rulebook §10.5), or by two administrators."""
     (event,), (member,) = line.references, line.changes("members")
     default = before.table("defaults")[event]
+    if _decreed(before, f"{member}/house"):
+        own = f"{member}/house" in {one["netting_set"] for one in default["sets"]}
+        require(own, "its own account is in the event", member)
+        return
     require(int(default["answers_due_ms"]) <= line.at_ms, "an answer has its hour", event)
     owes = before.debit(f"defaults/{event}/members/{member}/loss") > 0
     unpaid = [{"member": member, "amount_minor": "0"}]

@@ -16,6 +16,7 @@ from clearing.model.commands import (
     AdmitMember,
     ApproveProposal,
     Command,
+    DeclareDefault,
     ListAsset,
     ListInstrument,
     ProposeChange,
@@ -281,6 +282,16 @@ def test_a_proposal_is_refused(change: dict[str, Any], reason: Reason) -> None:
     assert world.reason(replace(proposing(LOOSER), **change), ANNA) == reason.name
 
 
+@pytest.mark.parametrize(
+    ("version", "reason"), [(1, ""), (None, ""), (2, "PROPOSAL_OUTDATED"), (0, "PROPOSAL_OUTDATED")]
+)
+def test_a_proposal_that_names_another_version_than_the_one_in_force_is_refused(
+    version: int | None, reason: str
+) -> None:
+    outcome = empty_house().do(replace(proposing(LOOSER), base_version=version), ANNA)
+    assert outcome.results[0].reason == reason
+
+
 def test_what_is_not_proposed_is_neither_approved_nor_rejected() -> None:
     world = empty_house()
     assert world.reason(ApproveProposal(proposal="p1"), BERT) == Reason.PROPOSAL_UNKNOWN.name
@@ -479,6 +490,7 @@ GOVERNED_COMMANDS: tuple[Command, ...] = (
     RetireSource(source=SOURCES[0]),
     RecordNonDefaultLoss(asset=USDC, amount_minor=1, reason="theft"),
     WindDown(reason="nobody is left to pay"),
+    DeclareDefault(member=MemberId("dex"), reason="its protocol was exploited"),
 )
 
 

@@ -21,6 +21,7 @@ from clearing.model.commands import (
     CloseInOutage,
     Command,
     ContributeToPool,
+    DeclareDefault,
     Deposit,
     FoundHouse,
     FundHouse,
@@ -175,6 +176,7 @@ COMMANDS: tuple[Command, ...] = (
     Tick(),
     WindDown(reason="why"),
     RevokeCertificate(serial="1f", reason="why"),
+    DeclareDefault(member=DEX, reason="why"),
 )
 
 
