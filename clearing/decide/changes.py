@@ -72,7 +72,7 @@ def propose_change(draft: Draft, command: ProposeChange) -> Rejected | None:
     )
     if rejected is not None:
         return rejected
-    wanted = _read(command.command, command.body)
+    wanted = command_of(command.command, command.body)
     rejected = wanted if isinstance(wanted, Rejected) else _decide(draft.fork(), wanted)
     if rejected is not None:
         return rejected
@@ -92,7 +92,7 @@ def propose_change(draft: Draft, command: ProposeChange) -> Rejected | None:
 
 def enact(draft: Draft, proposal: ChangeProposal) -> Rejected | None:
     """Do what another administrator proposed; a refusal of the command is the answer, and nothing has happened."""
-    wanted = _read(proposal.command, proposal.body)
+    wanted = command_of(proposal.command, proposal.body)
     require(not isinstance(wanted, Rejected), "what was recorded was readable")
     attempt = draft.fork()
     approved = replace(proposal, state=ProposalState.IN_FORCE, approved_by=draft.actor)
@@ -108,8 +108,8 @@ def _decide(draft: Draft, command: object) -> Rejected | None:
     return wound_down_refusal(draft.house, command) or GOVERNED[type(command)](draft, command)
 
 
-def _read(name: str, body: str) -> object:
-    """The command that a proposal speaks of, or why it is none."""
+def command_of(name: str, body: str) -> object:
+    """The command of this name and canonical text, or why there is none."""
     kind = _BY_NAME.get(name)
     if kind is None:
         return Rejected(Reason.CHANGE_MALFORMED, f"one of {', '.join(sorted(_BY_NAME))}")

@@ -13,25 +13,34 @@ from grpc_reflection.v1alpha import reflection
 from clearing.engine import Engine
 from clearing.model.values import AttestationRecord
 from clearing.server.accounts import Accounts
+from clearing.server.admin import Administration
 from clearing.server.attestations import Attestations
+from clearing.server.auctions import Auctions
 from clearing.server.defaults import Defaults
 from clearing.server.drain import Drain
 from clearing.server.house import Houses
 from clearing.server.interceptors import Authority, accesses
 from clearing.server.margin import Margins
+from clearing.server.members import Members
 from clearing.server.prices import Prices
 from clearing.server.trades import Trades
 from clearinghouse.v1 import (
     account_service_pb2,
     account_service_pb2_grpc,
+    admin_service_pb2,
+    admin_service_pb2_grpc,
     attestation_service_pb2,
     attestation_service_pb2_grpc,
+    auction_service_pb2,
+    auction_service_pb2_grpc,
     default_service_pb2,
     default_service_pb2_grpc,
     house_service_pb2,
     house_service_pb2_grpc,
     margin_service_pb2,
     margin_service_pb2_grpc,
+    membership_service_pb2,
+    membership_service_pb2_grpc,
     price_service_pb2,
     price_service_pb2_grpc,
     trade_service_pb2,
@@ -110,6 +119,21 @@ SERVICES: Sequence[Service] = (
         trade_service_pb2.DESCRIPTOR.services_by_name["TradeService"],
         trade_service_pb2_grpc.add_TradeServiceServicer_to_server,
         lambda sources: Trades(sources.engine),
+    ),
+    Service(
+        admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
+        admin_service_pb2_grpc.add_AdminServiceServicer_to_server,
+        lambda sources: Administration(sources.engine),
+    ),
+    Service(
+        auction_service_pb2.DESCRIPTOR.services_by_name["AuctionService"],
+        auction_service_pb2_grpc.add_AuctionServiceServicer_to_server,
+        lambda sources: Auctions(sources.engine),
+    ),
+    Service(
+        membership_service_pb2.DESCRIPTOR.services_by_name["MembershipService"],
+        membership_service_pb2_grpc.add_MembershipServiceServicer_to_server,
+        lambda sources: Members(sources.engine),
     ),
 )
 """What is served. One line for each service, here and nowhere else."""

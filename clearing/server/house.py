@@ -6,6 +6,7 @@ import grpc
 
 from clearing.default.gate import gates
 from clearing.engine import Engine
+from clearing.market.outage import outage_of
 from clearing.server.calls import founded
 from clearing.server.wire import house as wire
 from clearinghouse.v1 import house_service_pb2 as pb
@@ -23,9 +24,9 @@ class Houses(HouseServiceServicer):
     ) -> pb.GetHouseResponse:
         """What the house clears, in which units, and whether its gates are open."""
         view = self._engine.view
-        house = founded(view)
+        house, now_ms = founded(view), self._clock()
         return pb.GetHouseResponse(
-            house=wire.message(house, gates(house, self._clock())),
+            house=wire.message(house, gates(house, now_ms), outage_of(house, now_ms)),
             journal_size=view.size,
             journal_root=view.frontier.root().hex(),
         )

@@ -99,6 +99,9 @@ def torn_up(before: Books, line: Line, _: Books) -> None:
     by who is short of them, and no other money moves (rulebook §11.9).
     """
     event, instrument = line.references
+    outage = before.single("outage")
+    if outage is not None and before.table("defaults")[event]["stage"] == "declared":
+        _was_let_close(before, line, event, outage)
     expected = [_tear_up(before, event, instrument, keys) for keys in _closing(before, event)]
     actual = {place: amount for place, amount in line.moved().items() if place[1] == instrument}
     require(actual in expected, "a tear-up is minimal and pro rata", instrument, actual, expected)
@@ -140,7 +143,7 @@ def closed_out(before: Books, line: Line, _: Books) -> None:
     left = {key: before.positions(key) for s in sets for key in before.accounts_of(s)}
     require(not any(left.values()), "a closed-out set has no position", name, left)
     outage = before.single("outage")
-    if outage is not None:
+    if outage is not None and not all(_decreed(before, set_id) for set_id in sets):
         _was_let_close(before, line, name, outage)
 
 
@@ -180,7 +183,9 @@ def unpaid(books: Books, event: str) -> int:
 
 
 def _was_let_close(before: Books, line: Line, name: str, outage: Any) -> None:
-    """In an outage two administrators let a default close, after a while (rulebook §6)."""
+    """In an outage two administrators let a default close, after a while (rulebook §6). One that two declared may have
+    nothing but cash, and needs no price then.
+    """
     let = [(c["asked_by"], c["let_by"]) for c in outage["closings"] if c["default"] == name]
     two = len(let) == 1 and let[0][1] != "" and let[0][0] != let[0][1]
     require(two, "in an outage two administrators let a default close", name, let)

@@ -18,7 +18,7 @@ from clearing.model.commands import (
     WindDown,
 )
 from clearing.model.house import rows_of
-from clearing.model.ids import DefaultId, MemberId, SetId, house_account
+from clearing.model.ids import DefaultId, MemberId, SetId, house_account, single_set
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason
 from clearing.model.values import (
@@ -74,7 +74,7 @@ def test_at_t0_the_member_is_in_default_its_own_account_declared_and_its_clients
     outcome = world.ok(EXPLOITED)
     default = world.state.defaults[D1]
     assert (default.stage, default.declared_ms) == (Stage.DECLARED, world.now_ms)
-    assert [one.netting_set for one in default.sets] == [OWN]
+    assert [one.netting_set for one in default.sets] == [single_set(OWN)]
     assert default.survivors == (X, Y, Z), "who is in default is left out when the loss is drawn"
     assert world.state.members[X].status is MemberStatus.DEFAULTED
     assert sorted(world.state.portings) == ["x/long", "x/short"]
@@ -162,14 +162,14 @@ def test_it_joins_the_event_of_its_cycle_and_what_was_on_offer_is_offered_anew()
     outcome = world.ok(EXPLOITED)
     assert Kind.AUCTION_VOIDED.name in kinds_of(outcome)
     assert before not in world.state.auctions
-    assert [one.netting_set for one in world.state.defaults[D1].sets] == ["y/long", OWN]
+    assert [one.netting_set for one in world.state.defaults[D1].sets] == ["y/long", single_set(OWN)]
     assert D2 not in world.state.defaults
 
 
 def test_an_account_that_a_default_has_already_is_left_to_it() -> None:
     world = exploited()
     world.prices(OIL=700)
-    assert [one.netting_set for one in world.state.defaults[D1].sets] == [OWN]
+    assert [one.netting_set for one in world.state.defaults[D1].sets] == [single_set(OWN)]
     world.ok(EXPLOITED)
     assert len(world.state.defaults[D1].sets) == 1
     assert len(world.state.defaults) == 1

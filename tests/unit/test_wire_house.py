@@ -15,7 +15,7 @@ WRAPPED = Asset(id=AssetId("WXY"), decimals=8, feed=FeedId("WXY"), tick_value_mi
 
 
 def test_instruments_have_ticks_lots_and_the_value_of_a_tick() -> None:
-    found = wire.message(two_traders().state, ())
+    found = wire.message(two_traders().state, (), None)
     btc = next(row for row in found.instruments if row.name == "instruments/BTC-PERP")
     assert (btc.tick_size, btc.lot_size, btc.tick_value, btc.mark_price) == (
         "0.1",
@@ -31,14 +31,14 @@ def test_instruments_have_ticks_lots_and_the_value_of_a_tick() -> None:
 def test_an_asset_names_the_limit_above_which_its_haircut_is_higher() -> None:
     state = empty_house().state
     limited = replace(WRAPPED, concentration_minor=150_000_000, concentration_haircut_bp=2_000)
-    found = wire.message(replace(state, assets=state.assets.set(limited.id, limited)), ())
+    found = wire.message(replace(state, assets=state.assets.set(limited.id, limited)), (), None)
     said = {row.name: (row.concentration_limit, row.concentration_haircut_bp) for row in found.assets}
     assert said["assets/WXY"] == ("1.50000000", 2_000)
     assert said["assets/ETH"] == ("", 0)
 
 
 def test_a_house_without_a_cycle_has_no_marks_yet() -> None:
-    found = wire.message(empty_house().state, ())
+    found = wire.message(empty_house().state, (), None)
     assert (found.cycle, found.HasField("cycle_accept_time")) == (0, False)
     assert {row.mark_price for row in found.instruments} == {""}
 
@@ -64,6 +64,6 @@ def test_applicants_and_who_left_are_no_members_and_suspended_ones_are() -> None
     world.ok(ApplyForMembership(member=MemberId("new"), name="New"))
     world.ok(SuspendMember(member=MemberId("held"), reason="why"), ANNA)
     world.ok(LeaveHouse(member=MemberId("gone")))
-    found = wire.message(world.state, ())
+    found = wire.message(world.state, (), None)
     counts = (found.member_count, found.suspended_member_count, found.defaulted_member_count)
     assert counts == (2, 1, 0)

@@ -7,24 +7,33 @@ from clearing.default.gate import Gate
 from clearing.margin.assess import mark_ticks
 from clearing.model.house import House, ordered
 from clearing.model.ids import FeedId
-from clearing.model.values import Asset, Instrument, InstrumentKind, MemberStatus, Right
+from clearing.model.values import (
+    Asset,
+    Breaker,
+    BreakerState,
+    Instrument,
+    InstrumentKind,
+    MemberStatus,
+    Outage,
+    Right,
+)
 from clearing.server.wire import names, times, units
 from clearing.server.wire.units import Unit
 from clearinghouse.v1 import house_service_pb2 as pb
 
-_KINDS: "Mapping[InstrumentKind, pb.InstrumentKind.ValueType]" = {
+INSTRUMENT_KINDS: "Mapping[InstrumentKind, pb.InstrumentKind.ValueType]" = {
     InstrumentKind.PERPETUAL: pb.INSTRUMENT_KIND_PERPETUAL,
     InstrumentKind.FUTURE: pb.INSTRUMENT_KIND_FUTURE,
     InstrumentKind.OPTION: pb.INSTRUMENT_KIND_OPTION,
 }
-_RIGHTS: "Mapping[Right, pb.OptionRight.ValueType]" = {
+RIGHTS: "Mapping[Right, pb.OptionRight.ValueType]" = {
     Right.CALL: pb.OPTION_RIGHT_CALL,
     Right.PUT: pb.OPTION_RIGHT_PUT,
 }
 
 
-def message(house: House, shut: tuple[Gate, ...]) -> pb.House:
-    """The house with the gates that are ``shut``."""
+def message(house: House, shut: tuple[Gate, ...], outage: Outage | None) -> pb.House:
+    """The house with the gates that are ``shut``, and the ``outage`` that lasts."""
     charter = house.founded
     statuses = Counter(member.status for member in ordered(house.members))
     outside = statuses[MemberStatus.APPLIED] + statuses[MemberStatus.LEFT]
@@ -39,8 +48,13 @@ def message(house: House, shut: tuple[Gate, ...]) -> pb.House:
         suspended_member_count=statuses[MemberStatus.SUSPENDED],
         margin_model=charter.parameters.margin_model,
         parameters_version=charter.parameters_version,
-        gates=[_gate(gate) for gate in shut],
+        gates=[gate(row) for row in shut],
+        breakers=[_breaker(row) for row in ordered(house.breakers) if row.state is not BreakerState.OPEN],
     )
+    if outage is not None:
+        found.outage.CopyFrom(_outage(outage))
+    if house.wound_down is not None:
+        found.wind_down_time.CopyFrom(times.from_ms(house.wound_down.at_ms))
     if house.cycle is not None:
         found.cycle, found.cycle_closed = house.cycle.number, house.cycle.closed
         found.cycle_accept_time.CopyFrom(times.from_ms(house.cycle.accepted_ms))
@@ -63,7 +77,7 @@ def _instrument(row: Instrument, house: House) -> pb.Instrument:
     tick, mark = units.of_price(row), mark_ticks(house, row.id)
     found = pb.Instrument(
         name=names.instrument(row.id),
-        kind=_KINDS[row.kind],
+        kind=INSTRUMENT_KINDS[row.kind],
         underlying=names.feed(row.underlying),
         feed=names.feed(row.feed),
         tick_size=tick.render(1),
@@ -75,7 +89,7 @@ def _instrument(row: Instrument, house: House) -> pb.Instrument:
     if row.expires_ms is not None:
         found.expire_time.CopyFrom(times.from_ms(row.expires_ms))
     if row.option is not None:
-        found.option.right = _RIGHTS[row.option.right]
+        found.option.right = RIGHTS[row.option.right]
         found.option.strike_price = tick.render(row.option.strike_ticks)
         found.option.volatility_feed = names.feed(row.option.volatility_feed)
     return found
@@ -85,8 +99,28 @@ def _feed(feed: FeedId, unit: Unit) -> pb.Feed:
     return pb.Feed(name=names.feed(feed), tick_size=unit.render(1))
 
 
-def _gate(gate: Gate) -> pb.Gate:
-    found = pb.Gate(scope=gate.scope, reason=gate.reason, release=gate.release)
-    if gate.since_ms:
-        found.since_time.CopyFrom(times.from_ms(gate.since_ms))
+def gate(row: Gate) -> pb.Gate:
+    """A gate that is shut."""
+    found = pb.Gate(scope=row.scope, reason=row.reason, release=row.release)
+    if row.since_ms:
+        found.since_time.CopyFrom(times.from_ms(row.since_ms))
+    return found
+
+
+def _breaker(row: Breaker) -> pb.Breaker:
+    found = pb.Breaker(
+        instrument=names.breaker(row.scope),
+        halted=row.state is BreakerState.HALTED,
+        reason=row.reason,
+        since_time=times.from_ms(row.since_ms),
+    )
+    if row.reopens_ms:
+        found.reopen_time.CopyFrom(times.from_ms(row.reopens_ms))
+    return found
+
+
+def _outage(row: Outage) -> pb.Outage:
+    found = pb.Outage(begin_time=times.from_ms(row.began_ms))
+    if row.fresh_since_ms:
+        found.fresh_time.CopyFrom(times.from_ms(row.fresh_since_ms))
     return found

@@ -10,7 +10,7 @@ from clearing.server.identity import Identity
 from clearing.server.wire import draws, names, times, units
 from clearinghouse.v1 import margin_service_pb2 as pb
 
-_HEALTH: "Mapping[Health, pb.Health.ValueType]" = {
+HEALTH: "Mapping[Health, pb.Health.ValueType]" = {
     Health.HEALTHY: pb.HEALTH_HEALTHY,
     Health.CALL: pb.HEALTH_CALL,
     Health.LIQUIDATION: pb.HEALTH_LIQUIDATION,
@@ -30,7 +30,7 @@ def message(measured: Assessment, house: House) -> pb.Margin:
         netting_set=names.netting_set(netting_set.id),
         participant=names.participant(netting_set.participant),
         accounts=[names.account(key) for key in netting_set.accounts],
-        health=_HEALTH[measured.health],
+        health=HEALTH[measured.health],
         equity=unit.render(measured.equity_minor),
         cash=unit.render(measured.cash_minor),
         collateral=unit.render(measured.collateral_minor),

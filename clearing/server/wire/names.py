@@ -4,6 +4,7 @@ A name that came in has been checked against its pattern (the rules in the proto
 here. The ``~`` of a netting set stands where its id has a slash, because a name's part has none.
 """
 
+from clearing.market.breakers import EVERYTHING as BREAKER_OF_EVERYTHING
 from clearing.model.ids import (
     AccountKey,
     AssetId,
@@ -19,6 +20,8 @@ from clearing.model.ids import (
 
 ALL_MEMBERS = "members/-"
 """Stands for every member that the caller may see."""
+EVERYTHING = "instruments/-"
+"""Stands for all instruments where a breaker is named."""
 LATEST_ATTESTATION = "attestations/latest"
 
 _SET_PREFIX = "nettingSets/"
@@ -79,6 +82,31 @@ def default(name: DefaultId) -> str:
 def attestation(number: int) -> str:
     """Name of an attestation."""
     return f"attestations/{number}"
+
+
+def administrator(actor: str) -> str:
+    """Name of who the journal calls ``administrator/anna/…``; empty for nobody."""
+    return f"administrators/{actor.split('/')[1]}" if actor else ""
+
+
+def proposal(name: str) -> str:
+    """Name of a proposal."""
+    return f"proposals/{name}"
+
+
+def breaker(scope: str) -> str:
+    """Name of what a breaker restricts: an instrument, or ``instruments/-`` for everything."""
+    return EVERYTHING if scope == BREAKER_OF_EVERYTHING else instrument(InstrumentId(scope))
+
+
+def breaker_scope(name: str) -> str:
+    """The scope of the breaker of ``instruments/{i}`` or ``instruments/-``."""
+    return BREAKER_OF_EVERYTHING if name == EVERYTHING else own_id(name)
+
+
+def auction(name: str) -> str:
+    """Name of an auction."""
+    return f"auctions/{name}"
 
 
 def own_id(name: str) -> str:
