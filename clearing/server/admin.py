@@ -74,6 +74,13 @@ class Administration(AdminServiceServicer):
         is_let = bool(wire.subjects(outcome, Kind.OUTAGE_CLOSING_LET))
         return pb.CloseInOutageResponse(let=is_let, effects=wire.effects(outcome, unit))
 
+    def RevokeCertificate(
+        self, request: pb.RevokeCertificateRequest, context: grpc.ServicerContext
+    ) -> pb.RevokeCertificateResponse:
+        """Take a certificate for nothing from now on."""
+        write(self._engine, wire.revoke(request), request, context)
+        return pb.RevokeCertificateResponse(serial=request.serial)
+
     # what takes two --------------------------------------------------------------------------------------
 
     def ProposeParameters(
@@ -189,6 +196,20 @@ class Administration(AdminServiceServicer):
         page = page_of(sources, request, "sources")
         return pb.ListSourcesResponse(
             sources=[wire.source(sources[key]) for key in page.keys],
+            next_page_token=page.next_token,
+            journal_size=view.size,
+        )
+
+    def ListRevocations(
+        self, request: pb.ListRevocationsRequest, context: grpc.ServicerContext
+    ) -> pb.ListRevocationsResponse:
+        """The certificates that were revoked."""
+        require_valid(request)
+        view = self._engine.view
+        rows = founded(view).revocations
+        page = page_of(rows, request, "revocations")
+        return pb.ListRevocationsResponse(
+            revocations=[wire.revocation(rows[key]) for key in page.keys],
             next_page_token=page.next_token,
             journal_size=view.size,
         )

@@ -362,6 +362,19 @@ def test_a_halt_of_everything_is_an_outage_that_everyone_sees(served: Served) ->
         answer(served, who, "admin", "SetBreaker", setting(admin_pb.BREAKER_STATE_OPEN))
 
 
+def test_one_administrator_revokes_a_certificate(served: Served) -> None:
+    request = admin_pb.RevokeCertificateRequest(serial="1f", request_id=new_id(), reason="its key was stolen")
+    done = answer(served, ANNA, "admin", "RevokeCertificate", request)
+    assert answer(served, ANNA, "admin", "RevokeCertificate", request) == done
+    (row,) = answer(served, RITA, "admin", "ListRevocations", admin_pb.ListRevocationsRequest()).revocations
+    assert (row.serial, row.reason, row.revoker) == ("1f", "its key was stolen", "administrators/anna")
+    request.request_id = new_id()
+    assert refusal(served, BERT, "admin", "RevokeCertificate", request).reason == "ALREADY_EXISTS"
+    wrong = admin_pb.RevokeCertificateRequest(serial="0F")
+    wanted = {"serial", "request_id", "reason"}
+    assert fields_of(refusal(served, ANNA, "admin", "RevokeCertificate", wrong)) == wanted
+
+
 def test_sources_are_listed_with_their_keys(served: Served) -> None:
     listed = answer(served, RITA, "admin", "ListSources", admin_pb.ListSourcesRequest()).sources
     assert [row.name for row in listed] == ["sources/s1", "sources/s2", "sources/s3"]

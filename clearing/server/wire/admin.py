@@ -18,6 +18,7 @@ from clearing.model.commands import (
     ProposeChange,
     ProposeParameters,
     RejectProposal,
+    RevokeCertificate,
     SetBreaker,
     SizePool,
     SuspendMember,
@@ -34,6 +35,7 @@ from clearing.model.values import (
     Outage,
     ParametersProposal,
     ProposalState,
+    Revocation,
     Source,
 )
 from clearing.server.identity import Identity
@@ -151,6 +153,12 @@ def close_in_outage(request: pb.CloseInOutageRequest) -> CloseInOutage:
     """The command. Raises ``RequestInvalid`` with every field that is wrong."""
     Violations(request).require_none()
     return CloseInOutage(default=DefaultId(names.own_id(request.default_name)), reason=request.reason)
+
+
+def revoke(request: pb.RevokeCertificateRequest) -> RevokeCertificate:
+    """The command. Raises ``RequestInvalid`` with every field that is wrong."""
+    Violations(request).require_none()
+    return RevokeCertificate(serial=request.serial, reason=request.reason)
 
 
 # answers ------------------------------------------------------------------------------------------------
@@ -291,6 +299,16 @@ def source(row: Source) -> pb.Source:
         public_key=bytes.fromhex(row.public_key),
         sequence=row.sequence,
         retired=row.retired,
+    )
+
+
+def revocation(row: Revocation) -> pb.Revocation:
+    """A certificate that was revoked."""
+    return pb.Revocation(
+        serial=row.serial,
+        reason=row.reason,
+        revoker=names.administrator(row.revoked_by),
+        revoke_time=times.from_ms(row.revoked_ms),
     )
 
 
