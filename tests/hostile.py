@@ -40,6 +40,12 @@ NAMES = {
     "default_name": ("defaults/d1", "defaults/d2"),
     "attestation": ("attestations/latest", "attestations/1", "attestations/99"),
     "trade_id": ("t1", "t2", "t3"),
+    "proposal": ("proposals/one", "proposals/two", "proposals/fee"),
+    "new_id": ("testhouse", "one", "two", "fee", "x1", "x2", "x3"),
+    "asset_name": ("assets/USDC", "assets/ETH", "assets/NONE"),
+    "auction": ("auctions/a1", "auctions/a99"),
+    "porting": (f"portings/{'0' * 32}",),
+    "reason": ("a reason that is one", "another"),
 }
 DECIMALS = ("1", "0.001", "2.5", "64000", "64000.5", "2000", "100000", "999999999", "0.000001", "12.50")
 HOSTILE_NUMBERS = (
@@ -171,7 +177,7 @@ def _texts(rule: str) -> SearchStrategy[str]:
     wild = st.one_of(st.sampled_from(HOSTILE_TEXTS), st.text(max_size=40))
     if rule == "request_id":
         return st.one_of(st.uuids().map(str), st.uuids().map(str), st.uuids().map(str), wild)
-    if rule in ("decimal", "positive_decimal"):
+    if rule in ("decimal", "positive_decimal", "amount"):
         good = st.sampled_from(DECIMALS)
         return st.one_of(
             good, good, st.decimals(0, 10**6, places=3).map(str), st.sampled_from(HOSTILE_NUMBERS), wild

@@ -39,6 +39,11 @@ NAMES = {
     "trade": "members/{}/trades/t1",
     "netting_set": "nettingSets/{}~one",
     "source": "sources/{}",
+    "default_name": "defaults/d1",
+    "instrument_or_all": "instruments/-",
+    "new_id": "{}",
+    "proposal": "proposals/p1",
+    "": "1f",
 }
 """A resource of an owner, by the rule of the field that names it."""
 DENIALS = {"ROLE_NOT_ALLOWED", "NOT_YOURS", "METHOD_CLOSED"}
