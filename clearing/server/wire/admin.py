@@ -77,7 +77,7 @@ def found(request: pb.FoundHouseRequest, caller: Identity) -> FoundHouse:
     """The command. Raises ``RequestInvalid`` with every field that is wrong."""
     violations = Violations(request)
     require_house(request.house, caller, violations)
-    money = Unit(request.settlement_asset.decimals)
+    money = terms.unit_of(request.settlement_asset.decimals)
     settlement = changes.asset_terms(request.settlement_asset, money, "settlement_asset", violations)
     first = parameters.parse(request.parameters, money, "parameters", violations)
     violations.require_none()

@@ -76,7 +76,7 @@ _PLAIN: Final[Mapping[str, Callable[[pb.Change, str], Command]]] = {
 
 def asset_terms(asset: pb.AssetTerms, money: Unit, field: str, violations: Violations) -> Asset:
     """The terms of an asset; ``money`` is the unit of the settlement asset."""
-    whole = Unit(asset.decimals)
+    whole = terms.unit_of(asset.decimals)
     return Asset(
         id=AssetId(names.own_id(asset.name)),
         decimals=asset.decimals,
@@ -97,7 +97,9 @@ def _instrument(row: pb.InstrumentTerms, money: Unit, field: str, violations: Vi
         strike = f"{field}.option.strike_price"
         option = OptionTerms(
             right=_RIGHT_OF.get(row.option.right, next(iter(RIGHTS))),
-            strike_ticks=terms.steps(Unit(row.price_decimals), row.option.strike_price, strike, violations),
+            strike_ticks=terms.steps(
+                terms.unit_of(row.price_decimals), row.option.strike_price, strike, violations
+            ),
             volatility_feed=FeedId(names.own_id(row.option.volatility_feed)),
         )
     expires = row.HasField("expire_time")

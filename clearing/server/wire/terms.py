@@ -2,10 +2,18 @@
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clearing.decide.terms import DECIMALS_MAX
 from clearing.server.wire import times
 from clearing.server.wire.decimal import DecimalRefused
 from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations
+
+
+def unit_of(decimals: int) -> Unit:
+    """The unit of so many decimals as a request gives. Beyond what there may be nothing is counted: it is a violation
+    of its own, and no reason to write out a million digits.
+    """
+    return Unit(min(max(decimals, 0), DECIMALS_MAX))
 
 
 def steps(unit: Unit, text: str, field: str, violations: Violations) -> int:
