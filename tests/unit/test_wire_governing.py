@@ -1,18 +1,23 @@
 """What administrators, bidders and takers send and see, on the wire."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
 from clearing.decide.changes import GOVERNED
+from clearing.model.commands import PlaceBid
 from clearing.model.values import Parameters
+from clearing.server.auctions import Auctions
 from clearing.server.identity import Identity, parse_spiffe
 from clearing.server.wire import auctions, changes, parameters, portings, units
 from clearing.server.wire.violations import Violations
-from clearinghouse.v1 import parameters_pb2
+from clearinghouse.v1 import auction_service_pb2, parameters_pb2
 from tests.builders import empty_house, link
+from tests.unit.test_authority import call_with
 from tests.unit.test_defaults import OIL, key
 from tests.unit.test_governance import GOVERNED_COMMANDS
+from tests.unit.test_identity import certificate
 from tests.unit.test_insolvency import EXPLOITED, exploited
 
 
@@ -68,3 +73,21 @@ def test_a_porting_of_a_link_is_for_those_that_are_left_in_it() -> None:
     for name, row in seen["member/z"].items():
         shown = portings.message(row, world.state, caller("member/z"))
         assert (shown.name, shown.netting_set, list(shown.members)) == (name, "", ["members/x"])
+
+
+def test_nobody_but_the_bidder_sees_a_bid_in_whatever_role() -> None:
+    world = exploited()
+    world.ok(EXPLOITED)
+    (auction,) = world.state.auctions
+    world.ok(PlaceBid(auction=auction, account=key("z/house"), discount_bp=50, share_bp=5_000))
+    engine = Mock(view=Mock(state=world.state, size=world.state.size))
+    wanted = auction_service_pb2.ListBidsRequest(parent="members/-")
+
+    def seen_by(who: str) -> list[str]:
+        call = call_with(certificate(f"spiffe://h/{who}"))
+        return [bid.account for bid in Auctions(engine).ListBids(wanted, call).bids]
+
+    for who in ("liquidity-provider/z", "member/z"):
+        assert seen_by(who) == ["members/z/accounts/house"]
+    for who in ("member/x", "liquidity-provider/y", "regulator/rita", "administrator/anna"):
+        assert seen_by(who) == []
