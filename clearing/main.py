@@ -24,6 +24,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Protocol
 
@@ -41,6 +42,9 @@ from clearing.model.commands import Tick
 from clearing.model.values import AttestationRecord
 from clearing.publish import Publisher
 from clearing.server import app
+from clearing.server.history import Books, History
+from clearing.server.spool import Spool
+from clearing.server.tail import Tail
 from clearing.settings import Settings, places_of, require_loopback
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex
@@ -89,6 +93,8 @@ def serve(settings: Settings, announce: Callable[[str], None], *, insecure_loopb
         closing(Engine(database, clock=clock_ms, salts=system_salts)) as engine,
         closing(PublicLog(database, places.tiles, places.anchor)) as log,
         Projecting(database, lambda: engine.view.size, steady_ms) as history,
+        Tail(database, lambda: engine.view) as tail,
+        TemporaryDirectory(prefix="clearing-reports-") as spooled,
     ):
         sys.setswitchinterval(SWITCH_S)
         let_garbage_wait()
@@ -101,7 +107,9 @@ def serve(settings: Settings, announce: Callable[[str], None], *, insecure_loopb
         documents = _documents(settings, database, signing)
         if documents is not None:
             documents.write()
-        server = app.start(house, settings.listen, presented, _sources(database, engine, publisher))
+        books = Books(database, log, tail, History(database, history, lambda: engine.view.size))
+        sources = _sources(engine, publisher, books, Spool(Path(spooled)))
+        server = app.start(house, settings.listen, presented, sources)
         try:
             pulse = Pulse(partial(beat, engine, publisher, documents), server.say)
             gather = partial(_facts, database, engine, publisher, history)
@@ -168,12 +176,14 @@ def steady_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-def _sources(database: Database, engine: Engine, publisher: Publisher) -> app.Sources:
+def _sources(engine: Engine, publisher: Publisher, books: Books, spool: Spool) -> app.Sources:
     return app.Sources(
         engine=engine,
         clock=clock_ms,
-        journaled=AttestationIndex(database).all,
+        journaled=AttestationIndex(books.database).all,
         checkpoint=publisher.checkpoint,
+        books=books,
+        spool=spool,
     )
 
 

@@ -18,11 +18,17 @@ from clearing.server.attestations import Attestations
 from clearing.server.auctions import Auctions
 from clearing.server.defaults import Defaults
 from clearing.server.drain import Drain
+from clearing.server.events import Events
+from clearing.server.history import Books
 from clearing.server.house import Houses
 from clearing.server.interceptors import Authority, accesses
+from clearing.server.ledger import Ledgers
 from clearing.server.margin import Margins
 from clearing.server.members import Members
 from clearing.server.prices import Prices
+from clearing.server.reports import Reports
+from clearing.server.spool import Spool
+from clearing.server.tail import Tail
 from clearing.server.trades import Trades
 from clearinghouse.v1 import (
     account_service_pb2,
@@ -35,14 +41,20 @@ from clearinghouse.v1 import (
     auction_service_pb2_grpc,
     default_service_pb2,
     default_service_pb2_grpc,
+    event_service_pb2,
+    event_service_pb2_grpc,
     house_service_pb2,
     house_service_pb2_grpc,
+    ledger_service_pb2,
+    ledger_service_pb2_grpc,
     margin_service_pb2,
     margin_service_pb2_grpc,
     membership_service_pb2,
     membership_service_pb2_grpc,
     price_service_pb2,
     price_service_pb2_grpc,
+    report_service_pb2,
+    report_service_pb2_grpc,
     trade_service_pb2,
     trade_service_pb2_grpc,
 )
@@ -67,12 +79,16 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where the services get their answers: the engine, the clock, and what the house has signed."""
+    """Where the services get their answers: the engine, the clock, what the house has signed, the journal with all that
+    is made of it, and the folder in which reports are made.
+    """
 
     engine: Engine
     clock: Callable[[], int]
     journaled: Callable[[], Sequence[AttestationRecord]]
     checkpoint: Callable[[], bytes] | None
+    books: Books
+    spool: Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +117,19 @@ SERVICES: Sequence[Service] = (
         lambda sources: Defaults(sources.engine),
     ),
     Service(
+        event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
+        event_service_pb2_grpc.add_EventServiceServicer_to_server,
+        lambda sources: Events(sources.engine, sources.books.tail),
+    ),
+    Service(
         house_service_pb2.DESCRIPTOR.services_by_name["HouseService"],
         house_service_pb2_grpc.add_HouseServiceServicer_to_server,
         lambda sources: Houses(sources.engine, sources.clock),
+    ),
+    Service(
+        ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"],
+        ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server,
+        lambda sources: Ledgers(sources.engine, sources.books),
     ),
     Service(
         margin_service_pb2.DESCRIPTOR.services_by_name["MarginService"],
@@ -114,6 +140,11 @@ SERVICES: Sequence[Service] = (
         price_service_pb2.DESCRIPTOR.services_by_name["PriceService"],
         price_service_pb2_grpc.add_PriceServiceServicer_to_server,
         lambda sources: Prices(sources.engine),
+    ),
+    Service(
+        report_service_pb2.DESCRIPTOR.services_by_name["ReportService"],
+        report_service_pb2_grpc.add_ReportServiceServicer_to_server,
+        lambda sources: Reports(sources.engine, sources.books, sources.spool),
     ),
     Service(
         trade_service_pb2.DESCRIPTOR.services_by_name["TradeService"],
@@ -152,6 +183,7 @@ class Server:
     _server: grpc.Server
     _health: health.HealthServicer
     _drain: Drain
+    _tail: Tail
 
     def say(self, *, serving: bool) -> None:
         """Health of the server as a whole, and of each service; after :meth:`stop` it changes nothing."""
@@ -160,6 +192,7 @@ class Server:
     def stop(self, grace_s: float) -> None:
         """Say NOT_SERVING, refuse new calls, let running ones finish within ``grace_s``, and end the streams."""
         self._health.enter_graceful_shutdown()
+        self._tail.drain()
         self._drain.close(grace_s)
         self._server.stop(FLUSH_S).wait()
 
@@ -191,7 +224,7 @@ def start(house: str, listen: str, tls: Callable[[], Tls] | None, sources: Sourc
             f"cannot listen on {listen}: it is taken, or not an address of this machine"
         ) from None
     server.start()
-    return Server(port, server, checked, drain)
+    return Server(port, server, checked, drain, sources.books.tail)
 
 
 def _credentials(tls: Callable[[], Tls]) -> grpc.ServerCredentials:

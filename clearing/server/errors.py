@@ -21,7 +21,8 @@ from grpc_status import rpc_status
 from clearing.engine import DeadlinePassed, HouseStopped
 from clearing.model.outcomes import Outcome, Reason, Result, Status
 from clearing.server.wire.violations import RequestInvalid
-from ledger.store.connect import OutcomeUnknown
+from ledger.store.connect import OutcomeUnknown, StoreUnreachable
+from ledger.store.projector import HistoryBehind, HistoryFailed
 from ledger.store.writer import ClockWentBack, Overloaded, RequestReused, StoreUnavailable
 
 DOMAIN = "clearinghouse"
@@ -151,6 +152,20 @@ class Fault(Enum):
     NETTING_SET_UNKNOWN = (Code.NOT_FOUND, "no such netting set")
     ATTESTATION_UNKNOWN = (Code.NOT_FOUND, "no such attestation")
     CHECKPOINT_UNKNOWN = (Code.NOT_FOUND, "no checkpoint has been signed yet")
+    ENTRY_UNKNOWN = (Code.NOT_FOUND, "no such entry, or none that you may see")
+    ENTRY_NOT_SHOWN_YET = (
+        Code.UNAVAILABLE,
+        "the entry is not in a signed checkpoint yet; ask again in a moment",
+    )
+    RECEIPT_TOO_LONG = (
+        Code.FAILED_PRECONDITION,
+        "the account has more legs in the entry than a receipt shows",
+    )
+    TILE_UNKNOWN = (Code.NOT_FOUND, "no such tile")
+    REPORT_UNKNOWN = (Code.NOT_FOUND, "no such report, or none that you may pull")
+    SEQUENCE_AHEAD = (Code.OUT_OF_RANGE, "the journal has not come so far")
+    HISTORY_BEHIND = (Code.UNAVAILABLE, "the history has not come so far; ask again in a moment")
+    DRAINING = (Code.UNAVAILABLE, "the house is being stopped; open the stream again where it ended")
     OVERLOADED = (Code.RESOURCE_EXHAUSTED, "too much waits already; send the same request again in a moment")
     STORE_UNAVAILABLE = (Code.UNAVAILABLE, "nothing was recorded; send the same request again")
     DEADLINE_PASSED = (Code.DEADLINE_EXCEEDED, "your deadline came first; nothing was recorded")
@@ -193,7 +208,13 @@ _FAULTS: Mapping[type[Exception], Fault] = {
     ClockWentBack: Fault.CLOCK_WENT_BACK,
     DeadlinePassed: Fault.DEADLINE_PASSED,
     HouseStopped: Fault.HOUSE_STOPPED,
+    HistoryBehind: Fault.HISTORY_BEHIND,
+    HistoryFailed: Fault.HISTORY_BEHIND,
+    StoreUnreachable: Fault.STORE_UNAVAILABLE,
 }
+
+_SOON = frozenset({Fault.ENTRY_NOT_SHOWN_YET.name, Fault.HISTORY_BEHIND.name})
+"""Reasons that are over in a moment, whatever their code."""
 
 
 def require_accepted(outcome: Outcome) -> None:
@@ -244,7 +265,7 @@ def _invalid(error: RequestInvalid) -> grpc.Status:
 
 def _status(refused: Refused) -> grpc.Status:
     info = ErrorInfo(reason=refused.reason, domain=DOMAIN, metadata=refused.metadata)
-    if refused.code is Code.RESOURCE_EXHAUSTED:
+    if refused.code is Code.RESOURCE_EXHAUSTED or refused.reason in _SOON:
         return _packed(refused.code, str(refused), info, RetryInfo(retry_delay=RETRY_DELAY))
     return _packed(refused.code, str(refused), info)
 

@@ -47,21 +47,28 @@ def page_of(keys: Iterable[K], request: PageRequest, *question: str) -> Page[K]:
     ``question`` says which list this is and what it was filtered by. Raises ``RequestInvalid`` for a token
     that was not given for this question.
     """
-    size = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
-    digest = hashlib.sha256("\n".join(question).encode()).digest()[:DIGEST_BYTES]
-    after = _open(request.page_token, digest)
+    size = size_of(request.page_size)
+    after = open_token(request.page_token, *question)
     found = heapq.nsmallest(size + 1, (key for key in keys if after is None or key > after))
     shown = tuple(found[:size])
-    return Page(keys=shown, next_token=_seal(shown[-1], digest) if len(found) > size else "")
+    return Page(keys=shown, next_token=seal_token(shown[-1], *question) if len(found) > size else "")
 
 
-def _seal(key: str, digest: bytes) -> str:
-    return base64.urlsafe_b64encode(digest + key.encode()).decode()
+def size_of(page_size: int) -> int:
+    """How many elements a page has at most, if ``page_size`` are asked for."""
+    return min(page_size or PAGE_DEFAULT, PAGE_MAX)
 
 
-def _open(token: str, digest: bytes) -> str | None:
+def seal_token(key: str, *question: str) -> str:
+    """The token of the page that begins behind ``key``."""
+    return base64.urlsafe_b64encode(_digest(question) + key.encode()).decode()
+
+
+def open_token(token: str, *question: str) -> str | None:
+    """The key behind which the page begins, None for the first. Raises ``RequestInvalid`` as :func:`page_of`."""
     if not token:
         return None
+    digest = _digest(question)
     try:
         data = base64.b64decode(token, altchars=b"-_", validate=True)
         key = data.removeprefix(digest).decode()
@@ -70,3 +77,7 @@ def _open(token: str, digest: bytes) -> str | None:
     if not data.startswith(digest):
         raise RequestInvalid({"page_token": "was not given for this list; leave it empty to start again"})
     return key
+
+
+def _digest(question: tuple[str, ...]) -> bytes:
+    return hashlib.sha256("\n".join(question).encode()).digest()[:DIGEST_BYTES]

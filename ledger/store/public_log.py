@@ -72,6 +72,25 @@ class PublicLog:
         with _disk():
             return self._files.tree()
 
+    def shown(self) -> tuple[bytes, TiledTree] | None:
+        """The checkpoint that is shown, and its tree; None before the first. Raises as :meth:`tree`."""
+        with _disk():
+            note = self._files.checkpoint()
+            return None if note is None else (note, self._files.tree_of(note))
+
+    def earlier(self, tree: TiledTree, size: int) -> TiledTree:
+        """The tree over the first ``size`` leaves of ``tree``. Raises ``ProofRefused``, and as :meth:`tree`."""
+        with _disk():
+            return self._files.earlier(tree, size)
+
+    def tile(self, path: str) -> bytes:
+        """What stands under the path of a tile.
+
+        Raises ``LookupError`` if nothing does, ``TileRefused`` for what is no path, ``StoreUnreachable``.
+        """
+        with _disk():
+            return self._files.read(path)
+
     def show(self, size: int, root: bytes, sign: Sign) -> bytes:
         """Show the tree ``(size, root)``, which is committed; the signed checkpoint that says so.
 

@@ -104,12 +104,29 @@ def read_segments(connection: Connection, from_sequence: int = 0) -> Iterator[Se
         beyond = [segments.c.first_sequence > firsts[-1]]
 
 
-def _next_page(connection: Connection, beyond: list[ColumnElement[bool]]) -> list[int]:
+def segments_with(connection: Connection, sequence: int, bytes_max: int) -> list[Segment]:
+    """The segment that has the entry ``sequence`` and those after it that fit into ``bytes_max`` with it.
+
+    None if the journal does not have the entry.
+    """
+    first = segments.c.first_sequence
+    holding = select(func.max(first)).where(first <= sequence).scalar_subquery()
+    firsts = _next_page(connection, [first >= holding], bytes_max)
+    if not firsts:
+        return []
+    query = _ALL.where(first.between(firsts[0], firsts[-1])).order_by(first)
+    found = [Segment(**row) for row in connection.execute(query).mappings().all()]
+    return found if found[-1].first_sequence + found[-1].count > sequence else []
+
+
+def _next_page(
+    connection: Connection, beyond: list[ColumnElement[bool]], bytes_max: int = PAGE_BYTES
+) -> list[int]:
     """Where the segments of the next page start."""
     query = select(segments.c.first_sequence, _STORED_BYTES).where(*beyond)
     rows = connection.execute(query.order_by(segments.c.first_sequence).limit(PAGE_SEGMENTS)).all()
     held = accumulate(size for _, size in rows)
-    return [first for (first, _), size in zip(rows, held, strict=True) if size <= PAGE_BYTES] or [
+    return [first for (first, _), size in zip(rows, held, strict=True) if size <= bytes_max] or [
         first for first, _ in rows[:1]
     ]
 

@@ -22,7 +22,9 @@ There is one writer, the holder of the lease; readers need no lock.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from enum import Enum
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
@@ -34,7 +36,16 @@ from ledger.leaf import LEAF_BYTES, split_records
 from ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from ledger.store.anchor import Anchor, put_file, sync_directory
 from ledger.store.tables import segments
-from ledger.tiles import TiledTree, TileFile, changed_tiles, is_full, parse_path
+from ledger.tiles import (
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    Tile,
+    TiledTree,
+    TileFile,
+    changed_tiles,
+    is_full,
+    parse_path,
+)
 
 CHECKPOINT = "checkpoint"
 SEGMENTS_READ = 32
@@ -91,10 +102,32 @@ class TileFiles:
         Raises ``NoteRefused`` if the file is no checkpoint, ``TileRefused`` if its tiles are not there.
         """
         note = self.checkpoint()
-        if note is None:
-            return TiledTree(0, EMPTY_ROOT, self.read)
+        return TiledTree(0, EMPTY_ROOT, self.read) if note is None else self.tree_of(note)
+
+    def tree_of(self, note: bytes) -> TiledTree:
+        """The tree of the checkpoint ``note``, which was shown before. Raises as :meth:`tree`."""
         shown = parse_checkpoint_body(parse_note(note).text)
         return TiledTree(shown.size, shown.root, self.read)
+
+    def earlier(self, tree: TiledTree, size: int) -> TiledTree:
+        """The tree over the first ``size`` leaves of ``tree``, whether a checkpoint of it was shown or not.
+
+        Raises ``ProofRefused`` (``SIZES_REVERSED``) and ``TileRefused``.
+        """
+        return TiledTree(size, tree.root_at(size), partial(self._cut, tree.size))
+
+    def _cut(self, size: int, path: str) -> bytes:
+        """The tile ``path`` of an earlier tree, cut off that of the tree with ``size`` leaves if it is no file."""
+        try:
+            return self.read(path)
+        except LookupError:
+            tile = parse_path(path)
+            level = tile.level if isinstance(tile, Tile) else 0
+            width = min((size >> TILE_HEIGHT * level) - TILE_WIDTH * tile.index, TILE_WIDTH)
+            if width <= tile.width:
+                raise
+            wide = replace(tile, width=width)
+            return _first(wide, self.read(wide.path), tile)
 
     def write(self, tiles: Iterable[tuple[TileFile, bytes]]) -> None:
         """Write ``tiles``; they are all on disk when this returns. One that is there is left as it is.
@@ -114,11 +147,11 @@ class TileFiles:
     def prune(self, tiles: Iterable[TileFile]) -> None:
         """Remove the partial tiles of those of ``tiles`` that are full."""
         for tile in tiles:
-            partial = self._directory / f"{tile.path}.p"
-            if is_full(tile) and partial.exists():
-                for file in partial.iterdir():
+            narrow = self._directory / f"{tile.path}.p"
+            if is_full(tile) and narrow.exists():
+                for file in narrow.iterdir():
                     file.unlink()
-                partial.rmdir()
+                narrow.rmdir()
 
     def show(self, note: bytes) -> None:
         """Put ``note`` where readers look for the checkpoint; it is on disk when this returns."""
@@ -200,6 +233,12 @@ def _follow(connection: Connection, frontier: Frontier, size: int) -> Frontier:
             PublishReason.JOURNAL_SHORTER, f"the journal has {frontier.size} leaves and not {size}"
         )
     return frontier
+
+
+def _first(wide: TileFile, data: bytes, narrow: TileFile) -> bytes:
+    """What ``narrow`` holds of the bytes of the same tile when it was ``wide``."""
+    item = len(data) // wide.width
+    return data[: item * narrow.width]
 
 
 def _is_there(path: Path, data: bytes) -> bool:

@@ -22,7 +22,7 @@ from tests.unit.test_identity import certificate
 
 METHODS = [method for service in DESCRIBED for method in service.methods]
 IDS = [method.full_name.removeprefix("clearinghouse.v1.") for method in METHODS]
-READS = ("Get", "List", "Preview")
+READS = ("Get", "List", "Preview", "Stream", "Download")
 
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
@@ -63,6 +63,7 @@ def test_what_everyone_gets_alike_is_this_and_no_more() -> None:
     assert members_may == {
         *("GetHouse", "GetParameters", "ListMarks"),
         *("GetAttestation", "ListAttestations", "GetCheckpoint"),
+        *("GetConsistencyProof", "GetInclusionProof", "GetTile"),  # the public log
     }
 
 

@@ -11,7 +11,7 @@ from clearing.server.wire.units import Unit
 from clearinghouse.v1 import common_pb2
 from clearinghouse.v1 import default_service_pb2 as pb
 
-_STAGES: "Mapping[Stage, pb.Stage.ValueType]" = {
+STAGES: "Mapping[Stage, pb.Stage.ValueType]" = {
     Stage.DECLARED: pb.STAGE_DECLARED,
     Stage.CLOSED_OUT: pb.STAGE_CLOSED_OUT,
     Stage.ANSWERING: pb.STAGE_ANSWERING,
@@ -26,7 +26,7 @@ def message(default: Default, house: House, caller: Identity) -> pb.Default:
     unit = units.of_settlement(house)
     found = pb.Default(
         name=names.default(default.id),
-        stage=_STAGES[default.stage],
+        stage=STAGES[default.stage],
         declare_time=times.from_ms(default.declared_ms),
         cycle=default.cycle,
         declared_at_size=default.journal_size,

@@ -79,6 +79,26 @@ def default(name: DefaultId) -> str:
     return f"defaults/{name}"
 
 
+def withdrawal(key: AccountKey, withdrawal_id: str) -> str:
+    """Name of a withdrawal."""
+    return f"{account(key)}/withdrawals/{withdrawal_id}"
+
+
+def auction(auction_id: str) -> str:
+    """Name of an auction."""
+    return f"auctions/{auction_id}"
+
+
+def entry(sequence: int) -> str:
+    """Name of an entry of the journal."""
+    return f"entries/{sequence}"
+
+
+def report(report_id: str) -> str:
+    """Name of a report."""
+    return f"reports/{report_id}"
+
+
 def attestation(number: int) -> str:
     """Name of an attestation."""
     return f"attestations/{number}"

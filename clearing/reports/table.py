@@ -1,0 +1,61 @@
+"""Which reports there are. One line for each, here and nowhere else."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clearing.reports import journal, statement, trial_balance
+
+CSV, JSON_LINES = "text/csv", "application/jsonl"
+SUFFIXES: Mapping[str, str] = {CSV: ".csv", JSON_LINES: ".jsonl"}
+ACCOUNT, UNIT, FROM = "ledger_account", "unit", "from_sequence"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a report is asked for with."""
+
+    key: str
+    description: str
+    is_required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A report, and how its rows become a file. One that is not for members is for those who see everything."""
+
+    id: str
+    title: str
+    media_type: str
+    render: Callable[[Iterable[Any]], Iterator[bytes]]
+    parameters: tuple[Parameter, ...] = ()
+    for_members: bool = False
+
+
+_REPORTS: tuple[Report, ...] = (
+    Report(
+        id="journal",
+        title="The whole journal: every entry with its legs and metadata",
+        media_type=JSON_LINES,
+        render=journal.render,
+    ),
+    Report(
+        id="statement",
+        title="What moved one account of the ledger",
+        media_type=CSV,
+        render=statement.render,
+        parameters=(
+            Parameter(ACCOUNT, "the path of the account, such as members/alpha/accounts/house/cash"),
+            Parameter(UNIT, "what it counts, such as USDC or BTC-PERP"),
+            Parameter(FROM, "from this entry on; from the first if it is missing", is_required=False),
+        ),
+        for_members=True,
+    ),
+    Report(
+        id="trial-balance",
+        title="Every account of the ledger with its balance",
+        media_type=CSV,
+        render=trial_balance.render,
+    ),
+)
+REPORTS: Mapping[str, Report] = {report.id: report for report in _REPORTS}

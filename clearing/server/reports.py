@@ -1,0 +1,183 @@
+"""ReportService."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from clearing.engine import Engine
+from clearing.model.house import House
+from clearing.model.outcomes import Reason
+from clearing.reports.rows import Balanced, Moved, Recorded
+from clearing.reports.table import ACCOUNT, FROM, REPORTS, UNIT, Report
+from clearing.server.calls import caller_of, founded
+from clearing.server.errors import Fault, Refused
+from clearing.server.history import Books
+from clearing.server.identity import Identity
+from clearing.server.pages import page_of
+from clearing.server.spool import Download, Spool
+from clearing.server.wire import ledger as ledger_wire
+from clearing.server.wire import names
+from clearing.server.wire import reports as wire
+from clearing.server.wire.violations import RequestInvalid, Violations, require_valid
+from clearinghouse.v1 import report_service_pb2 as pb
+from clearinghouse.v1.report_service_pb2_grpc import ReportServiceServicer
+from ledger.account import account_id
+from ledger.store import history
+from ledger.store.history import AccountUnknown
+
+CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pull:
+    """A report that is asked for: of how many entries, with what, and where its rows come from."""
+
+    as_of: int
+    given: Mapping[str, str]
+    house: House
+    books: Books
+    context: grpc.ServicerContext
+
+
+class Reports(ReportServiceServicer):
+    """Makes reports, and sends them in parts."""
+
+    def __init__(self, engine: Engine, books: Books, spool: Spool) -> None:
+        self._engine, self._books, self._spool = engine, books, spool
+
+    def ListReports(  # named by the proto
+        self, request: pb.ListReportsRequest, context: grpc.ServicerContext
+    ) -> pb.ListReportsResponse:
+        """What the caller may pull."""
+        require_valid(request)
+        caller = caller_of(context)
+        page = page_of((key for key in REPORTS if _may(caller, REPORTS[key])), request, "reports")
+        return pb.ListReportsResponse(
+            reports=[wire.message(REPORTS[key]) for key in page.keys], next_page_token=page.next_token
+        )
+
+    def DownloadReport(
+        self, request: pb.DownloadReportRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.DownloadReportResponse]:
+        """A report: what it is, then its bytes from an offset on."""
+        require_valid(request)
+        caller, house = caller_of(context), founded(self._engine.view)
+        report = REPORTS.get(names.own_id(request.name))
+        if report is None or not _may(caller, report):
+            raise Refused(Fault.REPORT_UNKNOWN, request.name)
+        _require_given(report, request, caller)
+        as_of = self._books.past.reached(request.as_of, context)
+        pull = Pull(
+            as_of=as_of,
+            given=dict(request.parameters),
+            house=house,
+            books=self._books,
+            context=context,
+        )
+        asked = json.dumps([report.id, as_of, sorted(pull.given.items())])
+        download = self._spool.open(asked, lambda: _wanted(report.render(ROWS[report.id](pull)), context))
+        with download.file:
+            if request.offset > download.spooled.size:
+                raise RequestInvalid({"offset": f"the report has {download.spooled.size} bytes"})
+            yield pb.DownloadReportResponse(header=wire.header(report, as_of, download.spooled))
+            yield from _chunks(download, request.offset)
+
+
+def _may(caller: Identity, report: Report) -> bool:
+    return report.for_members or caller.sees_all
+
+
+def _require_given(report: Report, request: pb.DownloadReportRequest, caller: Identity) -> None:
+    """Raise ``RequestInvalid`` for parameters that are not the report's, :class:`Refused` for a foreign account."""
+    violations, known = Violations(request), {one.key: one for one in report.parameters}
+    for key in request.parameters:
+        if key not in known:
+            violations.add(f"parameters[{key}]", "is no parameter of this report")
+    for key, parameter in known.items():
+        if parameter.is_required and not request.parameters.get(key):
+            violations.add(f"parameters[{key}]", f"is missing: {parameter.description}")
+    start = request.parameters.get(FROM, "0") if FROM in known else "0"
+    if not (start.isascii() and start.isdigit() and len(start) < 19):
+        violations.add(f"parameters[{FROM}]", "must be the number of an entry")
+    if request.offset and not request.as_of:
+        violations.add("as_of", "must say of how many entries the report is that is resumed")
+    violations.require_none()
+    if ACCOUNT in known and not (caller.sees_all or caller.owns(request.parameters[ACCOUNT])):
+        raise Refused(Fault.NOT_YOURS, f"{ACCOUNT} is not under the name of {caller.actor}")
+
+
+def _wanted(parts: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    """The same while somebody waits for them."""
+    for part in parts:
+        if not context.is_active():
+            raise Refused(Fault.DEADLINE_PASSED)
+        yield part
+
+
+def _chunks(download: Download, offset: int) -> Iterator[pb.DownloadReportResponse]:
+    download.file.seek(offset)
+    while data := download.file.read(CHUNK_BYTES):
+        yield pb.DownloadReportResponse(chunk=pb.ReportChunk(offset=offset, data=data))
+        offset += len(data)
+
+
+# --- where the rows come from -----------------------------------------------------------------------------
+
+
+def _journal(pull: Pull) -> Iterator[Recorded]:
+    at = 0
+    while at < pull.as_of:
+        for sequence, entry in pull.books.tail.journal.decoded(pull.books.tail.journal.segments(at), at):
+            if sequence >= pull.as_of:
+                return
+            at = sequence + 1
+            yield Recorded(sequence, entry)
+
+
+def _trial_balance(pull: Pull) -> Iterator[Balanced]:
+    after = -1
+    with pull.books.past.as_of(pull.as_of, 0, pull.context) as (connection, size):
+        while page := history.standings(connection, size, after=after):
+            after = page[-1].opened.number
+            for one in page:
+                account = one.opened.account
+                text = ledger_wire.unit_of(account.path, account.unit, pull.house).render(abs(one.balance))
+                sides = (text, "") if one.balance >= 0 else ("", text)
+                yield Balanced(account.path, account.unit, *sides)
+
+
+def _statement(pull: Pull) -> Iterator[Moved]:
+    path, unit = pull.given[ACCOUNT], pull.given[UNIT]
+    start = int(pull.given.get(FROM, "0"))
+    with pull.books.past.as_of(pull.as_of, 0, pull.context) as (connection, size):
+        try:
+            page = history.statement(connection, account_id(path, unit), start, size)
+        except AccountUnknown:
+            raise Refused(Reason.ACCOUNT_UNKNOWN, f"{path} {unit}") from None
+        steps, sided = ledger_wire.unit_of(path, unit, pull.house), page.account.on_normal_side
+        yield Moved("opening balance", steps.render(sided(page.opening)))
+        while True:
+            for line in page.lines:
+                yield Moved(
+                    what=ledger_wire.kind_name(line.entry.kind),
+                    balance=steps.render(sided(line.balance)),
+                    sequence=line.entry.sequence,
+                    leg=line.leg,
+                    time_ms=line.entry.effective_ms,
+                    amount=steps.render(sided(line.amount)),
+                )
+            if page.after is None:
+                break
+            page = history.statement(connection, account_id(path, unit), start, size, after=page.after)
+        yield Moved("closing balance", steps.render(sided(page.closing)))
+
+
+ROWS: Mapping[str, Callable[[Pull], Iterable[Any]]] = {
+    "journal": _journal,
+    "statement": _statement,
+    "trial-balance": _trial_balance,
+}
+"""Where the rows of each report in ``REPORTS`` come from. A test compares the two."""
