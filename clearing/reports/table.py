@@ -1,14 +1,17 @@
 """Which reports there are. One line for each, here and nowhere else."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from clearing.reports import journal, statement, trial_balance
+from ledger.account import PATH_PATTERN, UNIT_PATTERN
 
 CSV, JSON_LINES = "text/csv", "application/jsonl"
 SUFFIXES: Mapping[str, str] = {CSV: ".csv", JSON_LINES: ".jsonl"}
 ACCOUNT, UNIT, FROM = "ledger_account", "unit", "from_sequence"
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,7 @@ class Parameter:
 
     key: str
     description: str
+    pattern: re.Pattern[str]
     is_required: bool = True
 
 
@@ -45,9 +49,13 @@ _REPORTS: tuple[Report, ...] = (
         media_type=CSV,
         render=statement.render,
         parameters=(
-            Parameter(ACCOUNT, "the path of the account, such as members/alpha/accounts/house/cash"),
-            Parameter(UNIT, "what it counts, such as USDC or BTC-PERP"),
-            Parameter(FROM, "from this entry on; from the first if it is missing", is_required=False),
+            Parameter(
+                ACCOUNT, "the path of the account, such as members/alpha/accounts/house/cash", PATH_PATTERN
+            ),
+            Parameter(UNIT, "what it counts, such as USDC or BTC-PERP", UNIT_PATTERN),
+            Parameter(
+                FROM, "from this entry on; from the first if it is missing", _NUMBER, is_required=False
+            ),
         ),
         for_members=True,
     ),

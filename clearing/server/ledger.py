@@ -29,6 +29,8 @@ from ledger.tiles import TiledTree, TileRefused
 SCANNED_MAX = 10_000
 """Entries that one ListEntries looks at, about; then it gives a page, however short."""
 
+_FOREIGN_TOKEN = {"page_token": "was not given for this list; leave it empty to start again"}
+
 
 class Ledgers(LedgerServiceServicer):
     """Shows entries, balances and proofs."""
@@ -97,6 +99,8 @@ class Ledgers(LedgerServiceServicer):
         key = open_token(request.page_token, *question)
         as_of, after = (request.as_of, None) if key is None else _place(key)
         with self._past.as_of(as_of, request.at_least_sequence, context) as (connection, size):
+            if request.from_sequence > size:
+                raise RequestInvalid({"from_sequence": f"must not be behind as_of, {size}"})
             try:
                 page = history.statement(
                     connection,
@@ -244,11 +248,13 @@ def _number(key: str | None) -> int | None:
 def _place(key: str) -> tuple[int, tuple[int, int]]:
     """As of what, and behind which line, the next page of a statement begins."""
     size, sequence, leg = _numbers(key, 3)
+    if sequence >= size:
+        raise RequestInvalid(_FOREIGN_TOKEN)
     return size, (sequence, leg)
 
 
 def _numbers(key: str, count: int) -> Sequence[int]:
     parts = key.split("/")
     if len(parts) != count or not all(one.isascii() and one.isdigit() and len(one) < 19 for one in parts):
-        raise RequestInvalid({"page_token": "was not given for this list; leave it empty to start again"})
+        raise RequestInvalid(_FOREIGN_TOKEN)
     return [int(one) for one in parts]

@@ -97,11 +97,11 @@ def _require_given(report: Report, request: pb.DownloadReportRequest, caller: Id
         if key not in known:
             violations.add(f"parameters[{key}]", "is no parameter of this report")
     for key, parameter in known.items():
-        if parameter.is_required and not request.parameters.get(key):
+        text = request.parameters.get(key)
+        if text is None and parameter.is_required:
             violations.add(f"parameters[{key}]", f"is missing: {parameter.description}")
-    start = request.parameters.get(FROM, "0") if FROM in known else "0"
-    if not (start.isascii() and start.isdigit() and len(start) < 19):
-        violations.add(f"parameters[{FROM}]", "must be the number of an entry")
+        elif text is not None and parameter.pattern.fullmatch(text) is None:
+            violations.add(f"parameters[{key}]", f"must be {parameter.description}")
     if request.offset and not request.as_of:
         violations.add("as_of", "must say of how many entries the report is that is resumed")
     violations.require_none()
@@ -152,6 +152,8 @@ def _trial_balance(pull: Pull) -> Iterator[Balanced]:
 def _statement(pull: Pull) -> Iterator[Moved]:
     path, unit = pull.given[ACCOUNT], pull.given[UNIT]
     start = int(pull.given.get(FROM, "0"))
+    if start > pull.as_of:
+        raise RequestInvalid({f"parameters[{FROM}]": f"must not be behind as_of, {pull.as_of}"})
     with pull.books.past.as_of(pull.as_of, 0, pull.context) as (connection, size):
         try:
             page = history.statement(connection, account_id(path, unit), start, size)

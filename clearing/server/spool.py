@@ -8,6 +8,7 @@ same bytes.
 
 import hashlib
 import os
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -68,8 +69,9 @@ class Spool:
             return Download(spooled, spooled.path.open("rb"))
 
     def _made(self, key: str, parts: Iterator[bytes]) -> Download:
-        path, size, digest = self._directory / key, 0, hashlib.sha256()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        size, digest = 0, hashlib.sha256()
+        descriptor, name = tempfile.mkstemp(dir=self._directory)
+        path = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 for part in parts:
@@ -81,7 +83,9 @@ class Spool:
             raise
         spooled = Spooled(path, size, digest.hexdigest())
         with self._lock:
-            self._files[key] = spooled
+            before, self._files[key] = self._files.pop(key, None), spooled
+            if before is not None:
+                before.path.unlink()
             download = Download(spooled, path.open("rb"))
             self._make_room()
         return download
