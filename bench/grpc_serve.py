@@ -11,7 +11,7 @@ from unittest.mock import patch
 import grpc
 
 from clearing.cli import main
-from clearing.server.app import CALLS_AT_ONCE
+from clearing.server.interceptors import CALLS_AT_ONCE
 from clearing.server.trades import Trades
 from clearinghouse.v1.trade_service_pb2 import SubmitTradesRequest, SubmitTradesResponse
 from clearinghouse.v1.trade_service_pb2_grpc import add_TradeServiceServicer_to_server

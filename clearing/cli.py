@@ -24,8 +24,9 @@ app = typer.Typer(
 
     [bold]clearing serve --database sqlite:///my-house.db --keys keys --listen 127.0.0.1:7443[/bold]
 
-    What no option says is read from CLEARING_DATABASE, CLEARING_LISTEN, CLEARING_KEYS, CLEARING_STATE,
-    CLEARING_ANCHOR and CLEARING_TILES_DIR.
+    What no option says is read from CLEARING_DATABASE, CLEARING_LISTEN, CLEARING_ADMIN_LISTEN,
+    CLEARING_METRICS_LISTEN, CLEARING_KEYS, CLEARING_STATE, CLEARING_ANCHOR and CLEARING_TILES_DIR.
+    CLEARING_RATE_SCALE multiplies what callers may take, CLEARING_LOG_LEVEL is debug, info or warning.
     """,
 )
 keys_app = typer.Typer(
@@ -68,6 +69,22 @@ Listen = Annotated[
         help="Address to serve on; port 0 takes a free one.",
         metavar="HOST:PORT",
         show_default="127.0.0.1:7443",
+    ),
+]
+AdminListen = Annotated[
+    str | None,
+    typer.Option(
+        help="Address for administrators and regulators: health, reflection, channelz.",
+        metavar="HOST:PORT",
+        show_default="none",
+    ),
+]
+MetricsListen = Annotated[
+    str | None,
+    typer.Option(
+        help="Address for Prometheus, without TLS: one that only it can reach.",
+        metavar="HOST:PORT",
+        show_default="none",
     ),
 ]
 Keys = Annotated[
@@ -116,6 +133,8 @@ def main() -> None:
 def serve(
     database: Database = None,
     listen: Listen = None,
+    admin_listen: AdminListen = None,
+    metrics_listen: MetricsListen = None,
     keys: Keys = None,
     state: State = None,
     anchor: Anchor = None,
@@ -147,9 +166,10 @@ def serve(
     from ledger.store.tile_files import PublishRefused
     from ledger.tiles import TileRefused
 
-    given = {"database": database, "listen": listen, "keys": keys, "state": state}
+    listens = {"listen": listen, "admin_listen": admin_listen, "metrics_listen": metrics_listen}
+    places = {"database": database, "keys": keys, "state": state, "anchor": anchor, "tiles_dir": tiles_dir}
     try:
-        settings = read_settings(**given, anchor=anchor, tiles_dir=tiles_dir)
+        settings = read_settings(**listens, **places)
         root.serve(settings, typer.echo, insecure_loopback=insecure_loopback)
     except (
         *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew),

@@ -66,6 +66,11 @@ class Engine:
         """Why nothing can be recorded at the moment, or None as far as is known. It passes by itself."""
         return self._writer.fault
 
+    @property
+    def waiting(self) -> int:
+        """About how many commands wait to be decided."""
+        return self._writer.waiting
+
     def now_ms(self) -> int:
         """What the house's clock shows."""
         return self._clock()

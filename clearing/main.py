@@ -15,6 +15,8 @@ a state that nobody vouches for. Any other fault passes by itself: the house tak
 """
 
 import gc
+import math
+import os
 import signal
 import sys
 import threading
@@ -22,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -30,8 +32,9 @@ from typing import Protocol
 
 import structlog
 
-from clearing import keys
-from clearing.attest.envelope import EnvelopeRefused, open_envelope
+from clearing import keys, logs
+from clearing.attest.envelope import EnvelopeRefused, VerifiedPayload, open_envelope
+from clearing.attest.envelope import parse as parse_envelope
 from clearing.attest.policy import Policy, format_policy
 from clearing.attest.signer import SigningKeys, sign_checkpoint
 from clearing.attest.statement import attested_checkpoint, parse
@@ -41,8 +44,9 @@ from clearing.health import Facts, Unfit, unfit
 from clearing.model.commands import Tick
 from clearing.model.values import AttestationRecord
 from clearing.publish import Publisher
-from clearing.server import app
+from clearing.server import app, metrics, traces
 from clearing.server.history import Books, History
+from clearing.server.services import Sources
 from clearing.server.spool import Spool
 from clearing.server.tail import Tail
 from clearing.settings import Settings, places_of, require_loopback
@@ -83,7 +87,7 @@ def serve(settings: Settings, announce: Callable[[str], None], *, insecure_loopb
 
     ``insecure_loopback`` serves without TLS, and only this machine.
     """
-    _log_as_json()
+    logs.configure(settings.log_level)
     presented = _presented(settings, insecure_loopback=insecure_loopback)
     stopping = _stop_on_signals()
     places = places_of(settings)
@@ -95,6 +99,7 @@ def serve(settings: Settings, announce: Callable[[str], None], *, insecure_loopb
         Projecting(database, lambda: engine.view.size, steady_ms) as history,
         Tail(database, lambda: engine.view) as tail,
         TemporaryDirectory(prefix="clearing-reports-") as spooled,
+        traces.traced(os.environ) as tracing,
     ):
         sys.setswitchinterval(SWITCH_S)
         let_garbage_wait()
@@ -109,13 +114,16 @@ def serve(settings: Settings, announce: Callable[[str], None], *, insecure_loopb
             documents.write()
         books = Books(database, log, tail, History(database, history, lambda: engine.view.size))
         sources = _sources(engine, publisher, books, Spool(Path(spooled)))
-        server = app.start(house, settings.listen, presented, sources)
+        ports = app.Ports(
+            callers=settings.listen, operators=settings.admin_listen, figures=settings.metrics_listen
+        )
+        shown, scale = _figures(engine, history), settings.rate_scale
+        server = app.start(house, ports, presented, sources, shown, scale=scale, told=tracing)
         try:
             pulse = Pulse(partial(beat, engine, publisher, documents), server.say)
             gather = partial(_facts, database, engine, publisher, history)
             pulse.judge(gather)
-            host = settings.listen.rpartition(":")[0]
-            announce(f"serving {house} on {host}:{server.port}, {engine.view.size} journal entries")
+            announce(f"serving {house} on {_places(ports, server)}, {engine.view.size} journal entries")
             while not stopping.wait(BEAT_S):
                 pulse.beat()
                 pulse.judge(gather)
@@ -138,6 +146,45 @@ def _presented(settings: Settings, *, insecure_loopback: bool) -> Callable[[], a
         return app.Tls(certificate=found.certificate, key=found.key, authority=found.authority)
 
     return now
+
+
+def _places(ports: app.Ports, server: app.Server) -> str:
+    """Where the house listens, with the ports that it took."""
+
+    def place(listen: str, port: int | None) -> str:
+        return f"{listen.rpartition(':')[0]}:{port}"
+
+    found = place(ports.callers, server.port)
+    if ports.operators is not None:
+        found += f", for administrators on {place(ports.operators, server.operators_port)}"
+    if ports.figures is not None:
+        found += f", metrics on {place(ports.figures, server.figures_port)}"
+    return found
+
+
+def _figures(engine: Engine, history: Projecting) -> metrics.Metrics:
+    """What Prometheus is shown of the house itself; the server adds what it knows of calls."""
+    shown = metrics.Metrics()
+    shown.show("up", "1 while the house takes commands, 0 once it has stopped.", lambda: not engine.stopped)
+    shown.show("journal_entries", "Entries of the journal.", lambda: engine.view.size)
+    shown.show("history_lag_seconds", "How far the history is behind.", lambda: history.lag_ms / 1_000)
+    shown.show("writer_waiting", "Commands that wait to be decided.", lambda: engine.waiting)
+    shown.show(
+        "attestation_age_seconds",
+        "Time since what the newest attestation says was so; NaN before the first.",
+        lambda: _attestation_age_s(engine.view.state.attestation),
+    )
+    return shown
+
+
+def _attestation_age_s(newest: AttestationRecord | None) -> float:
+    return math.nan if newest is None else (clock_ms() - _as_of_ms(newest.envelope)) / 1_000
+
+
+@lru_cache(maxsize=1)
+def _as_of_ms(envelope: str) -> int:
+    """The time that an attestation of this house speaks of. It came from the journal, so it is not verified again."""
+    return parse(VerifiedPayload(parse_envelope(envelope.encode()).payload)).as_of_ms
 
 
 def run_migrations(url: str) -> None:
@@ -176,8 +223,8 @@ def steady_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-def _sources(engine: Engine, publisher: Publisher, books: Books, spool: Spool) -> app.Sources:
-    return app.Sources(
+def _sources(engine: Engine, publisher: Publisher, books: Books, spool: Spool) -> Sources:
+    return Sources(
         engine=engine,
         clock=clock_ms,
         journaled=AttestationIndex(books.database).all,
@@ -364,15 +411,3 @@ def _stop_on_signals() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     return stopping
-
-
-def _log_as_json() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

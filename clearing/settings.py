@@ -4,9 +4,9 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ledger.store.connect import URL_FORMS, beside, open_store
@@ -44,6 +44,13 @@ class Settings(BaseSettings):
 
     database: Annotated[str, AfterValidator(_database)] = "sqlite:///clearing.db"
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:7443"
+    admin_listen: Annotated[str, AfterValidator(_listen)] | None = None
+    """Where those who run the house find health, reflection and channelz, if anywhere."""
+    metrics_listen: Annotated[str, AfterValidator(_listen)] | None = None
+    """Where Prometheus finds the figures, without TLS, if anywhere."""
+    rate_scale: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Multiplies every limit of a caller."""
+    log_level: Literal["debug", "info", "warning"] = "info"
     keys: Path = Path("keys")
     state: Path | None = None
     """Where the public documents for verifiers are written, if anywhere."""

@@ -9,7 +9,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from clearing.server.app import DESCRIBED
+from clearing.server.services import DESCRIBED
 
 METHODS = [method for service in DESCRIBED for method in service.methods]
 IDS = [method.full_name.removeprefix("clearinghouse.v1.") for method in METHODS]

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,8 @@ CLIENTS = (
 )
 ACCOUNTS = (("alpha", "one", "pat"), ("alpha", "two", "quinn"), ("beta", "one", "pat"))
 START_S = 20
+AS_ONE_LIKES = "1000"
+"""What callers may take is multiplied by this, unless a test of just that says otherwise."""
 BTC_TICKS, ETH_TICKS = 640_000, 20_000
 
 
@@ -76,6 +78,8 @@ class Served:
     keys: Path
     directory: Path
     process: subprocess.Popen[str]
+    said: str = ""
+    """The line in which the house said where it serves."""
 
     def client(self, who: str) -> Client:
         """A client with the certificate of ``role/id``."""
@@ -88,28 +92,36 @@ class Served:
 
 
 @contextmanager
-def served_house(directory: Path, *arguments: str) -> Iterator[Served]:
+def served_house(directory: Path, *arguments: str, **settings: str) -> Iterator[Served]:
     """Seed a house in ``directory`` and serve it until the block is left."""
     keys = directory / "keys"
     house_keys.init(keys, HOUSE, [parse_spiffe(f"spiffe://{HOUSE}/{who}") for who in CLIENTS])
     seed(directory, keys)
-    with serving(directory, *arguments) as served:
+    with serving(directory, *arguments, **settings) as served:
         yield served
 
 
 @contextmanager
-def serving(directory: Path, *arguments: str, program: str = CLEARING) -> Iterator[Served]:
-    """Serve what was seeded in ``directory``; ``program`` runs the command line."""
+def serving(directory: Path, *arguments: str, program: str = CLEARING, **settings: str) -> Iterator[Served]:
+    """Serve what was seeded in ``directory``; ``program`` runs the command line.
+
+    ``settings`` are added to its environment.
+    """
     options = ("--database", f"sqlite:///{directory / 'house.db'}", "--keys", str(directory / "keys"))
     process = start(
-        ["serve", *options, "--listen", "127.0.0.1:0", *arguments], directory / "serve.log", program
+        ["serve", *options, "--listen", "127.0.0.1:0", *arguments],
+        directory / "serve.log",
+        program,
+        {"CLEARING_RATE_SCALE": AS_ONE_LIKES} | settings,
     )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith(f"serving {HOUSE} on "), (line, (directory / "serve.log").read_text())
         address = line.split()[3].rstrip(",")
-        yield Served(address=address, keys=directory / "keys", directory=directory, process=process)
+        yield Served(
+            address=address, keys=directory / "keys", directory=directory, process=process, said=line
+        )
     finally:
         process.terminate()
         process.wait(timeout=START_S)
@@ -117,7 +129,9 @@ def serving(directory: Path, *arguments: str, program: str = CLEARING) -> Iterat
         process.stdout.close()
 
 
-def start(arguments: list[str], log: Path, program: str = CLEARING) -> subprocess.Popen[str]:
+def start(
+    arguments: list[str], log: Path, program: str = CLEARING, settings: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """``clearing`` with ``arguments`` in a process of its own, on this interpreter's path."""
     with log.open("a") as errors:
         return subprocess.Popen(
@@ -125,7 +139,7 @@ def start(arguments: list[str], log: Path, program: str = CLEARING) -> subproces
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=environment(),
+            env=environment() | dict(settings or {}),
         )
 
 

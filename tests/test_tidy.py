@@ -126,7 +126,7 @@ WALLS = (
     Wall(
         packages=(
             *("google", "clearinghouse", "buf", "protovalidate"),
-            *("grpc", "grpc_status", "grpc_health", "grpc_reflection"),
+            *("grpc", "grpc_status", "grpc_health", "grpc_reflection", "grpc_channelz"),
         ),
         allowed=("clearing/server/", "clients/"),
         law="only the server and the clients see protobuf: convert in clearing/server/wire",

@@ -1,71 +1,50 @@
-"""The server: all services behind one interceptor, TLS with client certificates, health and reflection."""
+"""The server: all services behind one interceptor, TLS with client certificates, health and reflection.
+
+Those who run the house may have a second port, for health, reflection and channelz: it has its own threads, so that it
+answers while the first is full. Figures for Prometheus come on a third, without TLS.
+"""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.server import HTTPServer
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
+from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from clearing.engine import Engine
-from clearing.model.values import AttestationRecord
-from clearing.server.accounts import Accounts
-from clearing.server.admin import Administration
-from clearing.server.attestations import Attestations
-from clearing.server.auctions import Auctions
-from clearing.server.defaults import Defaults
+from clearing.server import metrics
 from clearing.server.drain import Drain
-from clearing.server.events import Events
-from clearing.server.history import Books
-from clearing.server.house import Houses
-from clearing.server.interceptors import Authority, accesses
-from clearing.server.ledger import Ledgers
-from clearing.server.margin import Margins
-from clearing.server.members import Members
-from clearing.server.prices import Prices
-from clearing.server.reports import Reports
-from clearing.server.spool import Spool
+from clearing.server.identity import SEES_ALL
+from clearing.server.interceptors import OPEN_SERVICES, Access, Authority, Inside, accesses
+from clearing.server.limits import Limits
+from clearing.server.services import DESCRIBED, SERVICES, Sources
 from clearing.server.tail import Tail
-from clearing.server.trades import Trades
-from clearinghouse.v1 import (
-    account_service_pb2,
-    account_service_pb2_grpc,
-    admin_service_pb2,
-    admin_service_pb2_grpc,
-    attestation_service_pb2,
-    attestation_service_pb2_grpc,
-    auction_service_pb2,
-    auction_service_pb2_grpc,
-    default_service_pb2,
-    default_service_pb2_grpc,
-    event_service_pb2,
-    event_service_pb2_grpc,
-    house_service_pb2,
-    house_service_pb2_grpc,
-    ledger_service_pb2,
-    ledger_service_pb2_grpc,
-    margin_service_pb2,
-    margin_service_pb2_grpc,
-    membership_service_pb2,
-    membership_service_pb2_grpc,
-    price_service_pb2,
-    price_service_pb2_grpc,
-    report_service_pb2,
-    report_service_pb2_grpc,
-    trade_service_pb2,
-    trade_service_pb2_grpc,
-)
+from clearing.server.watch import Log, Told
+from clearinghouse.v1 import options_pb2
 
-CALLS_AT_ONCE = 64
-"""Threads: as many callers may wait for one commit, which they then share."""
-WAITING_MAX = 512
-"""Calls that run or wait for a thread; grpcio turns away one more with RESOURCE_EXHAUSTED."""
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+"""grpcio refuses a larger request with RESOURCE_EXHAUSTED before anyone here sees it."""
+METADATA_BYTES_MAX = 8 * 1024
+"""Of a request: callers have nothing to say there, and HTTP/2 keeps it in memory before it is known who calls."""
+STREAMS_PER_CONNECTION = 128
+"""HTTP/2 streams: calls beyond them wait at the caller, which is better than to be refused here."""
+HANDSHAKE_S = 10
+"""Until when TLS has to be agreed: who has no certificate holds a socket for so long at most."""
+IDLE_S = 15 * 60
+"""A connection without calls is closed; clients connect again by themselves."""
+AGE_S, AGE_GRACE_S = 60 * 60, 10 * 60
+"""A connection is renewed each hour, so that a new certificate of either side is seen; calls have time to end."""
+PING_S, PING_WAIT_S = 30, 10
+"""How soon a caller that is gone is noticed, whose streams keep threads."""
+PINGS_EVERY_S = 10
+"""Whoever pings more often, with no call open, is cut off: the clients' own keepalive is 30 seconds."""
+
+CHANNELZ = "/grpc.channelz.v1.Channelz/"
+FOR_OPERATORS = Access(allowed=SEES_ALL, reach=options_pb2.REACH_EVERYONE, own="")
 FLUSH_S = 1.0
 """How long answers that were given may take to be on their way."""
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,102 +56,17 @@ class Tls:
     authority: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Where the services get their answers: the engine, the clock, what the house has signed, the journal with all that
-    is made of it, and the folder in which reports are made.
-    """
-
-    engine: Engine
-    clock: Callable[[], int]
-    journaled: Callable[[], Sequence[AttestationRecord]]
-    checkpoint: Callable[[], bytes] | None
-    books: Books
-    spool: Spool
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A service: how the proto describes it, and what answers its calls."""
-
-    described: ServiceDescriptor
-    add: Callable[[Any, grpc.Server], None]
-    servicer: Callable[[Sources], Any]
-
-
-SERVICES: Sequence[Service] = (
-    Service(
-        account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
-        account_service_pb2_grpc.add_AccountServiceServicer_to_server,
-        lambda sources: Accounts(sources.engine),
-    ),
-    Service(
-        attestation_service_pb2.DESCRIPTOR.services_by_name["AttestationService"],
-        attestation_service_pb2_grpc.add_AttestationServiceServicer_to_server,
-        lambda sources: Attestations(sources.engine, sources.journaled, sources.checkpoint),
-    ),
-    Service(
-        default_service_pb2.DESCRIPTOR.services_by_name["DefaultService"],
-        default_service_pb2_grpc.add_DefaultServiceServicer_to_server,
-        lambda sources: Defaults(sources.engine),
-    ),
-    Service(
-        event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
-        event_service_pb2_grpc.add_EventServiceServicer_to_server,
-        lambda sources: Events(sources.engine, sources.books.tail),
-    ),
-    Service(
-        house_service_pb2.DESCRIPTOR.services_by_name["HouseService"],
-        house_service_pb2_grpc.add_HouseServiceServicer_to_server,
-        lambda sources: Houses(sources.engine, sources.clock),
-    ),
-    Service(
-        ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"],
-        ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server,
-        lambda sources: Ledgers(sources.engine, sources.books),
-    ),
-    Service(
-        margin_service_pb2.DESCRIPTOR.services_by_name["MarginService"],
-        margin_service_pb2_grpc.add_MarginServiceServicer_to_server,
-        lambda sources: Margins(sources.engine),
-    ),
-    Service(
-        price_service_pb2.DESCRIPTOR.services_by_name["PriceService"],
-        price_service_pb2_grpc.add_PriceServiceServicer_to_server,
-        lambda sources: Prices(sources.engine),
-    ),
-    Service(
-        report_service_pb2.DESCRIPTOR.services_by_name["ReportService"],
-        report_service_pb2_grpc.add_ReportServiceServicer_to_server,
-        lambda sources: Reports(sources.engine, sources.books, sources.spool),
-    ),
-    Service(
-        trade_service_pb2.DESCRIPTOR.services_by_name["TradeService"],
-        trade_service_pb2_grpc.add_TradeServiceServicer_to_server,
-        lambda sources: Trades(sources.engine),
-    ),
-    Service(
-        admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
-        admin_service_pb2_grpc.add_AdminServiceServicer_to_server,
-        lambda sources: Administration(sources.engine),
-    ),
-    Service(
-        auction_service_pb2.DESCRIPTOR.services_by_name["AuctionService"],
-        auction_service_pb2_grpc.add_AuctionServiceServicer_to_server,
-        lambda sources: Auctions(sources.engine),
-    ),
-    Service(
-        membership_service_pb2.DESCRIPTOR.services_by_name["MembershipService"],
-        membership_service_pb2_grpc.add_MembershipServiceServicer_to_server,
-        lambda sources: Members(sources.engine),
-    ),
-)
-"""What is served. One line for each service, here and nowhere else."""
-DESCRIBED: Sequence[ServiceDescriptor] = tuple(service.described for service in SERVICES)
-
-
 class CannotListen(Exception):
     """The address is taken or not this machine's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where the server listens, host:port each: for callers, for those who run the house, and for Prometheus."""
+
+    callers: str
+    operators: str | None = None
+    figures: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +74,11 @@ class Server:
     """A running server. Health says NOT_SERVING until :meth:`say` is told otherwise."""
 
     port: int
-    _server: grpc.Server
+    operators_port: int | None
+    figures_port: int | None
+    _servers: Sequence[grpc.Server]
     _health: health.HealthServicer
+    _figures: HTTPServer | None
     _drain: Drain
     _tail: Tail
 
@@ -194,37 +91,87 @@ class Server:
         self._health.enter_graceful_shutdown()
         self._tail.drain()
         self._drain.close(grace_s)
-        self._server.stop(FLUSH_S).wait()
+        for stopped in [server.stop(FLUSH_S) for server in self._servers]:
+            stopped.wait()
+        if self._figures is not None:
+            self._figures.shutdown()
+            self._figures.server_close()
 
 
-def start(house: str, listen: str, tls: Callable[[], Tls] | None, sources: Sources) -> Server:
-    """Serve ``house`` on ``listen`` (host:port, port 0 for any). Raises :class:`CannotListen`.
+def start(
+    house: str,
+    ports: Ports,
+    tls: Callable[[], Tls] | None,
+    sources: Sources,
+    shown: metrics.Metrics,
+    *,
+    scale: int = 1,
+    told: Sequence[Told] = (),
+) -> Server:
+    """Serve ``house`` on ``ports`` (port 0 for any). Raises :class:`CannotListen`.
 
-    ``tls`` is asked at each new connection; None serves without TLS.
+    ``tls`` is asked at each new connection; None serves without TLS. ``scale`` multiplies the callers' limits;
+    ``told`` hear of every call, besides the log and the metrics.
     """
-    drain = Drain()
-    authority = Authority(house, accesses(DESCRIBED), lambda: sources.engine.view.state, sources.clock, drain)
-    server = grpc.server(
-        ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="call"),
-        interceptors=[authority],
-        maximum_concurrent_rpcs=WAITING_MAX,
-        options=(
-            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-            ("grpc.so_reuseport", 0),
-        ),
-    )
+    hearing: Sequence[Told] = (Log(), shown, *told)
+    drain, checked = Drain(), health.HealthServicer()
+    inside = Inside(house=house, state=lambda: sources.engine.view.state, clock=sources.clock, drain=drain)
+    authority = Authority(inside, accesses(DESCRIBED), limits=Limits(scale), told=hearing)
+    shown.show("calls_running", "Calls that run or wait for a thread.", lambda: authority.calls.taken)
+    shown.show("streams_open", "Open streams.", lambda: authority.streams.taken)
+    server = _server(authority)
     for service in SERVICES:
         service.add(service.servicer(sources), server)
-    checked = _add_standard_services(server)
-    credentials = grpc.insecure_server_credentials() if tls is None else _credentials(tls)
+    _add_standard_services(server, checked)
+    port = _listen(server, ports.callers, tls)
+    servers, operators_port = [server], None
+    if ports.operators is not None:
+        standard = dict.fromkeys((*OPEN_SERVICES, CHANNELZ), FOR_OPERATORS)
+        guard = Authority(inside, {}, told=hearing, standard=standard)
+        servers.append(_server(guard))
+        _add_standard_services(servers[-1], checked)
+        channelz.add_channelz_servicer(servers[-1])
+        operators_port = _listen(servers[-1], ports.operators, tls)
+    figures = None if ports.figures is None else _figures(shown, ports.figures)
+    _set_health(checked, serving=False)
+    for one in servers:
+        one.start()
+    figures_port = None if figures is None else figures.server_port
+    return Server(port, operators_port, figures_port, servers, checked, figures, drain, sources.books.tail)
+
+
+def _server(authority: Authority) -> grpc.Server:
+    return grpc.server(
+        authority.calls,
+        interceptors=[authority],
+        maximum_concurrent_rpcs=authority.places,
+        options=(
+            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+            ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+            ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
+            ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
+            ("grpc.http.overload_protection", 0),  # else streams that have just ended still count
+            ("grpc.server_handshake_timeout_ms", HANDSHAKE_S * 1_000),
+            ("grpc.max_connection_idle_ms", IDLE_S * 1_000),
+            ("grpc.max_connection_age_ms", AGE_S * 1_000),
+            ("grpc.max_connection_age_grace_ms", AGE_GRACE_S * 1_000),
+            ("grpc.keepalive_time_ms", PING_S * 1_000),
+            ("grpc.keepalive_timeout_ms", PING_WAIT_S * 1_000),
+            ("grpc.http2.min_ping_interval_without_data_ms", PINGS_EVERY_S * 1_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.so_reuseport", 0),
+            ("grpc.enable_channelz", 1),
+        ),
+    )
+
+
+def _listen(server: grpc.Server, listen: str, tls: Callable[[], Tls] | None) -> int:
+    """Listen with mutual TLS, or without any; the port that was taken. Raises :class:`CannotListen`."""
     try:
-        port = server.add_secure_port(listen, credentials)
+        credentials = grpc.insecure_server_credentials() if tls is None else _credentials(tls)
+        return server.add_secure_port(listen, credentials)
     except RuntimeError:
-        raise CannotListen(
-            f"cannot listen on {listen}: it is taken, or not an address of this machine"
-        ) from None
-    server.start()
-    return Server(port, server, checked, drain, sources.books.tail)
+        raise _cannot_listen(listen) from None
 
 
 def _credentials(tls: Callable[[], Tls]) -> grpc.ServerCredentials:
@@ -248,15 +195,22 @@ def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
     )
 
 
-def _add_standard_services(server: grpc.Server) -> health.HealthServicer:
+def _figures(shown: metrics.Metrics, listen: str) -> HTTPServer:
+    try:
+        return metrics.serve(shown, listen)
+    except OSError:
+        raise _cannot_listen(listen) from None
+
+
+def _cannot_listen(listen: str) -> CannotListen:
+    return CannotListen(f"cannot listen on {listen}: it is taken, or not an address of this machine")
+
+
+def _add_standard_services(server: grpc.Server, checked: health.HealthServicer) -> None:
     """Health of the server as a whole and of each service, and reflection for tools."""
-    checked = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checked, server)
-    _set_health(checked, serving=False)
-    own = [described.full_name for described in DESCRIBED]
-    standard = [reflection.SERVICE_NAME, health.SERVICE_NAME]
-    reflection.enable_server_reflection([*own, *standard], server)
-    return checked
+    names = [described.full_name for described in DESCRIBED]
+    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME, health.SERVICE_NAME], server)
 
 
 def _set_health(checked: health.HealthServicer, *, serving: bool) -> None:

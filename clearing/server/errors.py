@@ -29,7 +29,7 @@ DOMAIN = "clearinghouse"
 """Of every ErrorInfo: whose reasons these are."""
 FIELDS_BYTES_MAX = 4_096
 MESSAGE_CHARS_MAX = 1_000
-RETRY_DELAY = Duration(seconds=1)
+RETRY_MS = 1_000
 """After which a call that came at a full house is worth another try."""
 
 Code = grpc.StatusCode
@@ -147,6 +147,8 @@ class Fault(Enum):
     NOT_YOURS = (Code.PERMISSION_DENIED, "you may name only what is yours")
     REQUEST_INVALID = (Code.INVALID_ARGUMENT, "fields of the request are wrong")
     IDEMPOTENCY_KEY_REUSED = (Code.ALREADY_EXISTS, "the request id was used before with another body")
+    RATE_LIMITED = (Code.RESOURCE_EXHAUSTED, "you have used your allowance; wait as long as RetryInfo says")
+    CALLS_TAKEN = (Code.RESOURCE_EXHAUSTED, "too many of your calls run at once; wait for their answers")
     STREAMS_TAKEN = (Code.RESOURCE_EXHAUSTED, "every place for an open stream is taken; try again later")
     TRADE_UNKNOWN = (Code.NOT_FOUND, "no such trade")
     NETTING_SET_UNKNOWN = (Code.NOT_FOUND, "no such netting set")
@@ -192,6 +194,9 @@ class Fault(Enum):
 class Refused(Exception):
     """A call that is refused, or failed, for a reason that has a name."""
 
+    retry_ms = RETRY_MS
+    """For one that found no place: when to come back."""
+
     def __init__(self, cause: Reason | Fault, detail: str = "", **metadata: str) -> None:
         self.code = REASON_CODES[cause] if isinstance(cause, Reason) else cause.code
         self.reason = cause.name
@@ -232,23 +237,37 @@ def sentence_of(result: Result) -> str:
     return f"{sentence}: {result.detail}" if result.detail else sentence
 
 
-def to_status(error: Exception) -> grpc.Status:
-    """The status that a caller gets for ``error``; what nobody foresaw is logged under an incident number."""
-    if isinstance(error, RequestInvalid):
-        return _invalid(error)
+class FieldsWrong(Refused):
+    """A request of which fields are wrong."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(Fault.REQUEST_INVALID, violations=str(len(fields)))
+        self.fields = fields
+
+
+def refusal_of(error: Exception) -> Refused:
+    """What ``error`` is to a caller; what nobody foresaw is logged under an incident number."""
     if isinstance(error, Refused):
-        return _status(error)
+        return error
+    if isinstance(error, RequestInvalid):
+        return FieldsWrong(error.fields)
     fault = _FAULTS.get(type(error))
     if fault is not None:
-        return _status(Refused(fault))
+        return Refused(fault)
     incident = uuid.uuid4().hex
     structlog.get_logger().error("unforeseen", incident=incident, exc_info=error)
-    return _status(Refused(Fault.INTERNAL, incident=incident))
+    return Refused(Fault.INTERNAL, incident=incident)
 
 
-def _invalid(error: RequestInvalid) -> grpc.Status:
+def to_status(error: Exception) -> grpc.Status:
+    """The status that a caller gets for ``error``."""
+    refused = refusal_of(error)
+    return _invalid(refused) if isinstance(refused, FieldsWrong) else _status(refused)
+
+
+def _invalid(refused: FieldsWrong) -> grpc.Status:
     """Every wrong field, as far as they fit into trailers."""
-    found = [BadRequest.FieldViolation(field=f, description=d) for f, d in error.fields.items()]
+    found = [BadRequest.FieldViolation(field=f, description=d) for f, d in refused.fields.items()]
     bad, size = BadRequest(), 0
     for violation in found:
         size += violation.ByteSize() + 4
@@ -256,17 +275,16 @@ def _invalid(error: RequestInvalid) -> grpc.Status:
             break
         bad.field_violations.append(violation)
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    message = f"{Fault.REQUEST_INVALID.sentence}: {found[0].field} {found[0].description}{more}"
-    info = ErrorInfo(
-        reason=Fault.REQUEST_INVALID.name, domain=DOMAIN, metadata={"violations": str(len(found))}
-    )
-    return _packed(Fault.REQUEST_INVALID.code, message, info, bad)
+    message = f"{refused}: {found[0].field} {found[0].description}{more}"
+    info = ErrorInfo(reason=refused.reason, domain=DOMAIN, metadata=refused.metadata)
+    return _packed(refused.code, message, info, bad)
 
 
 def _status(refused: Refused) -> grpc.Status:
     info = ErrorInfo(reason=refused.reason, domain=DOMAIN, metadata=refused.metadata)
     if refused.code is Code.RESOURCE_EXHAUSTED or refused.reason in _SOON:
-        return _packed(refused.code, str(refused), info, RetryInfo(retry_delay=RETRY_DELAY))
+        delay = Duration(seconds=refused.retry_ms // 1_000, nanos=refused.retry_ms % 1_000 * 1_000_000)
+        return _packed(refused.code, str(refused), info, RetryInfo(retry_delay=delay))
     return _packed(refused.code, str(refused), info)
 
 

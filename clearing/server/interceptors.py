@@ -2,37 +2,41 @@
 
 Steps of a call, each of which refuses:
 
-1. The certificate that TLS verified says who calls, and for this house. It has not expired and was not revoked,
-   which may have happened while its connection was open.
-2. The method names the caller's role among those allowed.
-3. The method says how far it reaches. If it is about what one caller owns, the field that names it must name
+1. There is a place for one more call, or stream. A few threads do nothing but say that there is none.
+2. The certificate that TLS verified says who calls, and for this house; it is not over and was not revoked.
+3. The caller has not used up its allowance (``limits``), and has not too much open.
+4. The method names the caller's role among those allowed.
+5. The request comes, in time and well formed. Until here a call has cost next to nothing.
+6. The method says how far it reaches. If it is about what one caller owns, the field that names it must name
    something of this caller, unless its role sees all.
-4. The house is not about to stop: health is still told, all else is refused (``drain``).
-5. The service answers; whatever it raises becomes a status in ``errors``.
+7. The house is not about to stop: health is still told, all else is refused (``drain``).
+8. The service answers; whatever it raises becomes a status in ``errors``, and ``watch`` tells of it.
 
-A method without options and an unknown reach are closed. Of a stream of requests each is admitted by itself, and
-streams have threads of their own. Health and reflection say nothing of anyone and are open to every identity of the
-house.
+So that steps 2 to 4 come before the request, each method is handed to grpcio as one that takes a stream: on the wire
+it is the same. A method without options and an unknown reach are closed. Of a stream of requests each is admitted by
+itself, and streams have threads of their own. Health and reflection say nothing of anyone and are open to every
+identity of the house.
 """
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
-import structlog
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, member_of
 from clearing.server.calls import caller_of, require_good
 from clearing.server.drain import Drain
-from clearing.server.errors import Fault, Refused, to_status
+from clearing.server.errors import Fault, Refused
 from clearing.server.identity import Identity, Role
+from clearing.server.limits import CALL_COST, NS, Limits, RateLimited, further_cost
+from clearing.server.pools import Pool
+from clearing.server.watch import Call, Log, Told, watched
 from clearing.server.wire import names
 from clearing.server.wire.violations import RequestInvalid, Violations
 from clearinghouse.v1 import options_pb2
@@ -40,11 +44,19 @@ from ledger.require import InvariantViolated
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour: TypeAlias = Callable[[Any, grpc.ServicerContext], Any]
+Parse: TypeAlias = Callable[[bytes], Any]
 
+CALLS_AT_ONCE = 64
+"""Threads: as many callers may wait for one commit, which they then share."""
+CALLS_MAX = 512
+"""Calls that run or wait for a thread: at full load the last of them waits for some tenths of a second."""
 STREAMS_MAX = 256
 """Open streams of all callers together. Each keeps a thread of a pool of their own, so none keeps a call waiting."""
-REFUSALS_AT_ONCE = 16
-"""Threads in which streams that find no place are told so."""
+REFUSALS_AT_ONCE = 4
+REFUSALS_MAX = 1_024
+"""Calls that are about to be told that there is no place; beyond them grpcio itself refuses, without a reason."""
+REQUEST_WAIT_S = 10.0
+"""A call whose request has not come by then is ended when others come: it keeps a thread."""
 
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 """Standard services of grpcio: they have no options of ours."""
@@ -66,8 +78,6 @@ class Access:
     allowed: frozenset[Role]
     reach: int
     own: str
-    requests: bool = False
-    """Whether requests come as a stream, in which each is admitted by itself."""
 
 
 CLOSED = Access(allowed=frozenset(), reach=options_pb2.REACH_UNSPECIFIED, own="")
@@ -81,7 +91,6 @@ def access_of(method: MethodDescriptor) -> Access:
         allowed=frozenset(_ROLES[role] for role in options.Extensions[options_pb2.allowed] if role in _ROLES),
         reach=options.Extensions[options_pb2.reach],
         own=options.Extensions[options_pb2.own],
-        requests=method.client_streaming,
     )
 
 
@@ -94,123 +103,240 @@ def accesses(services: Iterable[ServiceDescriptor]) -> dict[str, Access]:
     }
 
 
+STANDARD: Mapping[str, Access] = dict.fromkeys(OPEN_SERVICES, ANY_IDENTITY)
+
+
+class Patience:
+    """Ends calls whose request does not come.
+
+    It looks when a call comes: while none does, nobody misses the threads that wait.
+    """
+
+    def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._clock = clock
+        self._since: dict[grpc.ServicerContext, int] = {}
+        self._looked = clock()
+
+    @contextmanager
+    def wait(self, context: grpc.ServicerContext) -> Iterator[None]:
+        """The block waits for the request of a call."""
+        self._since[context] = self._clock()
+        try:
+            yield
+        finally:
+            del self._since[context]
+
+    def look(self) -> None:
+        """Once a second, end the calls that have waited too long."""
+        now = self._clock()
+        if now - self._looked < NS:
+            return
+        self._looked = now
+        for context, since in tuple(self._since.items()):
+            if now - since >= REQUEST_WAIT_S * NS:
+                context.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    """A method behind the door: its handler, the threads that run it, and what says that they are taken."""
+
+    handler: "Handler"
+    pool: Pool
+    full: "Handler"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What the door knows of the house behind it: its name, its state, its clock, and whether it is about to stop."""
+
+    house: str
+    state: Callable[[], House]
+    clock: Callable[[], int]
+    drain: Drain
+
+
 class Authority(grpc.ServerInterceptor):
-    """Guards every method of a server."""
+    """Guards every method of a server, whose threads are ``calls``; ``told`` hear of every call."""
 
     def __init__(
         self,
-        house: str,
+        inside: Inside,
         methods: Mapping[str, Access],
-        state: Callable[[], House],
-        clock: Callable[[], int],
-        drain: Drain,
+        *,
+        limits: Limits | None = None,
+        told: Sequence[Told] | None = None,
+        standard: Mapping[str, Access] = STANDARD,
     ) -> None:
-        self._house, self._methods, self._state, self._clock = house, methods, state, clock
-        self._drain = drain
-        self._streams = threading.BoundedSemaphore(STREAMS_MAX)
-        self._pool = ThreadPoolExecutor(STREAMS_MAX + REFUSALS_AT_ONCE, thread_name_prefix="stream")
-        self._log = structlog.get_logger()
+        self._inside, self._methods, self._standard = inside, methods, standard
+        self._limits = Limits() if limits is None else limits
+        self._told = (Log(),) if told is None else told
+        self._patience = Patience()
+        self._guarded: dict[str, _Guarded] = {}
+        self.calls = Pool("call", threads=CALLS_AT_ONCE, places=CALLS_MAX)
+        self.streams = Pool("stream", threads=STREAMS_MAX, places=STREAMS_MAX)
+        self._refusals = Pool("refusal", threads=REFUSALS_AT_ONCE, places=REFUSALS_MAX)
+
+    @property
+    def places(self) -> int:
+        """Calls of all kinds that may be there at once: the last wall, which grpcio keeps."""
+        return self.calls.places + self.streams.places + self._refusals.places
 
     def intercept_service(
         self,
         continuation: "Callable[[grpc.HandlerCallDetails], Handler | None]",
         details: grpc.HandlerCallDetails,
     ) -> "Handler | None":
-        """Put the guard in front of the method's handler; grpcio answers UNIMPLEMENTED when there is none."""
-        handler = continuation(details)
-        if handler is None:
-            return None
-        path = details.method
-        access = ANY_IDENTITY if path.startswith(OPEN_SERVICES) else self._methods.get(path, CLOSED)
-        return self._guard(handler, path, access)
+        """Put the guard in front of the method's handler; grpcio answers UNIMPLEMENTED when there is none.
 
-    def _guard(self, handler: "Handler", path: str, access: Access) -> "Handler":
+        One thread does this for all calls, so it does as little as it can.
+        """
+        self._patience.look()
+        guarded = self._guarded.get(details.method)
+        if guarded is None:
+            handler = continuation(details)
+            if handler is None:
+                return None
+            guarded = self._guarded[details.method] = self._guard(handler, details.method)
+        return guarded.full if guarded.pool.is_full else guarded.handler  # step 1
+
+    def _guard(self, handler: "Handler", path: str) -> _Guarded:
         """The same handler with its one behaviour guarded."""
-        if handler.request_streaming and handler.response_streaming:
-            stream = self._guarded_stream(_there(handler.stream_stream), path, access)
-            return _rebuilt(grpc.stream_stream_rpc_method_handler, stream, handler)
-        if handler.request_streaming:
-            call = self._guarded_call(_there(handler.stream_unary), path, access)
-            return _rebuilt(grpc.stream_unary_rpc_method_handler, call, handler)
+        access = next((a for prefix, a in self._standard.items() if path.startswith(prefix)), None)
+        access = access or self._methods.get(path, CLOSED)
+        behaviour, parse = _behaviour(handler), handler.request_deserializer or bytes
+        is_stream = handler.request_streaming or handler.response_streaming
+        make: Callable[..., Handler] = grpc.stream_unary_rpc_method_handler
         if handler.response_streaming:
-            stream = self._guarded_stream(_there(handler.unary_stream), path, access)
-            return _rebuilt(grpc.unary_stream_rpc_method_handler, stream, handler)
-        call = self._guarded_call(_there(handler.unary_unary), path, access)
-        return _rebuilt(grpc.unary_unary_rpc_method_handler, call, handler)
+            make = grpc.stream_stream_rpc_method_handler
+        if not is_stream:
+            guarded = self._guarded_call(behaviour, path, access, parse)
+        elif handler.response_streaming:
+            guarded = self._guarded_stream(behaviour, path, access, parse, bulk=handler.request_streaming)
+        else:
+            guarded = self._guarded_bulk(behaviour, path, access, parse)
+        pool, fault = (self.streams, Fault.STREAMS_TAKEN) if is_stream else (self.calls, Fault.OVERLOADED)
+        return _Guarded(
+            make(_in_pool(guarded, pool), None, handler.response_serializer),
+            pool,
+            grpc.stream_unary_rpc_method_handler(_in_pool(self._full(path, fault), self._refusals)),
+        )
 
-    def _guarded_call(self, behaviour: Behaviour, path: str, access: Access) -> Behaviour:
-        def call(request: Any, context: grpc.ServicerContext) -> Any:
-            with _statuses(context):
-                self._admit(request, context, path, access)
-                with nullcontext() if access is ANY_IDENTITY else self._drain.inside():
-                    return behaviour(request, context)
+    def _guarded_call(self, behaviour: Behaviour, path: str, access: Access, parse: Parse) -> Behaviour:
+        def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+            watching = Call(path)
+            with watched(watching, context, self._told):
+                caller = self._admit(None, context, watching, access)
+                with self._limits.call(caller):
+                    request = self._only(requests, context, parse)
+                    self._take(caller, watching, access, request)
+                    with self._staying(access):
+                        return behaviour(request, context)
 
-        def bulk(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-            with _statuses(context):
-                self._admit(None, context, path, access)
-                with self._stream_place(), self._drain.inside():
-                    return behaviour(self._each(requests, context, path, access), context)
+        return call
 
-        return self._streaming(bulk) if access.requests else call
+    def _guarded_bulk(self, behaviour: Behaviour, path: str, access: Access, parse: Parse) -> Behaviour:
+        def bulk(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+            watching = Call(path, is_stream=True)
+            with watched(watching, context, self._told):
+                caller = self._admit(None, context, watching, access)
+                with self._limits.stream(caller), self._staying(access):
+                    return behaviour(self._each(requests, context, watching, access, parse), context)
 
-    def _guarded_stream(self, behaviour: Behaviour, path: str, access: Access) -> Behaviour:
-        def call(request: Any, context: grpc.ServicerContext) -> Any:
-            with _statuses(context):
-                self._admit(request, context, path, access)
-                with self._stream_place():
+        return bulk
+
+    def _guarded_stream(
+        self, behaviour: Behaviour, path: str, access: Access, parse: Parse, *, bulk: bool
+    ) -> Behaviour:
+        def stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+            watching = Call(path, is_stream=True)
+            with watched(watching, context, self._told):
+                caller = self._admit(None, context, watching, access)
+                with self._limits.stream(caller):
+                    if bulk:
+                        yield from behaviour(self._each(requests, context, watching, access, parse), context)
+                        return
+                    request = self._only(requests, context, parse)
+                    self._take(caller, watching, access, request)
                     yield from behaviour(request, context)
 
-        def talk(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-            with _statuses(context):
-                self._admit(None, context, path, access)
-                with self._stream_place():
-                    yield from behaviour(self._each(requests, context, path, access), context)
+        return stream
 
-        return self._streaming(talk if access.requests else call)
+    def _full(self, path: str, fault: Fault) -> Behaviour:
+        """Says that there is no place, without waiting for the request."""
 
-    def _streaming(self, behaviour: Behaviour) -> Behaviour:
-        """The same in the pool for streams; grpcio reads this attribute."""
-        vars(behaviour)["experimental_thread_pool"] = self._pool
-        return behaviour
+        def refuse(_requests: Iterator[bytes], context: grpc.ServicerContext) -> None:
+            watching = Call(path, is_stream=fault is Fault.STREAMS_TAKEN)
+            with watched(watching, context, self._told):
+                watching.caller = caller_of(context)
+                raise Refused(fault)
+
+        return refuse
+
+    def _only(self, requests: Iterator[bytes], context: grpc.ServicerContext, parse: Parse) -> Any:
+        """The request of a call that sends one. Raises :class:`Refused`."""
+        with self._patience.wait(context):
+            sent = next(requests, None)
+        if sent is None:
+            raise Refused(Fault.REQUEST_INVALID, "the call ended without one")
+        return _parsed(sent, parse)
 
     def _each(
-        self, requests: Iterator[Any], context: grpc.ServicerContext, path: str, access: Access
+        self,
+        requests: Iterator[bytes],
+        context: grpc.ServicerContext,
+        watching: Call,
+        access: Access,
+        parse: Parse,
     ) -> Iterator[Any]:
-        """The requests of a stream, each admitted by itself before the service sees it."""
-        for request in requests:
-            self._admit(request, context, path, access)
+        """The requests of a stream, each admitted by itself before the service sees it, none faster than allowed."""
+        for sent in requests:
+            request = _parsed(sent, parse)
+            caller = self._admit(request, context, watching, access)
+            self._pay_in_time(caller, CALL_COST + further_cost(elements_of(request)), context)
             yield request
 
-    @contextmanager
-    def _stream_place(self) -> Iterator[None]:
-        """One of the places for open streams, each of which keeps a thread. Raises :class:`Refused`."""
-        if not self._streams.acquire(blocking=False):
-            raise Refused(Fault.STREAMS_TAKEN, f"{STREAMS_MAX} are open")
-        try:
-            yield
-        finally:
-            self._streams.release()
+    def _pay_in_time(self, caller: Identity, cost: int, context: grpc.ServicerContext) -> None:
+        """Wait until ``cost`` has a place in the caller's allowance, which ends at the latest with the call."""
+        while context.is_active():
+            try:
+                self._limits.charge(caller, cost, time.monotonic_ns())
+            except RateLimited as limited:
+                time.sleep(min(limited.wait_ns / NS, 1.0))
+            else:
+                return
 
-    def _admit(self, request: Any, context: grpc.ServicerContext, path: str, access: Access) -> None:
-        """Steps 1 to 3. Raises :class:`Refused` or :class:`RequestInvalid`, and logs a denial.
+    def _admit(self, request: Any, context: grpc.ServicerContext, watching: Call, access: Access) -> Identity:
+        """Steps 2 to 4 when a call begins, with None; of a stream steps 2, 4 and 6 for each ``request``.
 
-        ``request`` is None when a stream begins: it may send none for long, and the caller is known already.
+        A stream may send none for long, and what is true of the caller may change while it is open. Raises
+        :class:`Refused` or :class:`RequestInvalid`.
         """
-        caller: Identity | None = None
-        try:
-            caller = caller_of(context)
-            self._require_house(caller)
-            require_good(caller, self._state(), self._clock())
-            _require_role(caller, access)
-            if request is not None:
-                self._require_reach(caller, access, request)
-        except Refused as refused:
-            actor = "" if caller is None else caller.actor
-            self._log.warning("denied", method=path, caller=actor, reason=refused.reason)
-            raise
+        caller = watching.caller = caller_of(context)
+        self._require_house(caller)
+        require_good(caller, self._inside.state(), self._inside.clock())
+        if request is None:
+            self._limits.charge(caller, CALL_COST, time.monotonic_ns())
+        _require_role(caller, access)
+        if request is not None:
+            self._require_reach(caller, access, request)
+        return caller
+
+    def _take(self, caller: Identity, watching: Call, access: Access, request: Any) -> None:
+        """Step 6 for the request of a call that sends one; a batch costs more than the call."""
+        watching.asks(request)
+        further = further_cost(elements_of(request))
+        if further:
+            self._limits.charge(caller, further, time.monotonic_ns())
+        self._require_reach(caller, access, request)
+
+    def _staying(self, access: Access) -> AbstractContextManager[None]:
+        """Step 7; streams of answers are ended by who stops the server."""
+        is_standard = any(access is one for one in self._standard.values())
+        return nullcontext() if is_standard else self._inside.drain.inside()
 
     def _require_house(self, caller: Identity) -> None:
-        if caller.house != self._house:
+        if caller.house != self._inside.house:
             raise Refused(Fault.IDENTITY_REFUSED, f"the certificate is for the house {caller.house}")
 
     def _require_reach(self, caller: Identity, access: Access, request: Any) -> None:
@@ -223,9 +349,9 @@ class Authority(grpc.ServerInterceptor):
         named = getattr(request, access.own) if access.own else names.ALL_MEMBERS
         if access.reach == options_pb2.REACH_FILTERED and named == names.ALL_MEMBERS:
             return
-        if not any(caller.owns(name) for name in owners(named, self._state())):
+        if not any(caller.owns(name) for name in owners(named, self._inside.state())):
             _require_well_named(request, access.own)
-            raise Refused(Fault.NOT_YOURS, f"{access.own} is not under the name of {caller.name}")
+            raise Refused(Fault.NOT_YOURS, f"{access.own} is not under the name of {caller.actor}")
 
 
 def owners(name: str, house: House) -> tuple[str, ...]:
@@ -238,16 +364,16 @@ def owners(name: str, house: House) -> tuple[str, ...]:
     return tuple(names.member(member_of(AccountKey(key))) for key in keys)
 
 
-@contextmanager
-def _statuses(context: grpc.ServicerContext) -> Iterator[None]:
-    """End the call with the status of whatever is raised inside."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001  # the last door: `to_status` names what it was, or logs it
-        status = to_status(error)
-    else:
-        return
-    context.abort_with_status(status)
+_REPEATED: dict[type[Message], tuple[str, ...]] = {}
+
+
+def elements_of(request: Message) -> int:
+    """How many elements the lists of ``request`` have."""
+    named = _REPEATED.get(type(request))
+    if named is None:
+        fields = request.DESCRIPTOR.fields
+        named = _REPEATED[type(request)] = tuple(field.name for field in fields if field.is_repeated)
+    return sum(len(getattr(request, name)) for name in named)
 
 
 def _require_role(caller: Identity, access: Access) -> None:
@@ -255,7 +381,7 @@ def _require_role(caller: Identity, access: Access) -> None:
         raise Refused(Fault.METHOD_CLOSED)
     if caller.role not in access.allowed:
         allowed = ", ".join(sorted(role.value for role in access.allowed))
-        raise Refused(Fault.ROLE_NOT_ALLOWED, f"it is for: {allowed}; you are {caller.name}")
+        raise Refused(Fault.ROLE_NOT_ALLOWED, f"it is for: {allowed}; you are {caller.actor}")
 
 
 def _require_well_named(request: Message, field: str) -> None:
@@ -265,15 +391,22 @@ def _require_well_named(request: Message, field: str) -> None:
         raise RequestInvalid(violations.fields)
 
 
-def _there(behaviour: Behaviour | None) -> Behaviour:
-    if behaviour is None:
+def _behaviour(handler: "Handler") -> Behaviour:
+    kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+    found = next((behaviour for behaviour in kinds if behaviour is not None), None)
+    if found is None:
         raise InvariantViolated("a handler has the behaviour of its kind")
+    return found
+
+
+def _parsed(sent: bytes, parse: Parse) -> Any:
+    try:
+        return parse(sent)
+    except DecodeError:
+        raise Refused(Fault.REQUEST_INVALID, "these bytes are no message of its type") from None
+
+
+def _in_pool(behaviour: Behaviour, pool: Pool) -> Behaviour:
+    """The same in threads of ``pool``; grpcio reads this attribute."""
+    vars(behaviour)["experimental_thread_pool"] = pool
     return behaviour
-
-
-def _rebuilt(make: Callable[..., "Handler"], behaviour: Behaviour, handler: "Handler") -> "Handler":
-    return make(
-        behaviour,
-        request_deserializer=handler.request_deserializer,
-        response_serializer=handler.response_serializer,
-    )

@@ -70,7 +70,9 @@ class Scenario(ScenarioServiceServicer):
             self._steps.publish()
         return pb.PublishResponse()
 
-    def GetOutcome(self, request: pb.GetOutcomeRequest, context: grpc.ServicerContext) -> pb.GetOutcomeResponse:
+    def GetOutcome(
+        self, request: pb.GetOutcomeRequest, context: grpc.ServicerContext
+    ) -> pb.GetOutcomeResponse:
         """What was recorded."""
         require_valid(request)
         return pb.GetOutcomeResponse(outcome=self._steps.recorded(request.recorded_id))

@@ -196,6 +196,11 @@ class Writer(Generic[S, C]):
         """Why nothing can be written at the moment, or None as far as is known. It passes by itself."""
         return self._fault
 
+    @property
+    def waiting(self) -> int:
+        """About how many commands are in the queue."""
+        return self._queue.qsize()
+
     def heed(self, lag_ms: Callable[[], int]) -> None:
         """From now on, take no command while ``lag_ms()``, how far a reader is behind, is past ``LAG_MAX_MS``."""
         self._lag_ms = lag_ms

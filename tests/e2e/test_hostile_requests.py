@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 import pytest
@@ -23,17 +22,14 @@ from hypothesis import strategies as st
 from clearing import keys as house_keys
 from clearing.engine import Engine
 from clearing.main import clock_ms
-from clearing.publish import Publisher
-from clearing.server import app
 from clearing.server.identity import parse_spiffe
 from clearing.server.interceptors import access_of
-from clearing.store.queries import AttestationIndex
 from clearing_client.connect import channel
 from ledger.salt import seeded_salts
 from ledger.store.connect import open_store
-from ledger.store.public_log import PublicLog
 from tests.calling import IDS, METHODS, invoker, only_looks
 from tests.hostile import requests
+from tests.inside import served_inside
 from tests.serving import CLIENTS, HOUSE, seed
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000"))
@@ -68,22 +64,7 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
         engine = stack.enter_context(
             closing(Engine(database, clock=lambda: now_ms, salts=seeded_salts(b"hostile")))
         )
-        log = stack.enter_context(closing(PublicLog(database, Path(f"{file}.tiles"), Path(f"{file}.anchor"))))
-        publisher = Publisher(engine, house_keys.read_signing_keys(keys), log)
-        found = house_keys.read_server_keys(keys)
-        tls = app.Tls(certificate=found.certificate, key=found.key, authority=found.authority)
-        server = app.start(
-            HOUSE,
-            "127.0.0.1:0",
-            lambda: tls,
-            app.Sources(
-                engine=engine,
-                clock=lambda: now_ms,
-                journaled=AttestationIndex(database).all,
-                checkpoint=publisher.checkpoint,
-            ),
-        )
-        stack.callback(server.stop, 0)
+        server = stack.enter_context(served_inside(engine, database, keys, lambda: now_ms))
         channels = {
             who: stack.enter_context(channel(f"127.0.0.1:{server.port}", keys / "clients" / who))
             for who in CLIENTS

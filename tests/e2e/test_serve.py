@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,9 +17,9 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from clearing import keys as house_keys
-from clearing.server.app import DESCRIBED
 from clearing.server.identity import parse_spiffe
 from clearing.server.interceptors import STREAMS_MAX
+from clearing.server.services import DESCRIBED
 from clearing_client.client import Client, new_id, new_trade
 from clearing_client.connect import channel
 from clearing_client.errors import ClearingError, of_call
@@ -262,7 +263,7 @@ def test_bytes_that_are_no_message_and_messages_that_are_too_big_do_no_harm(serv
     with channel(served.address, served.keys / "clients" / ALPHA) as connected:
         invoke: Invoke = connected.unary_unary("/clearinghouse.v1.TradeService/SubmitTrades")
         for junk, codes in (
-            (b"\xff" * 100, {grpc.StatusCode.INTERNAL}),
+            (b"\xff" * 100, {grpc.StatusCode.INVALID_ARGUMENT}),
             (bytes(5_000_000), {grpc.StatusCode.RESOURCE_EXHAUSTED}),
         ):
             with pytest.raises(grpc.RpcError) as error:
@@ -403,18 +404,32 @@ def test_health_says_serving(served: Served) -> None:
 def test_idle_streams_cannot_starve_the_calls(served: Served) -> None:
     """A reflection stream keeps a thread; beyond their places streams are refused, and calls go on."""
     asked_nothing = threading.Event()
-    with channel(served.address, served.keys / "clients" / ALPHA) as connected:
-        open_stream: Any = connected.stream_stream(
-            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-        )
-        idle = [open_stream(iter(asked_nothing.wait, True)) for _ in range(STREAMS_MAX + 10)]
+    members = (ALPHA, BETA, "custodian/vault")
+    with ExitStack() as stack:
+        connections = [
+            stack.enter_context(channel(served.address, served.keys / "clients" / m)) for m in members
+        ]
+        idle = [
+            open_stream(connected, asked_nothing)
+            for connected in connections
+            for _ in range(STREAMS_MAX // 3 + 10)
+        ]
         with served.client(ANNA) as anna:
             assert anna.house().journal_size > 0
-        wait_until(lambda: sum(stream.done() for stream in idle) >= 10)
-        assert {stream.code() for stream in idle if stream.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        wait_until(lambda: sum(stream.done() for stream in idle) >= len(idle) - STREAMS_MAX)
+        refused = [of_call(stream) for stream in idle if stream.done()]
+        assert {(error.code, error.reason) for error in refused} == {
+            (grpc.StatusCode.RESOURCE_EXHAUSTED, "STREAMS_TAKEN")
+        }
         for stream in idle:
             stream.cancel()
         asked_nothing.set()
+
+
+def open_stream(connected: grpc.Channel, asked_nothing: threading.Event) -> Any:
+    """A stream of requests in which none comes."""
+    opened: Any = connected.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+    return opened(iter(asked_nothing.wait, True))
 
 
 # the process --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from google.protobuf.wrappers_pb2 import StringValue
 
 from clearing import keys as house_keys
 from clearing.engine import Engine
@@ -28,19 +29,19 @@ from clearing.model.commands import (
     RevokeCertificate,
 )
 from clearing.model.ids import MemberId
-from clearing.server import app
 from clearing.server.calls import caller_of
 from clearing.server.drain import Drain
 from clearing.server.errors import require_accepted
 from clearing.server.identity import Role, identity_of, parse_spiffe
-from clearing.server.interceptors import Access, Authority
+from clearing.server.interceptors import Access, Authority, Inside
 from clearing.store import migrate
 from clearing_client.client import Client
 from clearing_client.errors import ClearingError, of_call
 from clearinghouse.v1 import options_pb2
 from ledger.salt import seeded_salts
-from ledger.store.connect import open_store
+from ledger.store.connect import Database, open_store
 from tests.builders import PARAMETERS, SETTLEMENT, proposing_change
+from tests.inside import served_inside
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +55,7 @@ class Running:
     """A founded house with its keys, served on a port by a clock that a test may move."""
 
     engine: Engine
+    database: Database
     keys: Path
     later_ms: int = 0
     address: str = field(default="")
@@ -84,24 +86,16 @@ def house(tmp_path: Path) -> Iterator[Running]:
     with closing(Engine(database, clock=clock_ms, salts=seeded_salts(b"certificates"))) as engine:
         founding = FoundHouse(house=HOUSE, settlement=SETTLEMENT, parameters=PARAMETERS)
         assert engine.execute(founding, request_id="found", actor="test").accepted
-        yield Running(engine, keys)
+        yield Running(engine, database, keys)
     database.dispose()
 
 
 @pytest.fixture
 def served(house: Running) -> Iterator[Running]:
     """The house, served as ``clearing serve`` does it."""
-    rotating = house_keys.Rotating(house.keys)
-
-    def presented() -> app.Tls:
-        found = rotating()
-        return app.Tls(certificate=found.certificate, key=found.key, authority=found.authority)
-
-    sources = app.Sources(engine=house.engine, clock=house.now_ms, journaled=list, checkpoint=None)
-    server = app.start(HOUSE, "127.0.0.1:0", presented, sources)
-    house.address = f"127.0.0.1:{server.port}"
-    yield house
-    server.stop(0)
+    with served_inside(house.engine, house.database, house.keys, house.now_ms) as server:
+        house.address = f"127.0.0.1:{server.port}"
+        yield house
 
 
 def refusal(call: Callable[[], Any]) -> str:
@@ -158,17 +152,17 @@ class Governing(grpc.GenericRpcHandler):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        def send(request: bytes, context: grpc.ServicerContext) -> bytes:
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[StringValue, bytes]":
+        def send(request: StringValue, context: grpc.ServicerContext) -> bytes:
             caller = caller_of(context)
-            request_id = caller.request_id(request.decode())
+            request_id = caller.request_id(request.value)
             outcome = self._engine.execute(
                 COMMANDS[details.method], request_id=request_id, actor=caller.actor
             )
             require_accepted(outcome)
             return caller.actor.encode()
 
-        return grpc.unary_unary_rpc_method_handler(send)
+        return grpc.unary_unary_rpc_method_handler(send, request_deserializer=StringValue.FromString)
 
 
 @pytest.fixture
@@ -176,7 +170,8 @@ def governed(house: Running) -> Iterator[Running]:
     """The house behind its own interceptor and mutual TLS, with nothing but the two steps of a change."""
     access = Access(allowed=frozenset({Role.ADMINISTRATOR}), reach=options_pb2.REACH_EVERYONE, own="")
     methods = dict.fromkeys(COMMANDS, access)
-    guard = Authority(HOUSE, methods, lambda: house.engine.view.state, house.now_ms, Drain())
+    inside = Inside(house=HOUSE, state=lambda: house.engine.view.state, clock=house.now_ms, drain=Drain())
+    guard = Authority(inside, methods)
     server = grpc.server(ThreadPoolExecutor(2), interceptors=[guard])
     server.add_generic_rpc_handlers((Governing(house.engine),))
     tls = house_keys.read_server_keys(house.keys)
@@ -197,7 +192,7 @@ def send(house: Running, folder: Path, method: str, request_id: str) -> str:
     with grpc.secure_channel(house.address, credentials) as channel:
         invoke: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         try:
-            return invoke(request_id.encode(), timeout=5).decode()
+            return invoke(StringValue(value=request_id).SerializeToString(), timeout=5).decode()
         except grpc.RpcError as error:
             return of_call(error).reason
 

@@ -9,12 +9,21 @@ from google.protobuf.descriptor import MethodDescriptor
 from clearing.model.commands import AdmitMember, RevokeCertificate
 from clearing.model.house import House
 from clearing.model.ids import MemberId
-from clearing.server.app import DESCRIBED
 from clearing.server.calls import IDENTITY_METADATA, require_good
 from clearing.server.drain import Drain
 from clearing.server.errors import Refused
 from clearing.server.identity import Role, identity_of
-from clearing.server.interceptors import CLOSED, OPEN_SERVICES, Access, Authority, access_of, accesses, owners
+from clearing.server.interceptors import (
+    CLOSED,
+    OPEN_SERVICES,
+    Access,
+    Authority,
+    Inside,
+    access_of,
+    accesses,
+    owners,
+)
+from clearing.server.services import DESCRIBED
 from clearinghouse.v1 import options_pb2
 from clearinghouse.v1.account_service_pb2 import GetAccountRequest
 from tests.builders import ALICE, ANNA, empty_house, link, two_traders
@@ -90,12 +99,15 @@ def call_with(*pem: bytes) -> grpc.ServicerContext:
 def guarded(
     access: Access, path: str, house: House | None = None, now_ms: int = 0
 ) -> "grpc.RpcMethodHandler[object, object]":
-    authority = Authority("h", {"/x/Get": access}, lambda: house or House(), lambda: now_ms, Drain())
+    inside = Inside(house="h", state=lambda: house or House(), clock=lambda: now_ms, drain=Drain())
+    authority = Authority(inside, {"/x/Get": access})
 
     def answer(_request: object, _context: grpc.ServicerContext) -> object:
         return "answered"
 
-    handler: grpc.RpcMethodHandler[object, object] = grpc.unary_unary_rpc_method_handler(answer)
+    handler: grpc.RpcMethodHandler[object, object] = grpc.unary_unary_rpc_method_handler(
+        answer, request_deserializer=GetAccountRequest.FromString
+    )
     found = authority.intercept_service(lambda _: handler, Mock(method=path))
     assert found is not None
     return found
@@ -105,9 +117,9 @@ def outcome(access: Access, caller: str | None, name: str = "", path: str = "/x/
     """``answered``, or why not."""
     handler = guarded(access, path)
     call = call_with() if caller is None else call_with(certificate(caller))
-    assert handler.unary_unary is not None
+    assert handler.stream_unary is not None
     try:
-        return str(handler.unary_unary(GetAccountRequest(name=name), call))
+        return str(handler.stream_unary(iter([GetAccountRequest(name=name).SerializeToString()]), call))
     except Aborted as aborted:
         return f"{aborted.status.code.name} {aborted}"
 
@@ -193,10 +205,10 @@ def answer_to(
     call: grpc.ServicerContext, house: House | None = None, now_ms: int = 0, path: str = "/x/Get"
 ) -> str:
     """``answered``, or why not."""
-    behaviour = guarded(MEMBER_OWN, path, house, now_ms).unary_unary
+    behaviour = guarded(MEMBER_OWN, path, house, now_ms).stream_unary
     assert behaviour is not None
     try:
-        return str(behaviour(GetAccountRequest(name=MINE), call))
+        return str(behaviour(iter([GetAccountRequest(name=MINE).SerializeToString()]), call))
     except Aborted as aborted:
         return f"{aborted.status.code.name} {aborted}"
 

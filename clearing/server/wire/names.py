@@ -124,11 +124,6 @@ def breaker_scope(name: str) -> str:
     return BREAKER_OF_EVERYTHING if name == EVERYTHING else own_id(name)
 
 
-def auction(name: str) -> str:
-    """Name of an auction."""
-    return f"auctions/{name}"
-
-
 def own_id(name: str) -> str:
     """The last part of a name: the id within its collection."""
     return name.rpartition("/")[2]
