@@ -7,6 +7,8 @@ held: they may be amounts, keys or bodies of requests. ``server/watch.py`` says 
 import json
 import logging
 import sys
+from collections.abc import Sequence
+from typing import TextIO
 
 import structlog
 from structlog.tracebacks import extract
@@ -16,24 +18,23 @@ _encode = json.JSONEncoder(default=str).encode
 
 
 def configure(level: str) -> None:
-    """Log from ``level`` on."""
-    number = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.ExceptionRenderer(_traceback),
-    ]
-    structlog.configure(
-        processors=[*shared, _line],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+    """Log from ``level`` on, what the house says and, from warnings on, what libraries say."""
+    write_lines(level, sys.stderr)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=[_bare, _line], foreign_pre_chain=shared)
+        structlog.stdlib.ProcessorFormatter(processors=[_bare, _line], foreign_pre_chain=_SHARED)
     )
-    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def write_lines(level: str, to: TextIO) -> None:
+    """Have what the house says written to ``to``."""
+    structlog.configure(
+        processors=[*_SHARED, _line],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(to),
+        cache_logger_on_first_use=True,
+    )
 
 
 def _traceback(exc_info: ExcInfo) -> list[dict[str, object]]:
@@ -53,3 +54,10 @@ def _bare(_logger: object, _method: str, event: EventDict) -> EventDict:
     event.pop("_record", None)
     event.pop("_from_structlog", None)
     return event
+
+
+_SHARED: Sequence[Processor] = (
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.ExceptionRenderer(_traceback),
+)

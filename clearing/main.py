@@ -114,10 +114,7 @@ def serve(settings: Settings, announce: Callable[[str], None], *, insecure_loopb
             documents.write()
         books = Books(database, log, tail, History(database, history, lambda: engine.view.size))
         sources = _sources(engine, publisher, books, Spool(Path(spooled)))
-        ports = app.Ports(
-            callers=settings.listen, operators=settings.admin_listen, figures=settings.metrics_listen
-        )
-        shown, scale = _figures(engine, history), settings.rate_scale
+        ports, shown, scale = _ports(settings), _figures(engine, history), settings.rate_scale
         server = app.start(house, ports, presented, sources, shown, scale=scale, told=tracing)
         try:
             pulse = Pulse(partial(beat, engine, publisher, documents), server.say)
@@ -146,6 +143,12 @@ def _presented(settings: Settings, *, insecure_loopback: bool) -> Callable[[], a
         return app.Tls(certificate=found.certificate, key=found.key, authority=found.authority)
 
     return now
+
+
+def _ports(settings: Settings) -> app.Ports:
+    return app.Ports(
+        callers=settings.listen, operators=settings.admin_listen, figures=settings.metrics_listen
+    )
 
 
 def _places(ports: app.Ports, server: app.Server) -> str:
