@@ -49,9 +49,7 @@ _REPORTS: tuple[Report, ...] = (
         media_type=CSV,
         render=statement.render,
         parameters=(
-            Parameter(
-                ACCOUNT, "the path of the account, such as members/alpha/accounts/house/cash", PATH_PATTERN
-            ),
+            Parameter(ACCOUNT, "the path of the account in the ledger, as in its receipts", PATH_PATTERN),
             Parameter(UNIT, "what it counts, such as USDC or BTC-PERP", UNIT_PATTERN),
             Parameter(
                 FROM, "from this entry on; from the first if it is missing", _NUMBER, is_required=False
