@@ -167,72 +167,74 @@ def test_all_that_is_wrong_with_a_change_is_said_at_once(served: Served) -> None
     assert fields_of(refusal(served, ANNA, "admin", "ProposeChange", nothing)) == {"change.change"}
 
 
+KINDS: dict[str, tuple[admin_pb.Change, str]] = {
+    "asset": (
+        admin_pb.Change(
+            list_asset=admin_pb.ListAssetChange(
+                asset=admin_pb.AssetTerms(
+                    name="assets/WBTC",
+                    decimals=8,
+                    feed="feeds/BTC",
+                    tick_value="0.100000",
+                    haircut_bp=1_000,
+                    concentration_limit="1.50000000",
+                    concentration_haircut_bp=2_000,
+                )
+            )
+        ),
+        "",
+    ),
+    "instrument": (
+        admin_pb.Change(
+            list_instrument=admin_pb.ListInstrumentChange(
+                instrument=admin_pb.InstrumentTerms(
+                    name="instruments/BTC-MINI",
+                    kind=house_pb.INSTRUMENT_KIND_PERPETUAL,
+                    underlying="feeds/BTC",
+                    feed="feeds/BTC",
+                    tick_value="0.000010",
+                    price_decimals=1,
+                    lot_decimals=4,
+                )
+            )
+        ),
+        "",
+    ),
+    "reinstate": (
+        admin_pb.Change(reinstate_member=admin_pb.ReinstateMemberChange(member="members/beta")),
+        "MEMBER_NOT_SUSPENDED",
+    ),
+    "source": (
+        admin_pb.Change(
+            register_source=admin_pb.RegisterSourceChange(source="sources/s9", public_key=bytes(32))
+        ),
+        "PUBLIC_KEY_UNSOUND",
+    ),
+    "retire": (admin_pb.Change(retire_source=admin_pb.RetireSourceChange(source="sources/s1")), ""),
+    "loss": (
+        admin_pb.Change(
+            record_non_default_loss=admin_pb.RecordNonDefaultLossChange(
+                asset="assets/ETH", amount="0.500000000000000000"
+            )
+        ),
+        "",
+    ),
+    "nothing-lost": (
+        admin_pb.Change(
+            record_non_default_loss=admin_pb.RecordNonDefaultLossChange(asset="assets/DOGE", amount="1")
+        ),
+        "ASSET_UNKNOWN",
+    ),
+    "end": (admin_pb.Change(wind_down=admin_pb.WindDownChange()), "NOTHING_UNCOVERED"),
+    "default": (
+        admin_pb.Change(declare_default=admin_pb.DeclareDefaultChange(member="members/nobody")),
+        "MEMBER_UNKNOWN",
+    ),
+}
+
+
 def test_every_kind_of_change_can_be_tried_and_read_back(served: Served) -> None:
-    kinds: dict[str, tuple[admin_pb.Change, str]] = {
-        "asset": (
-            admin_pb.Change(
-                list_asset=admin_pb.ListAssetChange(
-                    asset=admin_pb.AssetTerms(
-                        name="assets/WBTC",
-                        decimals=8,
-                        feed="feeds/BTC",
-                        tick_value="0.100000",
-                        haircut_bp=1_000,
-                        concentration_limit="1.50000000",
-                        concentration_haircut_bp=2_000,
-                    )
-                )
-            ),
-            "",
-        ),
-        "instrument": (
-            admin_pb.Change(
-                list_instrument=admin_pb.ListInstrumentChange(
-                    instrument=admin_pb.InstrumentTerms(
-                        name="instruments/BTC-MINI",
-                        kind=house_pb.INSTRUMENT_KIND_PERPETUAL,
-                        underlying="feeds/BTC",
-                        feed="feeds/BTC",
-                        tick_value="0.000010",
-                        price_decimals=1,
-                        lot_decimals=4,
-                    )
-                )
-            ),
-            "",
-        ),
-        "reinstate": (
-            admin_pb.Change(reinstate_member=admin_pb.ReinstateMemberChange(member="members/beta")),
-            "MEMBER_NOT_SUSPENDED",
-        ),
-        "source": (
-            admin_pb.Change(
-                register_source=admin_pb.RegisterSourceChange(source="sources/s9", public_key=bytes(32))
-            ),
-            "PUBLIC_KEY_UNSOUND",
-        ),
-        "retire": (admin_pb.Change(retire_source=admin_pb.RetireSourceChange(source="sources/s1")), ""),
-        "loss": (
-            admin_pb.Change(
-                record_non_default_loss=admin_pb.RecordNonDefaultLossChange(
-                    asset="assets/ETH", amount="0.500000000000000000"
-                )
-            ),
-            "",
-        ),
-        "nothing-lost": (
-            admin_pb.Change(
-                record_non_default_loss=admin_pb.RecordNonDefaultLossChange(asset="assets/DOGE", amount="1")
-            ),
-            "ASSET_UNKNOWN",
-        ),
-        "end": (admin_pb.Change(wind_down=admin_pb.WindDownChange()), "NOTHING_UNCOVERED"),
-        "default": (
-            admin_pb.Change(declare_default=admin_pb.DeclareDefaultChange(member="members/nobody")),
-            "MEMBER_UNKNOWN",
-        ),
-    }
-    for name, (change, reason) in kinds.items():
+    for name, (change, reason) in KINDS.items():
         request = admitting("x", proposal_id=f"try-{name}")
         request.change.CopyFrom(change)
         if reason:
@@ -549,16 +551,21 @@ def test_a_house_is_founded_and_set_up_over_the_interface(tmp_path: Path) -> Non
             anna.FoundHouse(again)
         assert of_call(error.value).reason == "HOUSE_ALREADY_FOUNDED"
         assert anna.GetParameters(admin_pb.GetParametersRequest()).parameters == founding.parameters
-        apply = member_pb.ApplyForMembershipRequest(
-            member="members/alpha", request_id=new_id(), display_name="Alpha"
-        )
-        applied = answer(served, ALPHA, "member", "ApplyForMembership", apply)
-        assert applied.status == member_pb.MEMBER_STATUS_APPLIED
-        admitted = anna.MakeChange(
-            admin_pb.MakeChangeRequest(house=HOUSE, request_id=new_id(), change=admitting("alpha").change)
-        )
-        assert isinstance(admitted, admin_pb.MakeChangeResponse)
-        leaving = member_pb.LeaveHouseRequest(member="members/alpha", request_id=new_id())
-        left = answer(served, ALPHA, "member", "LeaveHouse", leaving)
-        assert answer(served, ALPHA, "member", "LeaveHouse", leaving) == left
-        assert left.status == member_pb.MEMBER_STATUS_LEFT
+        come_and_go(served, anna)
+
+
+def come_and_go(served: Served, anna: Any) -> None:
+    """Alpha applies, is admitted by one administrator, and leaves."""
+    apply = member_pb.ApplyForMembershipRequest(
+        member="members/alpha", request_id=new_id(), display_name="Alpha"
+    )
+    applied = answer(served, ALPHA, "member", "ApplyForMembership", apply)
+    assert applied.status == member_pb.MEMBER_STATUS_APPLIED
+    admitted = anna.MakeChange(
+        admin_pb.MakeChangeRequest(house=HOUSE, request_id=new_id(), change=admitting("alpha").change)
+    )
+    assert isinstance(admitted, admin_pb.MakeChangeResponse)
+    leaving = member_pb.LeaveHouseRequest(member="members/alpha", request_id=new_id())
+    left = answer(served, ALPHA, "member", "LeaveHouse", leaving)
+    assert answer(served, ALPHA, "member", "LeaveHouse", leaving) == left
+    assert left.status == member_pb.MEMBER_STATUS_LEFT
