@@ -128,10 +128,13 @@ def accounts(
     Example: clearctl accounts --member alpha
     """
     from clearctl import tables, writing
+    from clearing_client.client import pages
+    from clearinghouse.v1.account_service_pb2 import ListAccountsRequest
 
     with _connected(context) as client:
         unit = tables.unit_of(client.house())
-        found = list(client.accounts(f"members/{member or '-'}"))
+        request = ListAccountsRequest(parent=f"members/{member or '-'}")
+        found = [one for page in pages(client.accounts.ListAccounts, request) for one in page.accounts]
         writing.write(_json(context), found, lambda: tables.accounts(found, unit))
 
 
@@ -148,15 +151,20 @@ def margin(
     Example: clearctl margin alpha~house
     """
     from clearctl import tables, writing
+    from clearing_client.client import pages
+    from clearinghouse.v1 import margin_service_pb2 as margin_pb
 
     with _connected(context) as client:
         unit = tables.unit_of(client.house())
         if netting_set is not None:
             name = f"nettingSets/{netting_set.removeprefix('nettingSets/')}"
-            one = client.margin(name)
-            writing.write(_json(context), one, lambda: tables.margins([one], [], unit))
+            shown = client.margins.GetMargin(margin_pb.GetMarginRequest(netting_set=name)).margin
+            writing.write(_json(context), shown, lambda: tables.margins([shown], [], unit))
             return
-        found, calls = list(client.margins()), list(client.margin_calls())
+        of_sets = pages(client.margins.ListMargins, margin_pb.ListMarginsRequest())
+        of_calls = pages(client.margins.ListMarginCalls, margin_pb.ListMarginCallsRequest())
+        found = [one for page in of_sets for one in page.margins]
+        calls = [one for page in of_calls for one in page.margin_calls]
         both = {"margins": found, "marginCalls": calls}
         writing.write(_json(context), both, lambda: tables.margins(found, calls, unit))
 
@@ -177,11 +185,13 @@ def default_preview(
     Example: clearctl default preview --member alpha --move -25%
     """
     from clearctl import tables, writing
+    from clearinghouse.v1.margin_service_pb2 import PreviewDefaultRequest
 
     move_bp = None if move is None else _basis_points(move)
+    request = PreviewDefaultRequest(member=f"members/{member.removeprefix('members/')}", move_bp=move_bp)
     with _connected(context) as client:
         unit = tables.unit_of(client.house())
-        found = client.preview_default(f"members/{member.removeprefix('members/')}", move_bp)
+        found = client.margins.PreviewDefault(request)
         writing.write(_json(context), found, lambda: tables.preview(found, unit))
 
 
@@ -192,10 +202,13 @@ def default_list(context: typer.Context) -> None:
     Example: clearctl default list
     """
     from clearctl import tables, writing
+    from clearing_client.client import pages
+    from clearinghouse.v1.default_service_pb2 import ListDefaultsRequest
 
     with _connected(context) as client:
         unit = tables.unit_of(client.house())
-        found = list(client.defaults())
+        request = ListDefaultsRequest()
+        found = [one for page in pages(client.defaults.ListDefaults, request) for one in page.defaults]
         writing.write(_json(context), found, lambda: tables.defaults(found, unit))
 
 
@@ -211,10 +224,12 @@ def default_show(
     Example: clearctl default show d1
     """
     from clearctl import tables, writing
+    from clearinghouse.v1.default_service_pb2 import GetDefaultRequest
 
+    request = GetDefaultRequest(name=f"defaults/{name.removeprefix('defaults/')}")
     with _connected(context) as client:
         unit = tables.unit_of(client.house())
-        found = client.default(f"defaults/{name.removeprefix('defaults/')}")
+        found = client.defaults.GetDefault(request).default
         writing.write(_json(context), found, lambda: tables.default(found, unit))
 
 

@@ -5,7 +5,7 @@ from typing import cast
 
 import grpc
 from google.protobuf.any_pb2 import Any
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
@@ -23,7 +23,8 @@ class ClearingError(Exception):
     """A call that the house refused, or that did not reach it.
 
     ``reason`` is a stable upper-case word, such as IDEMPOTENCY_KEY_REUSED; empty when the house said none,
-    because it was not reached. ``violations`` lists every wrong field.
+    because it was not reached. ``violations`` lists every wrong field. Send the same request again under
+    ``request_id`` to learn what became of a change that got no answer.
     """
 
     code: grpc.StatusCode
@@ -31,6 +32,10 @@ class ClearingError(Exception):
     reason: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     violations: tuple[Violation, ...] = ()
+    retry_delay_s: float | None = None
+    """After which the same request is worth another try; None if the house named no such time."""
+    request_id: str = ""
+    """Of the request that failed; empty if it changes nothing."""
 
     def __str__(self) -> str:
         """The reason, or the code where there is none, and what it means."""
@@ -45,10 +50,10 @@ class ClearingError(Exception):
         }
 
 
-def of_call(error: grpc.RpcError) -> ClearingError:
-    """The error that ``error``, raised by a stub, carries."""
+def of_call(error: grpc.RpcError, request_id: str = "") -> ClearingError:
+    """The error that ``error``, raised by a stub, carries; ``request_id`` is that of the request."""
     status = _status(cast(grpc.Call, error))
-    found = ClearingError(error.code(), error.details() or "")
+    found = ClearingError(error.code(), error.details() or "", request_id=request_id)
     for detail in () if status is None else status.details:
         _read(detail, found)
     return found
@@ -63,8 +68,10 @@ def _status(call: grpc.Call) -> Status | None:
 
 
 def _read(detail: Any, found: ClearingError) -> None:
-    info, bad = ErrorInfo(), BadRequest()
+    info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
     if detail.Unpack(info):
         found.reason, found.metadata = info.reason, dict(info.metadata)
     elif detail.Unpack(bad):
         found.violations = tuple(Violation(v.field, v.description) for v in bad.field_violations)
+    elif detail.Unpack(retry):
+        found.retry_delay_s = retry.retry_delay.ToTimedelta().total_seconds()

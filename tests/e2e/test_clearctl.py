@@ -19,6 +19,7 @@ from ledger.receipt import EntryReceipt, format_entry, format_legs, parse_entry
 from ledger.store.connect import open_store
 from ledger.store.receipts import newest_entries, receipt_of_legs
 from ledger.store.tile_files import TileFiles
+from tests import asking
 from tests.serving import HOUSE, Served, environment, wait_until
 
 ALPHA, ANNA, RITA = "member/alpha", "administrator/anna", "regulator/rita"
@@ -246,10 +247,10 @@ def kept(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, tiles = tmp_path_factory.mktemp("kept"), served.directory / "house.db.tiles"
     with served.client(ALPHA) as alpha:
         one, two = "members/alpha/accounts/one", "members/alpha/accounts/two"
-        (folder / "old").write_text(alpha.checkpoint())
+        (folder / "old").write_text(asking.checkpoint(alpha))
         trade = new_trade("BTC-PERP", buyer=one, seller=two, size="0.5", price="64000.0")
         alpha.submit_trades("members/alpha", [trade])
-        wait_until(lambda: f"\n{served.journal_size()}\n" in alpha.checkpoint())
+        wait_until(lambda: f"\n{served.journal_size()}\n" in asking.checkpoint(alpha))
     shutil.copytree(tiles, folder / "log")
     shutil.copy(served.keys / "policy.txt", folder)
     note, tree = (tiles / "checkpoint").read_bytes(), TileFiles(tiles).tree()

@@ -14,6 +14,7 @@ from clearing.server.identity import parse_spiffe
 from clearing_client.client import new_trade
 from ledger.store.anchor import Anchor
 from ledger.store.connect import open_store
+from tests import asking
 from tests.serving import CLIENTS, HOUSE, Served, environment, seed, serving, wait_until
 from tests.stores import Stores, file_of
 
@@ -55,7 +56,7 @@ def trade(served: Served, count: int) -> None:
 
 def alpha_sees(served: Served) -> int:
     with served.client("member/alpha") as alpha:
-        return int(alpha.checkpoint().split("\n")[1])
+        return int(asking.checkpoint(alpha).split("\n")[1])
 
 
 def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:

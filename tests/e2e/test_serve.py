@@ -25,6 +25,7 @@ from clearing_client.connect import channel
 from clearing_client.errors import ClearingError, of_call
 from clearinghouse.v1 import trade_service_pb2 as trade_pb
 from clearinghouse.v1 import trade_service_pb2_grpc as trade_grpc
+from tests import asking
 from tests.serving import (
     HOUSE,
     SOURCES,
@@ -53,7 +54,7 @@ def small_trade(trade_id: str | None = None, **changes: str) -> trade_pb.NewTrad
 
 def size_of(client: Client, account: str = ONE) -> str:
     """The account's bitcoin position."""
-    return next((p.size for p in client.account(account).positions), "0.000")
+    return next((p.size for p in asking.account(client, account).positions), "0.000")
 
 
 def refusal(client: Client, trade: trade_pb.NewTrade, parent: str = "members/alpha") -> ClearingError:
@@ -72,10 +73,10 @@ def test_a_trade_is_novated_and_can_be_read_back(served: Served) -> None:
         trade = small_trade(size="0.5", price="64000.5")
         (result,) = alpha.submit_trades("members/alpha", [trade]).results
         assert result.status == trade_pb.TRADE_STATUS_NOVATED, result
-        found = alpha.trade(result.trade)
+        found = asking.trade(alpha, result.trade)
         assert (found.size, found.price, found.buyer, found.seller) == ("0.500", "64000.5", ONE, TWO)
         assert found.execute_time.ToMilliseconds() == trade.execute_time.ToMilliseconds()
-        assert found in list(alpha.trades("members/alpha"))
+        assert found in asking.trades(alpha, "members/alpha")
         assert (size_of(alpha, ONE), size_of(alpha, TWO)) == ("0.500", "-0.500")
     assert served.journal_size() == before + 1
 
@@ -158,7 +159,7 @@ def test_pages_of_a_list_are_the_whole_list(served: Served) -> None:
             token = page.next_page_token
             if not token:
                 break
-        assert found == list(alpha.trades())
+        assert found == asking.trades(alpha)
         forged = trade_pb.ListTradesRequest(parent="members/-", page_token="bm90IGEgdG9rZW4=")
         with pytest.raises(grpc.RpcError) as error:
             stub.ListTrades(forged)
@@ -183,12 +184,12 @@ def test_another_members_things_are_denied_and_nothing_changes(served: Served) -
     before = served.journal_size()
     with served.client(BETA) as beta:
         attempts = (
-            lambda: beta.account(ONE),
-            lambda: list(beta.accounts("members/alpha")),
-            lambda: list(beta.trades("members/alpha")),
-            lambda: beta.margin("nettingSets/alpha~one"),
+            lambda: asking.account(beta, ONE),
+            lambda: asking.accounts(beta, "members/alpha"),
+            lambda: asking.trades(beta, "members/alpha"),
+            lambda: asking.margin(beta, "nettingSets/alpha~one"),
             lambda: beta.submit_trades("members/alpha", [small_trade()]),
-            lambda: beta.link_accounts("members/alpha", "participants/pat", [ONE, TWO]),
+            lambda: asking.link_accounts(beta, "members/alpha", "participants/pat", [ONE, TWO]),
         )
         for attempt in attempts:
             with pytest.raises(ClearingError) as error:
@@ -211,13 +212,13 @@ def test_another_members_things_are_denied_and_nothing_changes(served: Served) -
 
 def test_lists_show_a_member_what_is_its_own_and_a_regulator_everything(served: Served) -> None:
     with served.client(BETA) as beta, served.client(RITA) as rita:
-        assert {account.name.split("/")[1] for account in beta.accounts()} == {"beta"}
-        assert {margin.netting_set for margin in beta.margins()} == {
+        assert {account.name.split("/")[1] for account in asking.accounts(beta)} == {"beta"}
+        assert {margin.netting_set for margin in asking.margins(beta)} == {
             "nettingSets/beta~house",
             "nettingSets/beta~one",
         }
-        assert {account.name.split("/")[1] for account in rita.accounts()} == {"alpha", "beta"}
-        assert len(list(rita.margins())) == 5
+        assert {account.name.split("/")[1] for account in asking.accounts(rita)} == {"alpha", "beta"}
+        assert len(asking.margins(rita)) == 5
 
 
 def test_without_a_certificate_or_with_a_foreign_one_nobody_gets_in(served: Served, tmp_path: Path) -> None:
@@ -287,13 +288,15 @@ def test_signed_prices_of_a_quorum_run_a_cycle_that_is_attested(served: Served) 
                 ran.append(answer.cycle_ran)
         assert ran == [False, False, True]
         assert anna.house().house.cycle == before + 1
-        marks = {mark.feed: (mark.price, list(mark.sources)) for mark in anna.marks()}
+        marks = {mark.feed: (mark.price, list(mark.sources)) for mark in asking.marks(anna)}
         assert marks["feeds/ETH"] == ("2001.5", ["sources/s1", "sources/s2", "sources/s3"])
-        wait_until(lambda: len(list(anna.attestations())) == before + 1)
-        latest = anna.attestation()
-        assert latest == list(anna.attestations())[-1]
-        assert anna.attestation("attestations/1").name == "attestations/1"
-        wait_until(lambda: anna.checkpoint().startswith(f"{HOUSE}/journal\n{anna.house().journal_size}\n"))
+        wait_until(lambda: len(asking.attestations(anna)) == before + 1)
+        latest = asking.attestation(anna)
+        assert latest == asking.attestations(anna)[-1]
+        assert asking.attestation(anna, "attestations/1").name == "attestations/1"
+        wait_until(
+            lambda: asking.checkpoint(anna).startswith(f"{HOUSE}/journal\n{anna.house().journal_size}\n")
+        )
 
 
 def test_a_source_publishes_under_its_own_name_and_key_only(served: Served) -> None:
@@ -317,28 +320,28 @@ def test_a_source_publishes_under_its_own_name_and_key_only(served: Served) -> N
 def test_accounts_of_two_members_are_linked_once_both_have_asked(served: Served) -> None:
     pair = [ONE, "members/beta/accounts/one"]
     with served.client(ALPHA) as alpha, served.client(BETA) as beta:
-        proposed = alpha.link_accounts("members/alpha", "participants/pat", pair)
-        linked = beta.link_accounts("members/beta", "participants/pat", pair)
+        proposed = asking.link_accounts(alpha, "members/alpha", "participants/pat", pair)
+        linked = asking.link_accounts(beta, "members/beta", "participants/pat", pair)
         assert (proposed.status, linked.status) == (1, 2)
         assert proposed.netting_set == linked.netting_set == "nettingSets/link~pat"
         for member in (alpha, beta):
-            assert list(member.margin("nettingSets/link~pat").accounts) == pair
+            assert list(asking.margin(member, "nettingSets/link~pat").accounts) == pair
         with pytest.raises(ClearingError) as error:
-            beta.account(ONE)
+            asking.account(beta, ONE)
         assert error.value.reason == "NOT_YOURS", "a link shows margin, not the other member's account"
 
 
 def test_who_would_pay_is_answered_and_sums_to_the_loss(served: Served) -> None:
     with served.client(ANNA) as anna:
         before = anna.house().journal_size
-        found = anna.preview_default("members/alpha", -9_000)
+        found = asking.preview_default(anna, "members/alpha", -9_000)
         assert {move.move_bp for move in found.moves} == {-9_000}
         assert len(found.tiers) == 8
         assert anna.house().journal_size == before
         with pytest.raises(ClearingError) as error:
-            anna.preview_default("members/alpha", -10_000)
+            asking.preview_default(anna, "members/alpha", -10_000)
         assert error.value.violations[0].field == "move_bp"
-        assert list(anna.defaults()) == []
+        assert asking.defaults(anna) == []
 
 
 # foreign clients ----------------------------------------------------------------------------------------
