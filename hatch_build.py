@@ -9,8 +9,8 @@ Rules kept here:
 3. A proto that does not compile leaves ``generated/`` as it was.
 
 ``generated/`` holds the package ``clearinghouse``; the module ``buf.validate.validate_pb2``, which it
-imports; and ``image.binpb``, all files with their comments as one descriptor set, which ``buf`` reads
-instead of fetching modules.
+imports; and ``image.binpb``, all files with their comments as one descriptor set, with those of errors, which
+``buf`` and foreign clients read instead of fetching modules.
 """
 
 import shutil
@@ -27,6 +27,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from protovalidate import ViolationPb
 
 VALIDATE = "buf/validate/validate.proto"
+ERRORS = ("google/rpc/status.proto", "google/rpc/error_details.proto")
+"""What every error of the interface carries. No request or answer names them, so the image is given them."""
 INIT = '"""Generated from proto/clearinghouse: change it there, then ``make proto``."""\n'
 
 
@@ -79,7 +81,8 @@ def _generate(protos: Path, descriptors: Path, target: Path) -> None:
     ]
     image = [f"--descriptor_set_out={target / 'image.binpb'}", "--include_imports", "--include_source_info"]
     _protoc(*sources, *messages, *own, VALIDATE)
-    _protoc(*sources, *services, *image, *own)
+    _protoc(*sources, *services, *own)
+    _protoc(*sources, *image, *own, *ERRORS)
 
 
 def _protoc(*arguments: str) -> None:

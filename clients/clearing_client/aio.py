@@ -6,6 +6,7 @@
 A client belongs to the event loop in which it was connected.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,10 +19,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from clearing_client.calls import async_calls
 from clearing_client.coalesce import AsyncCoalescer, Results
 from clearing_client.connect import IDENTITY_METADATA, async_channel, insecure_async_channel
+from clearing_client.errors import ClearingError
+from clearing_client.following import Follower, Pauses
+from clearing_client.reports import DOWNLOAD_TRIES_MAX, Download
 from clearing_client.requests import page_after, signed_prices
 from clearing_client.services import AsyncServices
+from clearinghouse.v1 import event_service_pb2 as event_pb
 from clearinghouse.v1 import house_service_pb2 as house_pb
 from clearinghouse.v1 import price_service_pb2 as price_pb
+from clearinghouse.v1 import report_service_pb2 as report_pb
 from clearinghouse.v1 import trade_service_pb2 as trade_pb
 
 __all__ = ["AsyncClient", "pages"]
@@ -101,6 +107,45 @@ class AsyncClient(AsyncServices):
         found = (await self.house()).house
         request = signed_prices(found, source, prices, key=key, sequence=sequence, observed=observed)
         return await self.prices.PublishPrices(request)
+
+    async def follow_events(
+        self, after_sequence: int | None = None, kinds: Iterable[str] = ()
+    ) -> AsyncIterator[event_pb.Event]:
+        """Every event that concerns you behind ``after_sequence``, in order, for ever, each once.
+
+        Without a sequence it begins now. Lost connections are made again; keep ``event.sequence`` to go on
+        after a restart of your own program.
+        """
+        follower = Follower.of(after_sequence, kinds)
+        while True:
+            ended: ClearingError | None = None
+            try:
+                async for message in self.events.StreamEvents(follower.request()):
+                    event = follower.take(message)
+                    if event is not None:
+                        yield event
+            except ClearingError as error:
+                ended = error
+            await asyncio.sleep(follower.pauses.after(ended))
+
+    async def download_report(
+        self, name: str, parameters: Mapping[str, str] | None = None, as_of: int = 0
+    ) -> tuple[report_pb.ReportHeader, bytes]:
+        """A whole report, its digest checked; what breaks off goes on from there.
+
+        Raises :class:`clearing_client.reports.ReportBroken` if what comes is not what was promised.
+        """
+        request = report_pb.DownloadReportRequest(name=name, parameters=parameters, as_of=as_of)
+        download, pauses = Download(request), Pauses(DOWNLOAD_TRIES_MAX)
+        while True:
+            try:
+                async for part in self.reports.DownloadReport(download.next_request()):
+                    download.take(part)
+                    pauses.reset()
+                return download.checked()
+            except ClearingError as error:
+                wait_s = pauses.after(error)
+            await asyncio.sleep(wait_s)
 
     async def _send(self, parent: str, trades: Sequence[trade_pb.NewTrade]) -> Results:
         return (await self.submit_trades(parent, trades)).results

@@ -15,6 +15,7 @@ happens once even if this program ends, choose the id yourself and send the same
 A client is for any number of threads. :mod:`clearing_client.aio` is the same for asyncio.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -27,10 +28,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from clearing_client.calls import Calls, Metadata
 from clearing_client.coalesce import Coalescer, Results
 from clearing_client.connect import IDENTITY_METADATA, channel, insecure_channel
+from clearing_client.errors import ClearingError
+from clearing_client.following import Follower, Pauses
+from clearing_client.reports import DOWNLOAD_TRIES_MAX, Download
 from clearing_client.requests import ALL_MEMBERS, new_id, new_trade, page_after, signed_prices
 from clearing_client.services import Services
+from clearinghouse.v1 import event_service_pb2 as event_pb
 from clearinghouse.v1 import house_service_pb2 as house_pb
 from clearinghouse.v1 import price_service_pb2 as price_pb
+from clearinghouse.v1 import report_service_pb2 as report_pb
 from clearinghouse.v1 import trade_service_pb2 as trade_pb
 
 __all__ = ["ALL_MEMBERS", "Client", "new_id", "new_trade", "pages"]
@@ -110,6 +116,45 @@ class Client(Services):
             self.house().house, source, prices, key=key, sequence=sequence, observed=observed
         )
         return self.prices.PublishPrices(request)
+
+    def follow_events(
+        self, after_sequence: int | None = None, kinds: Iterable[str] = ()
+    ) -> Iterator[event_pb.Event]:
+        """Every event that concerns you behind ``after_sequence``, in order, for ever, each once.
+
+        Without a sequence it begins now. Lost connections are made again; keep ``event.sequence`` to go on
+        after a restart of your own program.
+        """
+        follower = Follower.of(after_sequence, kinds)
+        while True:
+            ended: ClearingError | None = None
+            try:
+                for message in self.events.StreamEvents(follower.request()):
+                    event = follower.take(message)
+                    if event is not None:
+                        yield event
+            except ClearingError as error:
+                ended = error
+            time.sleep(follower.pauses.after(ended))
+
+    def download_report(
+        self, name: str, parameters: Mapping[str, str] | None = None, as_of: int = 0
+    ) -> tuple[report_pb.ReportHeader, bytes]:
+        """A whole report, its digest checked; what breaks off goes on from there.
+
+        Raises :class:`clearing_client.reports.ReportBroken` if what comes is not what was promised.
+        """
+        request = report_pb.DownloadReportRequest(name=name, parameters=parameters, as_of=as_of)
+        download, pauses = Download(request), Pauses(DOWNLOAD_TRIES_MAX)
+        while True:
+            try:
+                for part in self.reports.DownloadReport(download.next_request()):
+                    download.take(part)
+                    pauses.reset()
+                return download.checked()
+            except ClearingError as error:
+                wait_s = pauses.after(error)
+            time.sleep(wait_s)
 
     def _send(self, parent: str, trades: list[trade_pb.NewTrade]) -> Results:
         return self.submit_trades(parent, trades).results

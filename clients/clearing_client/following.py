@@ -1,80 +1,66 @@
-"""A stream of events that never ends, skips or repeats, over connections that do.
+"""Streams that go on over connections that end: what came is kept, and the rest is asked for again."""
 
-Each message has a sequence; whoever asks again after the last one that it has seen misses nothing.
-"""
-
-import asyncio
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import grpc
 
 from clearing_client.calls import full_wait_s
 from clearing_client.errors import ClearingError
+from clearinghouse.v1 import event_service_pb2 as event_pb
 
 PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 5.0
 PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
-"""The connection was lost, or this client has made another."""
-
-M = TypeVar("M")
+"""The connection was lost, or this client has made another (``reconnect``)."""
 
 
 @dataclass
-class Place:
-    """Where a reader stands, and how long it waits before it asks again."""
+class Pauses:
+    """How long to wait before a stream is opened again: longer each time, until something comes."""
 
-    sequence: int
-    pause_s: float = PAUSE_MIN_S
+    tries_max: int | None = None
+    """Times in a row; None for ever."""
+    tries: int = 0
 
-    def passes(self, sequence: int) -> bool:
-        """Whether a message of this sequence is new; then the reader stands behind it."""
-        self.pause_s = PAUSE_MIN_S
-        if sequence <= self.sequence:
-            return False
-        self.sequence = sequence
-        return True
+    def reset(self) -> None:
+        """Something came."""
+        self.tries = 0
 
-    def wait_s(self, error: ClearingError | None) -> float:
-        """How long to wait once the stream has ended. Raises ``error`` if asking again is of no use."""
+    def after(self, error: ClearingError | None) -> float:
+        """How long to wait once the stream has ended. Raises ``error`` if opening it again is of no use."""
         full_s = None if error is None else full_wait_s(error)
-        if full_s is not None:
-            return full_s
-        if error is not None and error.code not in PASSING:
+        given_up = self.tries_max is not None and self.tries >= self.tries_max
+        if error is not None and (given_up or (full_s is None and error.code not in PASSING)):
             raise error
-        wait_s = self.pause_s
-        self.pause_s = min(2 * wait_s, PAUSE_MAX_S)
+        wait_s = full_s or min(PAUSE_MIN_S * 2**self.tries, PAUSE_MAX_S)
+        self.tries += 1
         return wait_s
 
 
-def follow(
-    opened: Callable[[int], Iterable[M]], sequence_of: Callable[[M], int], after_sequence: int
-) -> Iterator[M]:
-    """Every message after ``after_sequence``; ``opened`` opens the stream after a sequence."""
-    place = Place(after_sequence)
-    while True:
-        ended: ClearingError | None = None
-        try:
-            for message in opened(place.sequence):
-                if place.passes(sequence_of(message)):
-                    yield message
-        except ClearingError as error:
-            ended = error
-        time.sleep(place.wait_s(ended))
+@dataclass
+class Follower:
+    """Where a reader of events stands. Events have growing sequences: behind the last seen nothing is missed."""
 
+    after_sequence: int | None
+    """None until the house has said where "from now on" begins."""
+    kinds: tuple[str, ...] = ()
+    pauses: Pauses = field(default_factory=Pauses)
 
-async def follow_async(
-    opened: Callable[[int], AsyncIterable[M]], sequence_of: Callable[[M], int], after_sequence: int
-) -> AsyncIterator[M]:
-    """The same for asyncio."""
-    place = Place(after_sequence)
-    while True:
-        ended: ClearingError | None = None
-        try:
-            async for message in opened(place.sequence):
-                if place.passes(sequence_of(message)):
-                    yield message
-        except ClearingError as error:
-            ended = error
-        await asyncio.sleep(place.wait_s(ended))
+    @classmethod
+    def of(cls, after_sequence: int | None, kinds: Iterable[str]) -> "Follower":
+        """A reader who has seen everything up to ``after_sequence``."""
+        return cls(after_sequence, tuple(kinds))
+
+    def request(self) -> event_pb.StreamEventsRequest:
+        """Asks for what has not been seen."""
+        return event_pb.StreamEventsRequest(after_sequence=self.after_sequence, kinds=self.kinds)
+
+    def take(self, message: event_pb.StreamEventsResponse) -> event_pb.Event | None:
+        """The event of ``message``, if it is one and new; the reader then stands behind it."""
+        self.pauses.reset()
+        is_event = message.WhichOneof("message") == "event"
+        sequence = message.event.sequence if is_event else message.heartbeat.sequence
+        if self.after_sequence is not None and sequence <= self.after_sequence:
+            return None
+        self.after_sequence = sequence
+        return message.event if is_event else None

@@ -8,9 +8,12 @@ import grpc
 from clearinghouse.v1.account_service_pb2_grpc import AccountServiceStub
 from clearinghouse.v1.attestation_service_pb2_grpc import AttestationServiceStub
 from clearinghouse.v1.default_service_pb2_grpc import DefaultServiceStub
+from clearinghouse.v1.event_service_pb2_grpc import EventServiceStub
 from clearinghouse.v1.house_service_pb2_grpc import HouseServiceStub
+from clearinghouse.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from clearinghouse.v1.margin_service_pb2_grpc import MarginServiceStub
 from clearinghouse.v1.price_service_pb2_grpc import PriceServiceStub
+from clearinghouse.v1.report_service_pb2_grpc import ReportServiceStub
 from clearinghouse.v1.trade_service_pb2_grpc import TradeServiceStub
 
 
@@ -21,9 +24,12 @@ class Services:
         self.accounts = AccountServiceStub(connected)
         self.attestations = AttestationServiceStub(connected)
         self.defaults = DefaultServiceStub(connected)
+        self.events = EventServiceStub(connected)
         self.houses = HouseServiceStub(connected)
+        self.ledger = LedgerServiceStub(connected)
         self.margins = MarginServiceStub(connected)
         self.prices = PriceServiceStub(connected)
+        self.reports = ReportServiceStub(connected)
         self.trades = TradeServiceStub(connected)
 
 
@@ -34,7 +40,10 @@ class AsyncServices:
         self.accounts = AccountServiceStub(connected)
         self.attestations = AttestationServiceStub(connected)
         self.defaults = DefaultServiceStub(connected)
+        self.events = EventServiceStub(connected)
         self.houses = HouseServiceStub(connected)
+        self.ledger = LedgerServiceStub(connected)
         self.margins = MarginServiceStub(connected)
         self.prices = PriceServiceStub(connected)
+        self.reports = ReportServiceStub(connected)
         self.trades = TradeServiceStub(connected)
