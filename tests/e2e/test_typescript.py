@@ -85,9 +85,7 @@ def test_a_typescript_client_submits_a_trade_reads_an_error_and_follows_events(
     assert events.startswith("event: " if streamed else "no events: 12 ")
 
 
-def test_a_typescript_client_of_a_role_that_may_not_trade_is_told_so(
-    built: Path, served: Served
-) -> None:
+def test_a_typescript_client_of_a_role_that_may_not_trade_is_told_so(built: Path, served: Served) -> None:
     keys = served.keys / "clients" / "regulator" / "rita"
     done = run(
         *("node", "dist/example.js", served.address, str(keys), "members/alpha", "a", "b"), folder=built

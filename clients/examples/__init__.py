@@ -1,0 +1,1 @@
+"""What members do with the client, as small programs that run."""
