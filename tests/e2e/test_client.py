@@ -153,16 +153,19 @@ def test_the_perp_dex_clears_its_matches_and_hears_of_a_margin_call(tmp_path: Pa
             assert large.status == trade_pb.TRADE_STATUS_NOVATED, large
         keys = house.keys / "clients" / ALPHA
         command = [sys.executable, "-m", "examples.perp_dex", house.address, str(keys), "members/alpha"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as dex:
+        dex = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
+        try:
             assert dex.stdout is not None
-            said = [dex.stdout.readline().strip() for _ in range(3)]
-            assert said == [
-                f"{ONE} holds 1000000.000000",
-                f"{TWO} holds 1000000.000000",
+            assert [dex.stdout.readline().strip() for _ in range(3)] == [
+                f"{ONE} holds 998976.000000",
+                f"{TWO} holds 998976.000000",
                 "100 of 100 matches were cleared",
             ]
             publish(house, 2, "60000.0")
             call, cut = dex.communicate(timeout=60)[0].splitlines()
-            assert cut == "cut back by half: novated"
             assert call.startswith("nettingSets/alpha~one must bring ")
+            assert cut == "cut back by half: novated"
             assert dex.returncode == 0
+        finally:
+            dex.kill()
+            dex.communicate()
