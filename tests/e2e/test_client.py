@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from examples import perp_dex
 
 from clearing import keys as house_keys
 from clearing.server.identity import parse_spiffe
@@ -159,7 +160,7 @@ def test_the_perp_dex_clears_its_matches_and_hears_of_a_margin_call(tmp_path: Pa
             assert [dex.stdout.readline().strip() for _ in range(3)] == [
                 f"{ONE} holds 998976.000000",
                 f"{TWO} holds 998976.000000",
-                "100 of 100 matches were cleared",
+                f"{perp_dex.BURST} of {perp_dex.BURST} matches were cleared",
             ]
             publish(house, 2, "60000.0")
             call, cut = dex.communicate(timeout=60)[0].splitlines()
