@@ -19,6 +19,7 @@ from clearing_client.connect import channel
 from clearing_client.errors import ClearingError, of_call
 from clearinghouse.v1 import event_service_pb2 as pb
 from clearinghouse.v1 import event_service_pb2_grpc as pb_grpc
+from tests import asking
 from tests.serving import SOURCES, Served, served_house, serving, signing_key, wait_until
 
 ALPHA, BETA, RITA, VAULT = "member/alpha", "member/beta", "regulator/rita", "custodian/vault"
@@ -130,8 +131,8 @@ def test_a_provider_is_told_what_its_member_is_told(served: Served) -> None:
 def test_what_becomes_of_a_link_is_told_to_both_members_for_ever(served: Served) -> None:
     pair = [ONE, "members/beta/accounts/one"]
     with served.client(ALPHA) as alpha, served.client(BETA) as beta:
-        alpha.link_accounts("members/alpha", "participants/pat", pair)
-        beta.link_accounts("members/beta", "participants/pat", pair)
+        asking.link_accounts(alpha, "members/alpha", "participants/pat", pair)
+        asking.link_accounts(beta, "members/beta", "participants/pat", pair)
     with events(served, ALPHA) as one, events(served, BETA) as two:
         told = [listed(stub, kinds=["LINK_PROPOSED", "NETTING_SET_LINKED"]) for stub in (one, two)]
     assert [e.sequence for e in told[0]] == [e.sequence for e in told[1]]

@@ -21,7 +21,7 @@ from clearing_client.connect import channel
 from clearing_client.errors import ClearingError
 from clearinghouse.v1.trade_service_pb2 import NewTrade
 from ledger.store.verify import Verified
-from tests import postgres
+from tests import asking, postgres
 from tests.e2e.test_serve import ALPHA
 from tests.integration.test_writer import only_on_postgresql
 from tests.ledgers import PATIENCE_S, verified
@@ -94,7 +94,7 @@ def require_back(served: Served, url: str, trades: list[str]) -> None:
     wait_until(lambda: health_of(served) == SERVING, PATIENCE_S)
     trades.append(trade(served))
     with served.client(ALPHA) as alpha:
-        assert sorted(one.name for one in alpha.trades("members/alpha")) == sorted(trades)
+        assert sorted(one.name for one in asking.trades(alpha, "members/alpha")) == sorted(trades)
     assert served.process.poll() is None
     assert isinstance(verified(url), Verified)
 
@@ -180,7 +180,7 @@ def test_a_house_that_is_told_to_stop_answers_what_runs_and_refuses_what_comes(
     assert watched == [SERVING, NOT_SERVING]
     assert isinstance(verified(url), Verified)
     with again_at(tmp_path, url) as served, served.client(ALPHA) as alpha:
-        assert {one.name for one in alpha.trades("members/alpha")} == answered, (
+        assert {one.name for one in asking.trades(alpha, "members/alpha")} == answered, (
             "what was refused is not there"
         )
 
@@ -206,4 +206,4 @@ def test_a_second_signal_ends_the_house_at_once_and_what_was_answered_is_kept(
             assert served.process.wait(timeout=PATIENCE_S) == -signal.SIGTERM
             assert time.monotonic() - began < 5
     with again_at(tmp_path, url) as served, served.client(ALPHA) as alpha:
-        assert [one.name for one in alpha.trades("members/alpha")] == [name]
+        assert [one.name for one in asking.trades(alpha, "members/alpha")] == [name]
