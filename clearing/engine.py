@@ -6,7 +6,8 @@ the commit, and reads the answer that was recorded.
 
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
 
 from clearing.decide.administrators import actor_id
 from clearing.decide.table import Request, decide
@@ -92,27 +93,21 @@ class Engine:
         body: bytes | None = None,
         timeout_s: float | None = None,
     ) -> Outcome:
-        """Decide ``command``, make it durable, and answer. The same request gets the same answer.
+        """Decide ``command``, make it durable, and answer: :meth:`submit` and then the wait for its answer."""
+        return self.submit(command, request_id=request_id, actor=actor, body=body).outcome(timeout_s)
+
+    def submit(
+        self, command: Command, *, request_id: str, actor: str, body: bytes | None = None
+    ) -> "Pending":
+        """Queue ``command``. The same request gets the same answer.
 
         ``body`` is what "the same request" means: the request as it came, or the command where none is given.
-        After ``timeout_s`` a command that is not being decided yet is taken back; one that is, is waited for.
-
-        Raises ``RequestReused`` (same id, other body or actor), ``ClockWentBack``, ``Overloaded``,
-        ``StoreUnavailable`` and :class:`DeadlinePassed` (not recorded: may be sent again), ``OutcomeUnknown`` (sent
-        again, it is answered what became of it) and :class:`HouseStopped`.
+        Raises ``Overloaded``; what else can go wrong, the answer says.
         """
         if not REQUEST_PATTERN.fullmatch(request_id):
             raise RequestIdMalformed(request_id)
         request = Request(request_id=request_id, actor=actor, command=command)
-        future = self._writer.submit(request_id, body_hash(request, body), request)
-        try:
-            return from_text(Outcome, _in_time(future, timeout_s).answer)
-        except (StoreUnavailable, OutcomeUnknown, DeadlinePassed):
-            raise
-        except Exception as error:
-            if self._writer.stopped is not None:
-                raise HouseStopped(str(error)) from error
-            raise
+        return Pending(self._writer, self._writer.submit(request_id, body_hash(request, body), request))
 
     def preview(self, command: Command, *, actor: str) -> tuple[Outcome, House]:
         """What ``command`` would be answered now, and the state that it would lead to. Nothing is recorded."""
@@ -124,6 +119,36 @@ class Engine:
         """Finish what waits, then give the lease back."""
         self._writer.close()
         self._lease.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A command on its way."""
+
+    _writer: Writer[House, Request]
+    _future: "Future[Answered]"
+
+    def outcome(self, timeout_s: float | None = None) -> Outcome:
+        """Wait until the command is durable, and answer.
+
+        After ``timeout_s`` a command that is not being decided yet is taken back; one that is, is waited for.
+
+        Raises ``RequestReused`` (same id, other body or actor), ``ClockWentBack``, ``StoreUnavailable`` and
+        :class:`DeadlinePassed` (not recorded: may be sent again), ``OutcomeUnknown`` (sent again, it is answered what
+        became of it) and :class:`HouseStopped`.
+        """
+        try:
+            return from_text(Outcome, _in_time(self._future, timeout_s).answer)
+        except (StoreUnavailable, OutcomeUnknown, DeadlinePassed):
+            raise
+        except Exception as error:
+            if self._writer.stopped is not None:
+                raise HouseStopped(str(error)) from error
+            raise
+
+    def decided(self, timeout_s: float) -> None:
+        """Wait until the command is decided, whatever becomes of it."""
+        wait([self._future], timeout_s)
 
 
 def body_hash(request: Request, body: bytes | None = None) -> bytes:

@@ -126,6 +126,11 @@ def submitter(key: TradeKey) -> MemberId:
     return MemberId(key.split("/", 1)[0])
 
 
+def awaited(half: Half) -> MemberId:
+    """The member whose half is missing."""
+    return _other(submitter(half.trade.key), half.trade)
+
+
 def _other(member: MemberId, trade: Trade) -> MemberId:
     return next(m for m in (member_of(trade.buyer), member_of(trade.seller)) if m != member)
 

@@ -1,8 +1,8 @@
 """Cash moves between linked accounts (rulebook §2).
 
 It stays in one netting set: equity, requirement and what leaves the house are as before, so the outflow gate is not
-asked. It is refused while the set is coming apart, and while a loss is allocated, for a set pays for one from each
-account by the cash that is there.
+asked. What is said of an account outside the set is the same whether it exists or not. Moves are refused while the
+set is coming apart, and while a loss is allocated, for a set pays for one from each account by the cash that is there.
 """
 
 from clearing import chart
@@ -33,18 +33,20 @@ def move_cash(draft: Draft, command: MoveCash) -> Rejected | None:
 
 
 def _refusal(house: House, command: MoveCash) -> Rejected | None:
-    for key in (command.source, command.target):
-        if key not in house.accounts:
-            return Rejected(Reason.ACCOUNT_UNKNOWN, key)
-        if (rejected := ended_refusal(house.accounts[key])) is not None:
-            return rejected
+    if command.source not in house.accounts:
+        return Rejected(Reason.ACCOUNT_UNKNOWN, command.source)
     if member_of(command.source) != command.member:
         return Rejected(Reason.ACCOUNT_NOT_YOURS, command.source)
+    if (rejected := ended_refusal(house.accounts[command.source])) is not None:
+        return rejected
     if house.members[command.member].status is MemberStatus.DEFAULTED:
         return Rejected(Reason.MEMBER_NOT_ACTIVE, command.member)
     set_id = house.accounts[command.source].netting_set
-    if command.source == command.target or house.accounts[command.target].netting_set != set_id:
+    target = house.accounts.get(command.target)
+    if command.source == command.target or target is None or target.netting_set != set_id:
         return Rejected(Reason.ACCOUNTS_NOT_LINKED, f"{command.source} {command.target}")
+    if (rejected := ended_refusal(target)) is not None:
+        return rejected
     if (rejected := amount_refusal(command.amount_minor)) is not None:
         return rejected
     if set_id in house.unlinkings or set_id in house.liquidations or set_id in declared_sets(house):

@@ -53,12 +53,14 @@ from clearing.model.commands import TRADES_MAX, NewTrade, SubmitTrades
 from clearing.model.draft import Draft, Line
 from clearing.model.house import House, ordered
 from clearing.model.ids import (
+    IMAGINED,
     TRADE_ID_PATTERN,
     AccountKey,
     InstrumentId,
     MemberId,
     SetId,
     TradeKey,
+    account_key,
     member_of,
 )
 from clearing.model.kinds import Kind
@@ -203,7 +205,7 @@ def _submit(draft: Draft, member: MemberId, new: NewTrade) -> Result:
     if not reference_is_sound(new.group):
         return refused(Rejected(Reason.NAME_MALFORMED, "group"), new.trade_id)
     trade = _trade(member, new)
-    return _again(draft.house, trade, new.trade_id) or _decide(draft, member, trade, new.trade_id)
+    return _again(draft.house, trade, new.trade_id) or decide_trade(draft, member, trade, new.trade_id)
 
 
 def _trade(member: MemberId, new: NewTrade) -> Trade:
@@ -231,7 +233,7 @@ def _again(house: House, trade: Trade, trade_id: str) -> Result | None:
     return Result(key=trade_id, status=status, reason=Reason.TRADE_DUPLICATE.name)
 
 
-def _decide(draft: Draft, member: MemberId, trade: Trade, trade_id: str) -> Result:
+def decide_trade(draft: Draft, member: MemberId, trade: Trade, trade_id: str) -> Result:
     """Checks 2 to 8, or 2 to 5 for a half that is the first of its trade."""
     rejected = _terms(draft.house, member, trade, draft.now_ms)
     if rejected is not None:
@@ -242,6 +244,11 @@ def _decide(draft: Draft, member: MemberId, trade: Trade, trade_id: str) -> Resu
         return pending(trade_id) if rejected is None else refused(rejected, trade_id)
     rejected = (half and difference(half, trade)) or _novate(draft, member, trade, half)
     return accepted(trade_id) if rejected is None else refused(rejected, trade_id)
+
+
+def imagined_account(member: MemberId) -> AccountKey:
+    """The other side of a trade that is only imagined: nothing is demanded of it (``what_if``)."""
+    return account_key(member, IMAGINED)
 
 
 def _terms(house: House, member: MemberId, trade: Trade, now_ms: int) -> Rejected | None:
@@ -290,7 +297,13 @@ def _novate(draft: Draft, member: MemberId, trade: Trade, half: Half | None) -> 
     breaker = blocking(house, trade.instrument)
     if breaker is not None and breaker.state is BreakerState.HALTED:
         return Rejected(Reason.HALTED, f"{breaker.scope}: {breaker.reason}")
-    sets = tuple(dict.fromkeys(house.accounts[key].netting_set for key in (trade.buyer, trade.seller)))
+    sets = tuple(
+        dict.fromkeys(
+            house.accounts[key].netting_set
+            for key in (trade.buyer, trade.seller)
+            if key != imagined_account(member)
+        )
+    )
     refusals = {set_id: _reduce_only(house, set_id, trade, draft.now_ms) for set_id in sets}
     if not _within(house, trade, house.parameters.price_band_bp):
         mark = settlement_price(house, trade.instrument)

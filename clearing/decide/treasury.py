@@ -27,11 +27,12 @@ from clearing.model.commands import (
 )
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put, ordered
-from clearing.model.ids import NAME_PATTERN, AccountKey, AssetId, SetId, house_account
+from clearing.model.ids import IMAGINED, NAME_PATTERN, AccountKey, AssetId, SetId, house_account
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
 from clearing.model.values import (
     AccountStatus,
+    Arrival,
     ClearingAccount,
     Due,
     MemberStatus,
@@ -86,10 +87,27 @@ def deposit(draft: Draft, command: Deposit) -> Rejected | None:
         return Rejected(Reason.ASSET_UNKNOWN, command.asset)
     if (rejected := amount_refusal(command.amount_minor)) is not None:
         return rejected
+    if command.reference in draft.house.arrivals:
+        return Rejected(Reason.ALREADY_EXISTS, command.reference)
     target = account_for(draft.house, key, command.asset)
-    draft.record(Kind.DEPOSITED, legs=transfer(chart.custody(command.asset), target, command.amount_minor))
+    legs = transfer(chart.custody(command.asset), target, command.amount_minor)
+    draft.record(Kind.DEPOSITED, *_arrival(command), legs=legs)
+    if key != command.account:
+        draft.tell(Kind.DEPOSITED, key)
     cure(draft, account.netting_set)
     return None
+
+
+def _arrival(command: Deposit) -> tuple[Put, ...]:
+    if not command.reference:
+        return ()
+    arrival = Arrival(
+        reference=command.reference,
+        account=command.account,
+        asset=command.asset,
+        amount_minor=command.amount_minor,
+    )
+    return (Put("arrivals", arrival.reference, arrival),)
 
 
 def account_for(house: House, key: AccountKey, asset: AssetId) -> Account:
@@ -157,7 +175,7 @@ def request_withdrawal(draft: Draft, command: RequestWithdrawal) -> Rejected | N
         return Rejected(Reason.ACCOUNT_UNKNOWN, command.account)
     if command.asset not in house.assets:
         return Rejected(Reason.ASSET_UNKNOWN, command.asset)
-    if not NAME_PATTERN.fullmatch(command.withdrawal):
+    if not NAME_PATTERN.fullmatch(command.withdrawal.removeprefix(f"{command.account}/")):
         return Rejected(Reason.NAME_MALFORMED, command.withdrawal)
     if command.withdrawal in house.withdrawals:
         return Rejected(Reason.ALREADY_EXISTS, command.withdrawal)
@@ -227,6 +245,26 @@ def _exceeds(house: House, key: AccountKey) -> Rejected | None:
                 Reason.WITHDRAWAL_EXCEEDS, f"{left} alone, where {alone.requirement_minor} is required"
             )
     return None
+
+
+def withdrawable(house: House, key: AccountKey, asset: AssetId, now_ms: int) -> tuple[int, Rejected | None]:
+    """The most that :func:`request_withdrawal` would hold of an asset of an account now, and why nothing may leave
+    at all, if something forbids that. Less is left the more is taken, so it is found by halving.
+    """
+    draft = Draft(house=house, request_id="withdrawable", actor="", now_ms=now_ms)
+    if (rejected := _outflow_refusal(draft, house.accounts[key], asset)) is not None:
+        return 0, rejected
+    borne, beyond = 0, min(house.balance(account_for(house, key, asset)), DEPOSIT_MAX) + 1
+    while beyond - borne > 1:
+        amount = (borne + beyond) // 2
+        asked = RequestWithdrawal(
+            withdrawal=f"{key}/{IMAGINED}", account=key, asset=asset, amount_minor=amount
+        )
+        if _hold(draft.fork(), asked) is None:
+            borne = amount
+        else:
+            beyond = amount
+    return borne, None
 
 
 def send_withdrawal(draft: Draft, command: SendWithdrawal) -> Rejected | None:

@@ -12,7 +12,8 @@ from clearing.model.values import Instrument, InstrumentRisk, Parameters, RiskAr
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A margin model: how it makes a risk array, how it margins a portfolio with one and explains it, what it asks
-    of all portfolios at once, which is the same, and by how much one lot more can raise that at most.
+    of all portfolios at once, which is the same, by how much one lot more can raise that at most, and what its
+    scenarios are called.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Model:
     margin: Callable[[Mapping[InstrumentId, int], RiskArray, Parameters], Margin]
     amounts: Callable[[Positions, RiskArray, Parameters], list[int]]
     rise: Callable[[InstrumentRisk, Parameters], int]
+    scenarios: Callable[[], tuple[str, ...]]
 
 
 MODELS = {
@@ -31,5 +33,6 @@ MODELS = {
         margin=scan.margin,
         amounts=scan.amounts,
         rise=scan.rise,
+        scenarios=scan.scenario_names,
     )
 }

@@ -281,16 +281,24 @@ class FundHouse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deposit:
-    """Custody reports that ``amount_minor`` of ``asset`` arrived for ``account``."""
+    """Custody reports that ``amount_minor`` of ``asset`` arrived for ``account``.
+
+    ``reference``: what custody calls the transfer, which counts once; empty where custody has no name for it.
+    """
 
     account: AccountKey
     asset: AssetId
     amount_minor: int
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestWithdrawal:
-    """Hold an amount for withdrawal, if the gate is open and the margin allows (rulebook §8)."""
+    """Hold an amount for withdrawal, if the gate is open and the margin allows (rulebook §8).
+
+    ``withdrawal`` is a name that nobody took, or such a name under the account's own key (``member/account/name``),
+    which nobody else can take.
+    """
 
     withdrawal: str
     account: AccountKey

@@ -31,6 +31,7 @@ from clearing.model.ids import (
 )
 from clearing.model.kinds import Kind
 from clearing.model.values import (
+    Arrival,
     Asset,
     AttestationRecord,
     Auction,
@@ -140,6 +141,7 @@ class House:
     halves: Map[TradeKey, Half] = Map()
     half_refs: Map[str, TradeKey] = Map()
     funding: Map[InstrumentId, Funding] = Map()
+    arrivals: Map[str, Arrival] = Map()
     withdrawals: Map[str, Withdrawal] = Map()
     calls: Map[str, Call] = Map()
     liquidations: Map[SetId, Liquidation] = Map()
@@ -258,6 +260,7 @@ TABLES: dict[str, type] = {
     "halves": Half,
     "half_refs": str,
     "funding": Funding,
+    "arrivals": Arrival,
     "withdrawals": Withdrawal,
     "calls": Call,
     "liquidations": Liquidation,

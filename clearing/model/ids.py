@@ -30,6 +30,8 @@ HOUSE_ACCOUNT = "house"
 """The name of the account that holds a member's own positions."""
 ADMINISTRATOR = "administrator/"
 """How the journal's name of whoever runs the house begins (rulebook §13)."""
+IMAGINED = "_"
+"""Stands where a name would in what is only imagined: no name has an underscore."""
 LINK = "link"
 """Stands where a single account's netting set has its member, so no member is called so."""
 

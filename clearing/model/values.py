@@ -624,6 +624,16 @@ class Half:
     due_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A transfer that custody reported under its own reference."""
+
+    reference: str
+    account: AccountKey
+    asset: AssetId
+    amount_minor: int
+
+
 class WithdrawalState(Enum):
     """Held; sent, when custody was instructed to pay; then paid by custody, or released."""
 

@@ -93,7 +93,8 @@ def test_cash_stays_in_its_netting_set() -> None:
     world = linked()
     assert world.reason(move(1, target=BOB)) == Reason.ACCOUNTS_NOT_LINKED.name
     assert world.reason(move(1, source=ALICE, target=ALICE)) == Reason.ACCOUNTS_NOT_LINKED.name
-    assert world.reason(move(1, target=AccountKey("dex/no"))) == Reason.ACCOUNT_UNKNOWN.name
+    assert world.reason(move(1, target=AccountKey("dex/no"))) == Reason.ACCOUNTS_NOT_LINKED.name
+    assert world.reason(move(1, source=AccountKey("dex/no"))) == Reason.ACCOUNT_UNKNOWN.name
 
 
 def test_only_the_member_that_gives_it_up_moves_it() -> None:

@@ -471,7 +471,7 @@ def test_the_other_legs_of_a_link_only_reduce_meanwhile() -> None:
     world.ok(moving)
     world.ok(acceptance(LINK, account="taken"))
     assert world.trade(RICH, THERE, 1, 67_000).accepted
-    assert world.reason(moving) == Reason.ACCOUNT_PORTED.name
+    assert world.reason(moving) == Reason.ACCOUNTS_NOT_LINKED.name, "what was ported is in the set no more"
     world.ok(replace(moving, target=TAKEN))
 
 
