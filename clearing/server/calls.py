@@ -5,7 +5,7 @@ from collections.abc import Callable
 import grpc
 from google.protobuf.message import Message
 
-from clearing.engine import Engine
+from clearing.engine import Engine, Pending
 from clearing.model.commands import Command
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, member_of
@@ -81,18 +81,25 @@ def write(engine: Engine, command: Command, request: Message, context: grpc.Serv
     A request that says ``validate_only`` is decided and dropped. Raises :class:`Refused` if the command was refused,
     and what ``Engine.execute`` raises.
     """
+    if getattr(request, "validate_only", False):
+        outcome, _ = engine.preview(command, actor=caller_of(context).actor)
+        require_accepted(outcome)
+        return outcome
+    return answered(submit(engine, command, request, context), context)
+
+
+def submit(engine: Engine, command: Command, request: Message, context: grpc.ServicerContext) -> Pending:
+    """Queue ``command``, which ``request`` asks for; :func:`answered` waits. Raises what ``Engine.submit`` does."""
     caller = caller_of(context)
     own_id: str = request.request_id  # type: ignore[attr-defined]  # every mutation has one, a test says
-    if getattr(request, "validate_only", False):
-        outcome, _ = engine.preview(command, actor=caller.actor)
-    else:
-        outcome = engine.execute(
-            command,
-            request_id=caller.request_id(own_id),
-            actor=caller.actor,
-            body=_body(request),
-            timeout_s=min(context.time_remaining(), WAIT_MAX_S),
-        )
+    return engine.submit(
+        command, request_id=caller.request_id(own_id), actor=caller.actor, body=_body(request)
+    )
+
+
+def answered(pending: Pending, context: grpc.ServicerContext) -> Outcome:
+    """The answer to what was queued, unless the caller's deadline comes first; raises as :func:`write`."""
+    outcome = pending.outcome(min(context.time_remaining(), WAIT_MAX_S))
     require_accepted(outcome)
     return outcome
 

@@ -93,6 +93,13 @@ class Identity:
         """Whether the caller may read what belongs to any member."""
         return self.role in SEES_ALL
 
+    @property
+    def names_all(self) -> bool:
+        """Whether the caller may name what belongs to any member where a method is open to its role: whoever sees
+        all, and the custodian, whose word is about everybody's money.
+        """
+        return self.sees_all or self.role is Role.CUSTODIAN
+
     def request_id(self, own: str) -> str:
         """The caller's request id as the journal keeps it: ids of different callers never meet.
 

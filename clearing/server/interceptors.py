@@ -8,7 +8,7 @@ Steps of a call, each of which refuses:
 4. The method names the caller's role among those allowed.
 5. The request comes, in time and well formed. Until here a call has cost next to nothing.
 6. The method says how far it reaches. If it is about what one caller owns, the field that names it must name
-   something of this caller, unless its role sees all.
+   something of this caller, unless its role may name all.
 7. The house is not about to stop: health is still told, all else is refused (``drain``).
 8. The service answers; whatever it raises becomes a status in ``errors``, and ``watch`` tells of it.
 
@@ -289,8 +289,11 @@ class Authority(grpc.ServerInterceptor):
         access: Access,
         parse: Parse,
     ) -> Iterator[Any]:
-        """The requests of a stream, each admitted by itself before the service sees it, none faster than allowed."""
-        for sent in requests:
+        """The requests of a stream, each admitted by itself before the service sees it, none faster than allowed.
+
+        One that the caller cuts off ends here: nobody waits for what the service makes of it.
+        """
+        while (sent := _next(requests)) is not None:
             request = _parsed(sent, parse)
             caller = self._admit(request, context, watching, access)
             self._pay_in_time(caller, CALL_COST + further_cost(elements_of(request)), context)
@@ -344,7 +347,7 @@ class Authority(grpc.ServerInterceptor):
             return
         if access.reach not in {options_pb2.REACH_OWN, options_pb2.REACH_FILTERED}:
             raise Refused(Fault.METHOD_CLOSED)
-        if caller.sees_all:
+        if caller.names_all:
             return
         named = getattr(request, access.own) if access.own else names.ALL_MEMBERS
         if access.reach == options_pb2.REACH_FILTERED and named == names.ALL_MEMBERS:
@@ -374,6 +377,14 @@ def elements_of(request: Message) -> int:
         fields = request.DESCRIPTOR.fields
         named = _REPEATED[type(request)] = tuple(field.name for field in fields if field.is_repeated)
     return sum(len(getattr(request, name)) for name in named)
+
+
+def _next(requests: Iterator[Any]) -> Any:
+    """The next request of a stream, or None when there is none; grpcio raises where a caller cut the stream off."""
+    try:
+        return next(requests, None)
+    except grpc.RpcError:
+        return None
 
 
 def _require_role(caller: Identity, access: Access) -> None:

@@ -2,9 +2,10 @@
 
 import grpc
 
+from clearing.decide.what_if import what_if
 from clearing.default.preview import preview
 from clearing.engine import Engine
-from clearing.margin.assess import assess
+from clearing.margin.assess import array_of, assess
 from clearing.model.outcomes import Reason
 from clearing.server.calls import caller_of, founded
 from clearing.server.errors import Fault, Refused
@@ -79,4 +80,42 @@ class Margins(MarginServiceServicer):
         found = preview(house, member, request.move_bp if request.HasField("move_bp") else None)
         answer = wire.preview(found, house)
         answer.journal_size = view.size
+        return answer
+
+    def ExplainMargin(
+        self, request: pb.ExplainMarginRequest, context: grpc.ServicerContext
+    ) -> pb.ExplainMarginResponse:
+        """Why one netting set must hold what it must."""
+        require_valid(request)
+        view = self._engine.view
+        house = founded(view)
+        set_id = names.set_id(request.netting_set)
+        if set_id not in house.netting_sets:
+            raise Refused(Fault.NETTING_SET_UNKNOWN, request.netting_set)
+        answer = wire.explanation(assess(house, set_id), house, caller_of(context))
+        answer.journal_size = view.size
+        return answer
+
+    def WhatIf(self, request: pb.WhatIfRequest, context: grpc.ServicerContext) -> pb.WhatIfResponse:
+        """What trades would do to an account."""
+        view = self._engine.view
+        house = founded(view)
+        key, trades = wire.parse_what_if(request, house)
+        if key not in house.accounts:
+            raise Refused(Reason.ACCOUNT_UNKNOWN, request.account)
+        answer = wire.what_if(what_if(house, key, trades, max(self._engine.now_ms(), view.time_ms)), house)
+        answer.journal_size = view.size
+        return answer
+
+    def GetRiskArray(
+        self, request: pb.GetRiskArrayRequest, context: grpc.ServicerContext
+    ) -> pb.GetRiskArrayResponse:
+        """The risk array of the newest cycle."""
+        require_valid(request)
+        view = self._engine.view
+        house = founded(view)
+        cycle = 0 if house.cycle is None else house.cycle.number
+        page = page_of((row.instrument for row in array_of(house).instruments), request, "risk", str(cycle))
+        answer = wire.risk_array(house, page.keys)
+        answer.next_page_token, answer.journal_size = page.next_token, view.size
         return answer

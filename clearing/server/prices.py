@@ -42,3 +42,27 @@ class Prices(PriceServiceServicer):
             accept_time=times.from_ms(house.cycle.accepted_ms),
             journal_size=view.size,
         )
+
+    def ListOptionMarks(
+        self, request: pb.ListOptionMarksRequest, context: grpc.ServicerContext
+    ) -> pb.ListOptionMarksResponse:
+        """What options are worth by the newest cycle."""
+        require_valid(request)
+        view = self._engine.view
+        house = founded(view)
+        cycle = house.cycle
+        marks = {} if cycle is None else {mark.instrument: mark for mark in cycle.option_marks}
+        page = page_of(marks, request, "optionMarks")
+        return pb.ListOptionMarksResponse(
+            option_marks=[wire.option_mark(marks[key], house.instruments[key]) for key in page.keys],
+            next_page_token=page.next_token,
+            cycle=0 if cycle is None else cycle.number,
+            journal_size=view.size,
+        )
+
+    def PublishFunding(
+        self, request: pb.PublishFundingRequest, context: grpc.ServicerContext
+    ) -> pb.PublishFundingResponse:
+        """Note the rate that the next snapshot pays."""
+        write(self._engine, wire.parse_funding(request), request, context)
+        return pb.PublishFundingResponse()

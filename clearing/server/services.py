@@ -13,6 +13,7 @@ from clearing.server.accounts import Accounts
 from clearing.server.admin import Administration
 from clearing.server.attestations import Attestations
 from clearing.server.auctions import Auctions
+from clearing.server.collateral import Collaterals
 from clearing.server.defaults import Defaults
 from clearing.server.events import Events
 from clearing.server.history import Books
@@ -33,6 +34,8 @@ from clearinghouse.v1 import (
     attestation_service_pb2_grpc,
     auction_service_pb2,
     auction_service_pb2_grpc,
+    collateral_service_pb2,
+    collateral_service_pb2_grpc,
     default_service_pb2,
     default_service_pb2_grpc,
     event_service_pb2,
@@ -87,6 +90,11 @@ SERVICES: Sequence[Service] = (
         attestation_service_pb2.DESCRIPTOR.services_by_name["AttestationService"],
         attestation_service_pb2_grpc.add_AttestationServiceServicer_to_server,
         lambda sources: Attestations(sources.engine, sources.journaled, sources.checkpoint),
+    ),
+    Service(
+        collateral_service_pb2.DESCRIPTOR.services_by_name["CollateralService"],
+        collateral_service_pb2_grpc.add_CollateralServiceServicer_to_server,
+        lambda sources: Collaterals(sources.engine),
     ),
     Service(
         default_service_pb2.DESCRIPTOR.services_by_name["DefaultService"],

@@ -31,7 +31,7 @@ from tests.unit.test_identity import certificate
 
 METHODS = [method for service in DESCRIBED for method in service.methods]
 IDS = [method.full_name.removeprefix("clearinghouse.v1.") for method in METHODS]
-READS = ("Get", "List", "Preview", "Stream", "Download")
+READS = ("Get", "List", "Preview", "Explain", "WhatIf", "Stream", "Download")
 
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
@@ -70,7 +70,7 @@ def test_what_everyone_gets_alike_is_this_and_no_more() -> None:
         if access.reach == options_pb2.REACH_EVERYONE and Role.MEMBER in access.allowed
     }
     assert members_may == {
-        *("GetHouse", "GetParameters", "ListMarks"),
+        *("GetHouse", "GetParameters", "ListMarks", "ListOptionMarks", "GetRiskArray"),
         *("GetAttestation", "ListAttestations", "GetCheckpoint"),
         *("GetConsistencyProof", "GetInclusionProof", "GetTile"),  # the public log
     }

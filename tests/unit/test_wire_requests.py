@@ -1,5 +1,7 @@
 """Requests become commands, or say everything that is wrong with them at once."""
 
+from typing import Any
+
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -44,7 +46,7 @@ def new_trade(**changes: object) -> trade_service_pb2.NewTrade:
 
 
 def batch(*new: trade_service_pb2.NewTrade, **changes: str) -> trade_service_pb2.SubmitTradesRequest:
-    good = {"parent": "members/dex", "request_id": "r-1"}
+    good: dict[str, Any] = {"parent": "members/dex", "request_id": "r-1"}
     return trade_service_pb2.SubmitTradesRequest(**(good | changes), trades=new)
 
 
@@ -181,7 +183,7 @@ def test_a_link_names_accounts_once_each_and_its_netting_set(house: House) -> No
     )
     command = accounts.parse(good)
     assert command.accounts == ("dex/alice", "dex/bob")
-    proposed = accounts.answer(command, house)
+    proposed = accounts.answer(command, Outcome(results=(accepted(),)))
     assert proposed.netting_set == "nettingSets/link~pat"
     assert proposed.status == account_service_pb2.LINK_STATUS_PROPOSED
     good.accounts[1] = good.accounts[0]

@@ -1,13 +1,23 @@
 """Margin, calls and previews on the wire."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from clearing.decide.what_if import Imagined, WhatIf
 from clearing.default.preview import Preview
-from clearing.margin.assess import Assessment, Health
+from clearing.margin.assess import Assessment, Health, array_of, mark_ticks
+from clearing.margin.explain import Leg, legs
+from clearing.margin.model import UnderlyingRisk
+from clearing.margin.table import MODELS
 from clearing.model.house import House
-from clearing.model.values import Call, CallKind
+from clearing.model.ids import AccountKey, FeedId, InstrumentId, member_of
+from clearing.model.outcomes import Status
+from clearing.model.values import Call, CallKind, InstrumentRisk
+from clearing.server.errors import sentence_of
 from clearing.server.identity import Identity
 from clearing.server.wire import draws, names, times, units
+from clearing.server.wire.decimal import DecimalRefused
+from clearing.server.wire.units import Unit
+from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import margin_service_pb2 as pb
 
 HEALTH: "Mapping[Health, pb.Health.ValueType]" = {
@@ -38,6 +48,128 @@ def message(measured: Assessment, house: House) -> pb.Margin:
         requirement=unit.render(measured.requirement_minor),
         standalone_requirement=unit.render(measured.standalone_minor),
         net_option_value=unit.render(measured.option_value_minor),
+    )
+
+
+def explanation(measured: Assessment, house: House, caller: Identity) -> pb.ExplainMarginResponse:
+    """Why the margin of a netting set is what it is, with the legs that ``caller`` may see."""
+    unit, parameters = units.of_settlement(house), house.parameters
+    model, margin = MODELS[parameters.margin_model], measured.margin
+    by_underlying: dict[FeedId, list[Leg]] = {}
+    for leg in legs(house, measured):
+        by_underlying.setdefault(leg.underlying, []).append(leg)
+    return pb.ExplainMarginResponse(
+        margin=message(measured, house),
+        model=model.name,
+        model_version=model.version,
+        underlyings=[
+            _underlying(risk, by_underlying[risk.underlying], model.scenarios(), house, caller)
+            for risk in margin.underlyings
+        ],
+        risk=unit.render(sum(risk.risk_minor for risk in margin.underlyings)),
+        offset_credit=unit.render(margin.credit_minor),
+        basis_charge=unit.render(margin.basis_minor),
+        floor=unit.render(margin.floor_minor),
+        maintenance=unit.render(margin.amount_minor),
+        requirement_bp=parameters.requirement_bp,
+        cycle=0 if house.cycle is None else house.cycle.number,
+    )
+
+
+def _underlying(
+    risk: UnderlyingRisk, held: list[Leg], scenarios: Sequence[str], house: House, caller: Identity
+) -> pb.UnderlyingMargin:
+    unit = units.of_settlement(house)
+    seen = [leg for leg in held if caller.sees(member_of(leg.account))]
+    total = sum(leg.result_minor for leg in held)
+    return pb.UnderlyingMargin(
+        underlying=names.feed(risk.underlying),
+        scenario=risk.scenario,
+        scenario_title=scenarios[risk.scenario],
+        legs=[
+            pb.MarginLeg(
+                account=names.account(leg.account),
+                instrument=names.instrument(leg.instrument),
+                size=units.of_size(house.instruments[leg.instrument]).render(leg.lots),
+                scenario_result=unit.render(leg.result_minor),
+            )
+            for leg in seen
+        ],
+        other_legs_result=unit.render(total - sum(leg.result_minor for leg in seen)),
+        scenario_result=unit.render(total),
+        minimum=unit.render(risk.minimum_minor),
+        risk=unit.render(risk.risk_minor),
+        exposure=unit.render(risk.exposure_minor),
+    )
+
+
+def parse_what_if(request: pb.WhatIfRequest, house: House) -> tuple[AccountKey, tuple[Imagined, ...]]:
+    """The account and its trades. Raises ``RequestInvalid`` with every field that is wrong."""
+    violations = Violations(request)
+    trades = tuple(_imagined(trade, n, house, violations) for n, trade in enumerate(request.trades))
+    violations.require_none()
+    return names.account_key(request.account), trades
+
+
+def _imagined(trade: pb.HypotheticalTrade, number: int, house: House, violations: Violations) -> Imagined:
+    """For an unknown instrument nothing can be counted: the decider refuses it before it looks."""
+    instrument_id, place = InstrumentId(names.own_id(trade.instrument)), f"trades[{number}]"
+    instrument = house.instruments.get(instrument_id)
+    if instrument is None:
+        return Imagined(instrument_id, 0, 0)
+    lots, ticks = 0, mark_ticks(house, instrument_id) or 0
+    try:
+        lots = units.of_size(instrument).parse(trade.size, signed=True)
+    except DecimalRefused as refused:
+        violations.add(f"{place}.size", str(refused))
+    if lots == 0:
+        violations.add(f"{place}.size", "must not be zero")
+    if trade.price:
+        try:
+            ticks = units.of_price(instrument).parse(trade.price)
+        except DecimalRefused as refused:
+            violations.add(f"{place}.price", str(refused))
+    return Imagined(instrument_id, lots, ticks)
+
+
+def what_if(found: WhatIf, house: House) -> pb.WhatIfResponse:
+    """What trades would do."""
+    return pb.WhatIfResponse(
+        before=message(found.before, house),
+        after=message(found.after, found.house),
+        results=[
+            pb.HypotheticalResult(
+                accepted=result.status is Status.ACCEPTED,
+                reason=result.reason,
+                message=sentence_of(result),
+            )
+            for result in found.results
+        ],
+    )
+
+
+def risk_array(house: House, instruments: Sequence[str]) -> pb.GetRiskArrayResponse:
+    """The rows of ``instruments`` in the risk array of the newest cycle."""
+    array, unit = array_of(house), units.of_settlement(house)
+    model = MODELS[array.model or house.parameters.margin_model]
+    rows = {row.instrument: row for row in array.instruments}
+    return pb.GetRiskArrayResponse(
+        model=model.name,
+        model_version=model.version,
+        cycle=0 if house.cycle is None else house.cycle.number,
+        scenarios=model.scenarios(),
+        rows=[_risk_row(rows[InstrumentId(instrument)], unit) for instrument in instruments],
+    )
+
+
+def _risk_row(row: InstrumentRisk, unit: Unit) -> pb.RiskRow:
+    return pb.RiskRow(
+        instrument=names.instrument(row.instrument),
+        underlying=names.feed(row.underlying),
+        notional=unit.render(row.notional_minor),
+        long_results=[unit.render(result) for result in row.long_minor],
+        short_results=[unit.render(result) for result in row.short_minor],
+        delta="" if row.delta_minor is None else unit.render(row.delta_minor),
     )
 
 

@@ -124,6 +124,16 @@ def breaker_scope(name: str) -> str:
     return BREAKER_OF_EVERYTHING if name == EVERYTHING else own_id(name)
 
 
+def withdrawal(key: AccountKey, withdrawal_id: str) -> str:
+    """Name of a withdrawal from the account ``key``, in whose name the house may know it already."""
+    return f"{account(key)}/withdrawals/{own_id(withdrawal_id)}"
+
+
+def fund(name: str) -> str:
+    """Name of a fund of the house."""
+    return f"house/{name}"
+
+
 def own_id(name: str) -> str:
     """The last part of a name: the id within its collection."""
     return name.rpartition("/")[2]
@@ -135,8 +145,8 @@ def member_id(name: str) -> MemberId:
 
 
 def account_key(name: str) -> AccountKey:
-    """The account that ``members/{m}/accounts/{a}`` names."""
-    _, owner, _, own = name.split("/")
+    """The account that ``members/{m}/accounts/{a}`` and everything under it names."""
+    _, owner, _, own = name.split("/")[:4]
     return AccountKey(f"{owner}/{own}")
 
 

@@ -1,15 +1,15 @@
 """Prices on the wire."""
 
-from clearing.model.commands import ApplyPrices, PriceObservation
+from clearing.model.commands import ApplyPrices, PriceObservation, PublishFunding
 from clearing.model.house import House
-from clearing.model.ids import FeedId, SourceId
+from clearing.model.ids import FeedId, InstrumentId, SourceId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Outcome
-from clearing.model.values import Mark
+from clearing.model.values import Instrument, Mark, OptionMark
 from clearing.server.wire import names, times, units
 from clearing.server.wire.decimal import DecimalRefused
 from clearing.server.wire.units import Unit
-from clearing.server.wire.violations import Violations
+from clearing.server.wire.violations import Violations, require_valid
 from clearinghouse.v1 import price_service_pb2 as pb
 
 
@@ -50,6 +50,24 @@ def answer(outcome: Outcome) -> pb.PublishPricesResponse:
     """What the publication led to."""
     ran = any(event.kind == Kind.SNAPSHOT_ACCEPTED.name for event in outcome.events)
     return pb.PublishPricesResponse(cycle_ran=ran)
+
+
+def parse_funding(request: pb.PublishFundingRequest) -> PublishFunding:
+    """The command that ``request`` asks for. Raises ``RequestInvalid`` with every field that is wrong."""
+    require_valid(request)
+    instrument = InstrumentId(names.own_id(request.instrument))
+    return PublishFunding(instrument=instrument, rate_ppm=request.rate_ppm)
+
+
+def option_mark(mark: OptionMark, instrument: Instrument) -> pb.OptionMark:
+    """What an option is worth."""
+    tick = units.of_price(instrument)
+    return pb.OptionMark(
+        instrument=names.instrument(mark.instrument),
+        price=tick.render(mark.price_ticks),
+        forward_price=tick.render(mark.forward_ticks),
+        volatility=units.VOLATILITY.render(mark.volatility_bp),
+    )
 
 
 def message(mark: Mark, unit: Unit) -> pb.Mark:

@@ -19,9 +19,9 @@ class Unit:
     decimals: int
     step: int = 1
 
-    def parse(self, text: str) -> int:
-        """The number of steps that ``text``, not negative, says. Raises ``DecimalRefused``."""
-        return decimal.parse(text, self.decimals, step=self.step)
+    def parse(self, text: str, *, signed: bool = False) -> int:
+        """The number of steps that ``text`` says, negative only if ``signed``. Raises ``DecimalRefused``."""
+        return decimal.parse(text, self.decimals, step=self.step, signed=signed)
 
     def render(self, steps: int) -> str:
         """``steps`` steps as a decimal string."""

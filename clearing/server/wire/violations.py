@@ -17,11 +17,11 @@ class RequestInvalid(Exception):
 
 
 class Violations:
-    """Wrong fields of one request, starting with what breaks a rule of its proto."""
+    """Wrong fields of one request, starting with what breaks a rule of its proto, unless surely nothing does."""
 
-    def __init__(self, request: Message) -> None:
+    def __init__(self, request: Message, *, surely_sound: bool = False) -> None:
         self.fields: dict[str, str] = {}
-        for violation in collect_violations(request):
+        for violation in () if surely_sound else collect_violations(request):
             self.add(_path(violation.proto), violation.proto.message or violation.proto.rule_id)
 
     def add(self, field: str, description: str) -> None:
