@@ -160,6 +160,24 @@ def test_who_sees_all_may_name_anything() -> None:
     assert outcome(access, "spiffe://h/regulator/rita", "members/beta/accounts/house") == "answered"
 
 
+def test_the_custodian_names_anybodys_where_a_method_is_open_to_it_and_only_there() -> None:
+    access = Access(allowed=frozenset({Role.CUSTODIAN}), reach=options_pb2.REACH_OWN, own="name")
+    vault, name = "spiffe://h/custodian/vault", "members/beta/accounts/house"
+    assert outcome(access, vault, name) == "answered"
+    assert outcome(MEMBER_OWN, vault, name).startswith("PERMISSION_DENIED your role may not")
+
+
+@pytest.mark.parametrize("method", METHODS, ids=IDS)
+def test_the_custodian_has_no_method_but_those_about_custody(method: MethodDescriptor) -> None:
+    """It may name any member's, so a method that is opened to it is opened here as well."""
+    access = access_of(method)
+    if Role.CUSTODIAN in access.allowed and access.reach != options_pb2.REACH_EVERYONE:
+        assert method.name in {
+            *("NotifyDeposit", "SendWithdrawal", "SettleWithdrawal", "GetWithdrawal", "ListWithdrawals"),
+            *("FundHouse", "RecordRecovery", "ReplaceLostAsset"),
+        }
+
+
 def test_a_method_without_options_is_closed_to_everyone() -> None:
     unreached = Access(allowed=frozenset(Role), reach=options_pb2.REACH_UNSPECIFIED, own="")
     for role in Role:
