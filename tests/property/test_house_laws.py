@@ -566,7 +566,7 @@ class Walk:
             Deposit(account=AccountKey("x/a"), asset=USDC, amount_minor=wild),
             Deposit(account=key, asset=USDC, amount_minor=1),
             Deposit(account=AccountKey("x/a"), asset=book, amount_minor=1),
-            RequestWithdrawal(withdrawal=odd, account=AccountKey("x/a"), asset=USDC, amount_minor=1),
+            RequestWithdrawal(withdrawal=odd, account=AccountKey("x/b"), asset=USDC, amount_minor=1),
             SendWithdrawal(withdrawal=odd),
             SettleWithdrawal(withdrawal=odd, paid=True),
             ContributeToPool(member=MemberId(odd), amount_minor=1),
