@@ -167,7 +167,6 @@ class Fault(Enum):
     REPORT_UNKNOWN = (Code.NOT_FOUND, "no such report, or none that you may pull")
     SEQUENCE_AHEAD = (Code.OUT_OF_RANGE, "the journal has not come so far")
     HISTORY_BEHIND = (Code.UNAVAILABLE, "the history has not come so far; ask again in a moment")
-    DRAINING = (Code.UNAVAILABLE, "the house is being stopped; open the stream again where it ended")
     OVERLOADED = (Code.RESOURCE_EXHAUSTED, "too much waits already; send the same request again in a moment")
     STORE_UNAVAILABLE = (Code.UNAVAILABLE, "nothing was recorded; send the same request again")
     DEADLINE_PASSED = (Code.DEADLINE_EXCEEDED, "your deadline came first; nothing was recorded")

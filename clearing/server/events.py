@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import grpc
 
 from clearing.engine import Engine
-from clearing.server.calls import caller_of, founded
+from clearing.server.calls import caller_of, founded, require_good
 from clearing.server.errors import Fault, Refused
 from clearing.server.identity import Identity
 from clearing.server.pages import size_of
@@ -70,9 +70,9 @@ class Events(EventServiceServicer):
         caller = caller_of(context)
         while context.is_active():
             if self._tail.is_draining:
-                raise Refused(Fault.DRAINING)
+                raise Refused(Fault.HOUSE_STOPPING)
             if admitted.is_over:
-                caller = caller_of(context)
+                require_good(caller, self._engine.view.state, self._engine.now_ms())
                 admitted.begin()
             for one in self._tail.take(follower):
                 if _is_for(one, caller, wanted):

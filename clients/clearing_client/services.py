@@ -9,6 +9,7 @@ from clearinghouse.v1.account_service_pb2_grpc import AccountServiceStub
 from clearinghouse.v1.admin_service_pb2_grpc import AdminServiceStub
 from clearinghouse.v1.attestation_service_pb2_grpc import AttestationServiceStub
 from clearinghouse.v1.auction_service_pb2_grpc import AuctionServiceStub
+from clearinghouse.v1.collateral_service_pb2_grpc import CollateralServiceStub
 from clearinghouse.v1.default_service_pb2_grpc import DefaultServiceStub
 from clearinghouse.v1.event_service_pb2_grpc import EventServiceStub
 from clearinghouse.v1.house_service_pb2_grpc import HouseServiceStub
@@ -28,6 +29,7 @@ class Services:
         self.administration = AdminServiceStub(connected)
         self.attestations = AttestationServiceStub(connected)
         self.auctions = AuctionServiceStub(connected)
+        self.collateral = CollateralServiceStub(connected)
         self.defaults = DefaultServiceStub(connected)
         self.events = EventServiceStub(connected)
         self.houses = HouseServiceStub(connected)
@@ -47,6 +49,7 @@ class AsyncServices:
         self.administration = AdminServiceStub(connected)
         self.attestations = AttestationServiceStub(connected)
         self.auctions = AuctionServiceStub(connected)
+        self.collateral = CollateralServiceStub(connected)
         self.defaults = DefaultServiceStub(connected)
         self.events = EventServiceStub(connected)
         self.houses = HouseServiceStub(connected)

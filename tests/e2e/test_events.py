@@ -306,7 +306,7 @@ def test_a_house_that_is_stopped_ends_its_streams_and_says_why(tmp_path: Path) -
         with pytest.raises(grpc.RpcError) as error:
             next(stream)
         ended = of_call(error.value)
-        assert (ended.code, ended.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+        assert (ended.code, ended.reason) == (grpc.StatusCode.UNAVAILABLE, "HOUSE_STOPPING")
         assert running.process.wait(timeout=20) == 0
 
 

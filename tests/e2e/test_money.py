@@ -24,6 +24,7 @@ from clearinghouse.v1.collateral_service_pb2_grpc import CollateralServiceStub
 from clearinghouse.v1.margin_service_pb2_grpc import MarginServiceStub
 from clearinghouse.v1.price_service_pb2_grpc import PriceServiceStub
 from clearinghouse.v1.trade_service_pb2_grpc import TradeServiceStub
+from tests import asking
 from tests.serving import Served, wait_until
 
 ALPHA, BETA, RITA, ANNA = "member/alpha", "member/beta", "regulator/rita", "administrator/anna"
@@ -184,7 +185,7 @@ def deposit(**changes: str) -> money.NotifyDepositRequest:
 
 def cash(served: Served, account: str = ONE) -> str:
     with served.client(ANNA) as anna:
-        return anna.account(account).cash
+        return asking.account(anna, account).cash
 
 
 def test_custody_reports_a_deposit_once(served: Served) -> None:

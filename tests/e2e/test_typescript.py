@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import pytest
 
-from clearing.server.app import DESCRIBED
+from clearing.server.services import DESCRIBED
 from tests.serving import Served
 
 pytestmark = pytest.mark.slow

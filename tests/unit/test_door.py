@@ -17,9 +17,10 @@ from prometheus_client import generate_latest
 from clearing import logs
 from clearing.model.house import House
 from clearing.server import interceptors
+from clearing.server.drain import Drain
 from clearing.server.errors import Fault, Refused
 from clearing.server.identity import Role, parse_spiffe
-from clearing.server.interceptors import Access, Authority, Patience, elements_of
+from clearing.server.interceptors import Access, Authority, Inside, Patience, elements_of
 from clearing.server.limits import ALLOWANCES, CALL_COST
 from clearing.server.metrics import Metrics
 from clearing.server.pools import Pool
@@ -34,6 +35,7 @@ ACCESS = Access(allowed=frozenset({Role.MEMBER}), reach=options_pb2.REACH_OWN, o
 ALPHA = "spiffe://h/member/alpha"
 GOOD = pb.SubmitTradesRequest(parent="members/alpha", request_id="r-1")
 TAKEN = {Fault.RATE_LIMITED.name, Fault.CALLS_TAKEN.name, Fault.STREAMS_TAKEN.name, Fault.OVERLOADED.name}
+INSIDE = Inside(house="h", state=House, clock=lambda: 0, drain=Drain())
 
 
 class Door:
@@ -42,7 +44,7 @@ class Door:
     def __init__(self, answer: Any = None, make: Any = grpc.unary_unary_rpc_method_handler) -> None:
         self.told: list[Call] = []
         self.metrics = Metrics()
-        self.authority = Authority("h", {PATH: ACCESS}, House, told=(self.told.append, self.metrics))
+        self.authority = Authority(INSIDE, {PATH: ACCESS}, told=(self.told.append, self.metrics))
         behaviour = answer or (lambda _request, _context: "answered")
         self.handler = make(behaviour, request_deserializer=pb.SubmitTradesRequest.FromString)
 

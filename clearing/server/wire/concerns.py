@@ -129,6 +129,10 @@ def _withdrawal(key: str, row: Any, members: Members) -> Concern:
     return Concern(found.name, found.owners | {CUSTODY})
 
 
+def _arrival(key: str, row: Any, members: Members) -> Concern:
+    return NOBODY if row is None else Concern(names.account(row.account), frozenset({CUSTODY}))
+
+
 def _due(key: str, row: Any, members: Members) -> Concern:
     default, _, member = key.partition("/")
     return Concern(names.default(DefaultId(default)), frozenset({names.member(MemberId(member))}))
@@ -184,6 +188,7 @@ CONCERNS: Mapping[str, Of] = {
     "half_refs": _hidden,
     "funding": _public(_instrument),
     "withdrawals": _withdrawal,
+    "arrivals": _arrival,
     "calls": _call,
     "liquidations": _set,
     "defaults": _public(lambda key: names.default(DefaultId(key))),
@@ -192,5 +197,6 @@ CONCERNS: Mapping[str, Of] = {
     "non_default_losses": _public(lambda key: names.asset(AssetId(key))),
     "auctions": _public(names.auction),
     "bids": _bid,
+    "revocations": _hidden,
 }
 """Every table of the state (``model/house.py``). A test fails for one that is missing."""

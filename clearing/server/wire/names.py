@@ -79,11 +79,6 @@ def default(name: DefaultId) -> str:
     return f"defaults/{name}"
 
 
-def withdrawal(key: AccountKey, withdrawal_id: str) -> str:
-    """Name of a withdrawal."""
-    return f"{account(key)}/withdrawals/{withdrawal_id}"
-
-
 def auction(auction_id: str) -> str:
     """Name of an auction."""
     return f"auctions/{auction_id}"
