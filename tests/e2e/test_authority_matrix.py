@@ -43,6 +43,10 @@ NAMES = {
     "instrument_or_all": "instruments/-",
     "new_id": "{}",
     "proposal": "proposals/p1",
+    "withdrawal": "members/{}/accounts/one/withdrawals/w1",
+    "ledger_account": "members/{}/accounts/one/cash",
+    "asset": "assets/ETH",
+    "instrument": "instruments/BTC-PERP",
     "": "1f",
 }
 """A resource of an owner, by the rule of the field that names it."""
