@@ -121,6 +121,31 @@ Scenario = Annotated[
         metavar="NAME|list",
     ),
 ]
+InsecureLoopback = Annotated[
+    bool,
+    typer.Option(
+        "--insecure-loopback",
+        help="For development: no TLS, and callers are believed; only on 127.0.0.1 or [::1].",
+    ),
+]
+ScenarioClock = Annotated[
+    int | None,
+    typer.Option(
+        help="For `clearing demo`: the clock stands until it is stepped over the interface, and salts come from the "
+        "seed. Refused for any house but a demonstration.",
+        metavar="SEED",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Draws the books; the same seed gives the same journal root.")]
+Output = Annotated[str, typer.Option(help="text, or json: one object.", metavar="text|json")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Keep what the run publishes here; an interrupted run goes on.", metavar="DIR"),
+]
+InProcess = Annotated[
+    bool,
+    typer.Option("--in-process", help="Without server and gRPC: the same house, the same root, and faster."),
+]
 KeyDirectory = Annotated[Path, typer.Option("--dir", help="The key directory.", metavar="DIR")]
 
 
@@ -139,21 +164,8 @@ def serve(
     state: State = None,
     anchor: Anchor = None,
     tiles_dir: TilesDir = None,
-    insecure_loopback: Annotated[
-        bool,
-        typer.Option(
-            "--insecure-loopback",
-            help="For development: no TLS, and callers are believed; only on 127.0.0.1 or [::1].",
-        ),
-    ] = False,
-    scenario_clock: Annotated[
-        int | None,
-        typer.Option(
-            help="For `clearing demo`: the clock stands until it is stepped over the interface, and salts come from "
-            "the seed. Refused for any house but a demonstration.",
-            metavar="SEED",
-        ),
-    ] = None,
+    insecure_loopback: InsecureLoopback = False,
+    scenario_clock: ScenarioClock = None,
 ) -> None:
     """Serve the house over gRPC with mutual TLS, until SIGTERM or Ctrl-C.
 
@@ -207,21 +219,11 @@ def migrate(database: Database = None) -> None:
 
 @app.command()
 def demo(
-    seed: Annotated[
-        int, typer.Option(help="Draws the books; the same seed gives the same journal root.")
-    ] = 7,
+    seed: Seed = 7,
     scenario: Scenario = "march-2020",
-    output: Annotated[str, typer.Option(help="text, or json: one object.", metavar="text|json")] = "text",
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Keep what the run publishes here; an interrupted run goes on.", metavar="DIR"),
-    ] = None,
-    in_process: Annotated[
-        bool,
-        typer.Option(
-            "--in-process", help="Without server and gRPC: the same house, the same root, and faster."
-        ),
-    ] = False,
+    output: Output = "text",
+    out: Out = None,
+    in_process: InProcess = False,
 ) -> None:
     """Found a house with made-up members and replay a crash: 12 and 13 March 2020, or another scenario.
 
