@@ -40,7 +40,7 @@ class Headroom:
         """Measure ``sets``. One that is not healthy, or of which anything is open, has no room."""
         calm = sorted({set_id for set_id in sets if _is_calm(self.house, set_id)})
         near = [set_id for set_id in calm if not self._is_far(set_id)]
-        for one in standings(self.house, near):
+        for one in standings(self.house, near) if near else ():
             if one.health is Health.HEALTHY and one.cash_minor >= 0:
                 self._rooms[one.netting_set] = (one.equity_minor, one.cash_minor, one.maintenance_minor)
 
