@@ -13,10 +13,10 @@ from clearing.server.services import DESCRIBED
 
 METHODS = [method for service in DESCRIBED for method in service.methods]
 IDS = [method.full_name.removeprefix("clearinghouse.v1.") for method in METHODS]
-DEADLINE_S, READ_MAX = 20.0, 3
+DEADLINE_S = 20.0
 
 Invoke: TypeAlias = Callable[[list[Message]], object]
-"""Sends messages (one, unless the method takes a stream) and reads an answer, of a stream a few."""
+"""Sends messages (one, unless the method takes a stream) and reads an answer, of a stream the first."""
 
 
 def invoker(connected: grpc.Channel, method: MethodDescriptor) -> Invoke:
@@ -31,7 +31,7 @@ def invoker(connected: grpc.Channel, method: MethodDescriptor) -> Invoke:
         return lambda asked: bulk(iter(asked), timeout=DEADLINE_S)
     if method.server_streaming:
         stream: Any = connected.unary_stream(path, **codec)
-        return lambda asked: _some(stream(asked[0], timeout=DEADLINE_S))
+        return lambda asked: _first(stream(asked[0], timeout=DEADLINE_S))
     call: Any = connected.unary_unary(path, **codec)
     return lambda asked: call(asked[0], timeout=DEADLINE_S)
 
@@ -42,9 +42,7 @@ def only_looks(method: MethodDescriptor, asked: list[Message]) -> bool:
     return reads or all(getattr(message, "validate_only", False) for message in asked)
 
 
-def _some(answers: Any) -> None:
-    """A few messages of a stream; whoever has read enough goes."""
-    for count, _ in enumerate(answers):
-        if count >= READ_MAX:
-            break
+def _first(answers: Any) -> None:
+    """The first message of a stream; whoever has read enough goes."""
+    next(answers, None)
     answers.cancel()
