@@ -6,7 +6,7 @@ its own and acts for one of ten members. A call is one trade, which the house de
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -26,15 +26,18 @@ from bench.run import Run, clock_ms, verdict
 from bench.stores import KINDS, Store
 from clearing.engine import Engine
 from clearing.model.commands import SubmitTrades
+from clearing.model.ids import MemberId
+from clearing.server.wire import names
+from clearing_client.client import Client
 from clearing_client.connect import channel
-from clearinghouse.v1.trade_service_pb2 import TRADE_STATUS_NOVATED, SubmitTradesResponse
+from clearinghouse.v1.trade_service_pb2 import TRADE_STATUS_NOVATED, StreamTradesRequest, SubmitTradesResponse
 from clearinghouse.v1.trade_service_pb2_grpc import TradeServiceStub
 from ledger.store.connect import open_store, system_salts
 from ledger.store.queries import journal_size
 
 CALLERS = 64
 EMPTY_S, UNARY_S, EARLY_S = 6, 15, 10
-BATCH, BATCHES = 1_000, 9
+BATCH, BATCHES, STREAMS = 1_000, 5, 5
 
 Call: TypeAlias = Callable[[SubmitTrades, str], object]
 """Sends a command under a request id and waits for the answer."""
@@ -82,6 +85,8 @@ def _on(run: Run, store: Store, keys: Path, held: Books, inside: tuple[Load, lis
         unary = _many(server, keys, held, UNARY_S)
         run.tell(f"batches of {BATCH:,} on {store.kind}")
         bulk = _bulk(server, keys, held)
+        run.tell(f"{CALLERS} callers of the client library on {store.kind}")
+        together = _together(server, keys, held)
     with store.database.connect() as connection:
         size = journal_size(connection)
     error = verdict(store, size)
@@ -89,6 +94,8 @@ def _on(run: Run, store: Store, keys: Path, held: Books, inside: tuple[Load, lis
     yield _rate(f"grpc.empty_64.{store.kind}", empty)
     yield _rate(f"grpc.engine_64.{store.kind}", engine_64)
     yield _rate(name, unary, Baseline(name="grpc.empty_64", value=median(empty.calls_per_s)), error)
+    alone = Baseline(name="grpc.unary_64", value=median(unary.calls_per_s))
+    yield _rate(f"grpc.sdk_64.{store.kind}", together, alone, error)
     for percent, at in (("p50", 49), ("p99", 98)):
         found = quantiles(unary.took_ms, n=100)[at]
         yield row(f"{name}.{percent}", unary.took_ms, unit="ms", better="lower", value=found)
@@ -133,13 +140,19 @@ def _require_novated(answer: SubmitTradesResponse) -> None:
             raise RuntimeError(f"a trade was not novated: {result.reason} {result.message}")
 
 
-def _loaded(calls: list[Call], held: Books, seconds: int, rss_bytes: Callable[[], int]) -> Load:
+def _loaded(
+    calls: list[Call],
+    held: Books,
+    seconds: int,
+    rss_bytes: Callable[[], int],
+    members: Sequence[MemberId] = MEMBERS,
+) -> Load:
     """Let each of ``calls`` be made again and again, all at once."""
     load, over = Load(), threading.Event()
     counts, took = [0] * len(calls), [list[float]() for _ in calls]
 
     def work(number: int) -> None:
-        dice, member = Random(number), MEMBERS[number % len(MEMBERS)]
+        dice, member = Random(number), members[number % len(members)]
         while not over.is_set():
             name = f"c{number}-{counts[number]}-{clock_ms()}"
             command = held.trades(member, 1, name, dice)
@@ -181,15 +194,46 @@ def _in_process(store: Store, held: Books) -> tuple[Load, list[float]]:
     return load, bulk
 
 
+def _together(server: Serving, keys: Path, held: Books) -> Load:
+    """The same callers, each waiting for its own trade; the client sends what waits in one batch."""
+    with Client.connect(server.address, keys / "clients" / "member" / MEMBERS[0]) as client:
+
+        def call(command: SubmitTrades, request_id: str) -> None:
+            (trade,) = request_of(command, request_id).trades
+            result = client.submit_trade(names.member(command.member), trade)
+            _require_novated(SubmitTradesResponse(results=[result]))
+
+        return _loaded([call] * CALLERS, held, EMPTY_S, server.rss_bytes, members=MEMBERS[:1])
+
+
 def _bulk(server: Serving, keys: Path, held: Books) -> list[float]:
+    """Trades a second in streams of some batches; the first stream is not counted."""
+    dice, found = Random(13), list[float]()
     with _connection(server, keys, 0) as connected:
-        return _rates(_caller(connected), held, "outside")
+        stub = TradeServiceStub(connected)
+        for number in range(1 + STREAMS):
+            batches = [
+                held.trades(MEMBERS[0], BATCH, f"stream-{number}-{n}-{clock_ms()}", dice)
+                for n in range(BATCHES)
+            ]
+            found.append(
+                rate(BATCHES * BATCH, partial(_stream, stub, batches, f"stream-{number}-{clock_ms()}"))
+            )
+    return found[1:]
+
+
+def _stream(stub: TradeServiceStub, batches: list[SubmitTrades], name: str) -> None:
+    whole = [request_of(batch, f"{name}-{n}") for n, batch in enumerate(batches)]
+    sent = (StreamTradesRequest(parent=r.parent, request_id=r.request_id, trades=r.trades) for r in whole)
+    answer = stub.StreamTrades(sent)
+    if answer.batches_taken != len(batches):
+        raise RuntimeError(f"of {len(batches)} batches {answer.batches_taken} were taken")
 
 
 def _rates(call: Call, held: Books, name: str) -> list[float]:
     """Trades a second in batches; the first is not counted."""
     dice, found = Random(11), list[float]()
-    for number in range(1 + BATCHES):
+    for number in range(1 + 2 * BATCHES):
         request_id = f"{name}-{number}-{clock_ms()}"
         command = held.trades(MEMBERS[0], BATCH, request_id, dice)
         found.append(rate(BATCH, partial(call, command, request_id)))
