@@ -161,7 +161,6 @@ def _opened(settings: Settings, house: str, scenario: int | None) -> Iterator[_O
             engine=engine,
             clock=engine.now_ms,
             journaled=AttestationIndex(database).all,
-            checkpoint=publisher.checkpoint,
             books=Books(database, log, tail, History(database, history, lambda: engine.view.size)),
             spool=Spool(Path(spooled)),
             steps=None if stepped is None else _steps(database, engine, publisher, stepped),

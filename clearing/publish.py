@@ -95,13 +95,9 @@ class Publisher:
         unshown_ms = self._clock() - self._shown_ms if self._engine.view.size > self._size else 0
         return f"the log shows no new entry for {unshown_ms} ms" if unshown_ms > UNSHOWN_MAX_MS else ""
 
-    def checkpoint(self) -> bytes:
-        """The newest signed checkpoint; any thread may ask."""
-        return self._note
-
     def _show(self, view: Published[House]) -> None:
         sign = partial(sign_checkpoint, self._keys)
-        self._note = self._log.show(view.size, view.frontier.root(), sign)
+        self._log.show(view.size, view.frontier.root(), sign)
         self._size, self._shown_ms = view.size, self._clock()
 
 

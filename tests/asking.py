@@ -6,6 +6,7 @@ from clearing_client.client import ALL_MEMBERS, Client, pages
 from clearinghouse.v1 import account_service_pb2 as account_pb
 from clearinghouse.v1 import attestation_service_pb2 as attestation_pb
 from clearinghouse.v1 import default_service_pb2 as default_pb
+from clearinghouse.v1 import ledger_service_pb2 as ledger_pb
 from clearinghouse.v1 import margin_service_pb2 as margin_pb
 from clearinghouse.v1 import price_service_pb2 as price_pb
 from clearinghouse.v1 import trade_service_pb2 as trade_pb
@@ -70,4 +71,4 @@ def attestations(client: Client) -> list[attestation_pb.Attestation]:
 
 
 def checkpoint(client: Client) -> str:
-    return client.attestations.GetCheckpoint(attestation_pb.GetCheckpointRequest()).checkpoint
+    return client.ledger.GetCheckpoint(ledger_pb.GetCheckpointRequest()).checkpoint.decode()

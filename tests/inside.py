@@ -35,7 +35,7 @@ def served_inside(
 
     with ExitStack() as stack:
         log = stack.enter_context(closing(PublicLog(database, Path(f"{file}.tiles"), Path(f"{file}.anchor"))))
-        publisher = Publisher(engine, house_keys.read_signing_keys(keys), log, clock=steady_ms)
+        Publisher(engine, house_keys.read_signing_keys(keys), log, clock=steady_ms)  # shows the log
         history = stack.enter_context(Projecting(database, lambda: engine.view.size, steady_ms))
         tail = stack.enter_context(Tail(database, lambda: engine.view))
         spool = keys.parent / "spool"
@@ -44,7 +44,6 @@ def served_inside(
             engine=engine,
             clock=clock,
             journaled=AttestationIndex(database).all,
-            checkpoint=publisher.checkpoint,
             books=Books(database, log, tail, History(database, history, lambda: engine.view.size)),
             spool=Spool(spool),
         )

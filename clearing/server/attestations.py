@@ -22,17 +22,11 @@ NUMBER_WIDTH = 19
 class Attestations(AttestationServiceServicer):
     """Shows what the house signed.
 
-    ``journaled`` reads every attestation from the journal, oldest first; ``checkpoint`` signs the newest
-    committed size and root, or is None where the house has no signing keys.
+    ``journaled`` reads every attestation from the journal, oldest first.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        journaled: Callable[[], Sequence[AttestationRecord]],
-        checkpoint: Callable[[], bytes] | None,
-    ) -> None:
-        self._engine, self._journaled, self._checkpoint = engine, journaled, checkpoint
+    def __init__(self, engine: Engine, journaled: Callable[[], Sequence[AttestationRecord]]) -> None:
+        self._engine, self._journaled = engine, journaled
 
     def GetAttestation(  # named by the proto
         self, request: pb.GetAttestationRequest, context: grpc.ServicerContext
@@ -61,11 +55,3 @@ class Attestations(AttestationServiceServicer):
             attestations=[wire.message(records[key]) for key in page.keys],
             next_page_token=page.next_token,
         )
-
-    def GetCheckpoint(
-        self, request: pb.GetCheckpointRequest, context: grpc.ServicerContext
-    ) -> pb.GetCheckpointResponse:
-        """The newest committed size and root, signed."""
-        if self._checkpoint is None:
-            raise Refused(Fault.CHECKPOINT_UNKNOWN)
-        return pb.GetCheckpointResponse(checkpoint=self._checkpoint().decode())

@@ -154,11 +154,11 @@ class Ledgers(LedgerServiceServicer):
         return pb.GetReceiptResponse(receipt=format_legs(shown))
 
     def GetCheckpoint(
-        self, request: pb.LedgerServiceGetCheckpointRequest, context: grpc.ServicerContext
-    ) -> pb.LedgerServiceGetCheckpointResponse:
+        self, request: pb.GetCheckpointRequest, context: grpc.ServicerContext
+    ) -> pb.GetCheckpointResponse:
         """The newest checkpoint, whose tiles are all there."""
         note, _ = self._shown_log()
-        return pb.LedgerServiceGetCheckpointResponse(checkpoint=note)
+        return pb.GetCheckpointResponse(checkpoint=note)
 
     def GetConsistencyProof(
         self, request: pb.GetConsistencyProofRequest, context: grpc.ServicerContext

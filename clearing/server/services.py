@@ -68,7 +68,6 @@ class Sources:
     engine: Engine
     clock: Callable[[], int]
     journaled: Callable[[], Sequence[AttestationRecord]]
-    checkpoint: Callable[[], bytes] | None
     books: Books
     spool: Spool
     steps: Steps | None = None
@@ -93,7 +92,7 @@ SERVICES: Sequence[Service] = (
     Service(
         attestation_service_pb2.DESCRIPTOR.services_by_name["AttestationService"],
         attestation_service_pb2_grpc.add_AttestationServiceServicer_to_server,
-        lambda sources: Attestations(sources.engine, sources.journaled, sources.checkpoint),
+        lambda sources: Attestations(sources.engine, sources.journaled),
     ),
     Service(
         collateral_service_pb2.DESCRIPTOR.services_by_name["CollateralService"],

@@ -318,20 +318,24 @@ def test_parameters_for_another_version_are_refused(served: Served) -> None:
 
 
 def test_one_administrator_shuts_and_two_open_and_members_see_why(served: Served) -> None:
-    def setting(state: "admin_pb.BreakerState.ValueType") -> admin_pb.SetBreakerRequest:
+    def setting(state: "house_pb.BreakerState.ValueType") -> admin_pb.SetBreakerRequest:
         return admin_pb.SetBreakerRequest(
             instrument="instruments/ETH-PERP", request_id=new_id(), state=state, reason="strange prices"
         )
 
-    opening = setting(admin_pb.BREAKER_STATE_OPEN)
-    assert answer(served, ANNA, "admin", "SetBreaker", setting(admin_pb.BREAKER_STATE_REDUCE_ONLY)).set
+    opening = setting(house_pb.BREAKER_STATE_OPEN)
+    assert answer(served, ANNA, "admin", "SetBreaker", setting(house_pb.BREAKER_STATE_REDUCE_ONLY)).set
     (shown,) = answer(served, ALPHA, "house", "GetHouse", house_pb.GetHouseRequest()).house.breakers
-    assert (shown.instrument, shown.halted, shown.reason) == ("instruments/ETH-PERP", False, "strange prices")
+    assert (shown.instrument, shown.state, shown.reason) == (
+        "instruments/ETH-PERP",
+        house_pb.BREAKER_STATE_REDUCE_ONLY,
+        "strange prices",
+    )
     asked = answer(served, ANNA, "admin", "SetBreaker", opening)
     assert not asked.set
     (row,) = answer(served, RITA, "admin", "ListBreakers", admin_pb.ListBreakersRequest()).breakers
     assert (row.setter, row.asker) == ("administrators/anna", "administrators/anna")
-    assert answer(served, BERT, "admin", "SetBreaker", setting(admin_pb.BREAKER_STATE_OPEN)).set
+    assert answer(served, BERT, "admin", "SetBreaker", setting(house_pb.BREAKER_STATE_OPEN)).set
     assert answer(served, ANNA, "admin", "SetBreaker", opening) == asked, (
         "the first answer, whatever happened"
     )
@@ -339,19 +343,22 @@ def test_one_administrator_shuts_and_two_open_and_members_see_why(served: Served
 
 
 def test_a_halt_of_everything_is_an_outage_that_everyone_sees(served: Served) -> None:
-    def setting(state: "admin_pb.BreakerState.ValueType") -> admin_pb.SetBreakerRequest:
+    def setting(state: "house_pb.BreakerState.ValueType") -> admin_pb.SetBreakerRequest:
         return admin_pb.SetBreakerRequest(
             instrument="instruments/-", request_id=new_id(), state=state, reason="an exploit"
         )
 
     closing = admin_pb.CloseInOutageRequest(
-        default_name="defaults/d1", request_id=new_id(), reason="nothing else is left"
+        default="defaults/d1", request_id=new_id(), reason="nothing else is left"
     )
     assert refusal(served, ANNA, "admin", "CloseInOutage", closing).reason == "NO_OUTAGE"
     assert not answer(served, RITA, "admin", "GetOutage", admin_pb.GetOutageRequest()).HasField("outage")
-    answer(served, ANNA, "admin", "SetBreaker", setting(admin_pb.BREAKER_STATE_HALTED))
+    answer(served, ANNA, "admin", "SetBreaker", setting(house_pb.BREAKER_STATE_HALTED))
     house = answer(served, ALPHA, "house", "GetHouse", house_pb.GetHouseRequest()).house
-    assert (house.breakers[0].instrument, house.breakers[0].halted) == ("instruments/-", True)
+    assert (house.breakers[0].instrument, house.breakers[0].state) == (
+        "instruments/-",
+        house_pb.BREAKER_STATE_HALTED,
+    )
     assert house.HasField("outage")
     assert answer(served, RITA, "admin", "GetOutage", admin_pb.GetOutageRequest()).outage.HasField(
         "begin_time"
@@ -361,7 +368,7 @@ def test_a_halt_of_everything_is_an_outage_that_everyone_sees(served: Served) ->
     closing.request_id = new_id()
     assert refusal(served, ANNA, "admin", "CloseInOutage", closing).reason == "OUTAGE_TOO_SHORT"
     for who in (ANNA, BERT):
-        answer(served, who, "admin", "SetBreaker", setting(admin_pb.BREAKER_STATE_OPEN))
+        answer(served, who, "admin", "SetBreaker", setting(house_pb.BREAKER_STATE_OPEN))
 
 
 def test_one_administrator_revokes_a_certificate(served: Served) -> None:

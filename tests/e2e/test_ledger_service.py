@@ -48,7 +48,7 @@ def refused(call: Any, request: Any) -> ClearingError:
 def wait_until_shown(served: Served, sequence: int) -> None:
     def is_shown() -> bool:
         with ledger(served, ALPHA) as stub:
-            note = stub.GetCheckpoint(pb.LedgerServiceGetCheckpointRequest()).checkpoint
+            note = stub.GetCheckpoint(pb.GetCheckpointRequest()).checkpoint
         return parse_checkpoint_body(parse_note(note).text).size > sequence
 
     wait_until(is_shown)
@@ -261,7 +261,7 @@ def test_the_whole_log_is_read_by_tiles_and_covers_the_checkpoint(served: Served
             except grpc.RpcError as error:
                 raise LookupError(of_call(error).reason) from None
 
-        note = beta.GetCheckpoint(pb.LedgerServiceGetCheckpointRequest()).checkpoint
+        note = beta.GetCheckpoint(pb.GetCheckpointRequest()).checkpoint
         assert verify_checkpoint(policy, "checkpoint", note).ok
         leaves = list(tiled_leaves(policy, note, read))
     shown = parse_checkpoint_body(parse_note(note).text)

@@ -54,7 +54,7 @@ def test_a_bidder_learns_what_is_on_offer_and_not_whose_it_is() -> None:
     stranger = auctions.message(auction, world.state, caller("liquidity-provider/z"))
     assert [(lot.unit, lot.size) for lot in stranger.lots] == [(f"instruments/{OIL}", "16")]
     assert list(stranger.netting_sets) == []
-    assert stranger.default_name == "defaults/d1"
+    assert stranger.default == "defaults/d1"
     for who in ("member/x", "regulator/rita"):
         assert list(auctions.message(auction, world.state, caller(who)).netting_sets) == [
             "nettingSets/x~house"

@@ -29,7 +29,6 @@ from clearing.model.kinds import Kind
 from clearing.model.outcomes import Event, Outcome
 from clearing.model.values import (
     Breaker,
-    BreakerState,
     ChangeProposal,
     Impact,
     Outage,
@@ -40,13 +39,15 @@ from clearing.model.values import (
 )
 from clearing.server.identity import Identity
 from clearing.server.wire import changes, names, parameters, terms, times, units
+from clearing.server.wire.house import BREAKER_STATES
 from clearing.server.wire.margin import HEALTH
 from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import admin_service_pb2 as pb
 from clearinghouse.v1 import common_pb2
+from clearinghouse.v1 import house_service_pb2 as house_pb
 
-_STATES: "Mapping[ProposalState, pb.ProposalState.ValueType]" = {
+PROPOSAL_STATES: "Mapping[ProposalState, pb.ProposalState.ValueType]" = {
     ProposalState.OPEN: pb.PROPOSAL_STATE_OPEN,
     ProposalState.APPROVED: pb.PROPOSAL_STATE_APPROVED,
     ProposalState.IN_FORCE: pb.PROPOSAL_STATE_IN_FORCE,
@@ -54,11 +55,6 @@ _STATES: "Mapping[ProposalState, pb.ProposalState.ValueType]" = {
     ProposalState.REJECTED: pb.PROPOSAL_STATE_REJECTED,
     ProposalState.EXPIRED: pb.PROPOSAL_STATE_EXPIRED,
     ProposalState.LAPSED: pb.PROPOSAL_STATE_LAPSED,
-}
-_BREAKERS: "Mapping[BreakerState, pb.BreakerState.ValueType]" = {
-    BreakerState.OPEN: pb.BREAKER_STATE_OPEN,
-    BreakerState.REDUCE_ONLY: pb.BREAKER_STATE_REDUCE_ONLY,
-    BreakerState.HALTED: pb.BREAKER_STATE_HALTED,
 }
 _COUNTED_IN_LOTS: Final = frozenset({Kind.POSITIONS_TORN_UP.name, Kind.POSITIONS_WOUND_DOWN.name})
 """Events that tell lots: no amount of money."""
@@ -131,7 +127,7 @@ def reject(request: pb.RejectProposalRequest) -> RejectProposal:
 def set_breaker(request: pb.SetBreakerRequest) -> SetBreaker:
     """The command. Raises ``RequestInvalid`` with every field that is wrong."""
     Violations(request).require_none()
-    state = next(state for state, on_wire in _BREAKERS.items() if on_wire == request.state)
+    state = next(state for state, on_wire in BREAKER_STATES.items() if on_wire == request.state)
     return SetBreaker(scope=names.breaker_scope(request.instrument), state=state, reason=request.reason)
 
 
@@ -152,7 +148,7 @@ def size_pool(request: pb.SizePoolRequest, caller: Identity) -> SizePool:
 def close_in_outage(request: pb.CloseInOutageRequest) -> CloseInOutage:
     """The command. Raises ``RequestInvalid`` with every field that is wrong."""
     Violations(request).require_none()
-    return CloseInOutage(default=DefaultId(names.own_id(request.default_name)), reason=request.reason)
+    return CloseInOutage(default=DefaultId(names.own_id(request.default)), reason=request.reason)
 
 
 def revoke(request: pb.RevokeCertificateRequest) -> RevokeCertificate:
@@ -217,7 +213,7 @@ def rejected(outcome: Outcome, proposal: str) -> pb.RejectProposalResponse:
     """How the proposal ended."""
     ended = dict(subject.split(" ", 1) for subject in subjects(outcome, Kind.PROPOSAL_ENDED))
     return pb.RejectProposalResponse(
-        proposal=names.proposal(proposal), state=_STATES[ProposalState(ended[proposal])]
+        proposal=names.proposal(proposal), state=PROPOSAL_STATES[ProposalState(ended[proposal])]
     )
 
 
@@ -242,7 +238,7 @@ def proposal(row: Proposal, house: House) -> pb.Proposal:
     found = pb.Proposal(
         name=names.proposal(row.id),
         reason=row.reason,
-        state=_STATES[row.state],
+        state=PROPOSAL_STATES[row.state],
         proposer=names.administrator(row.proposed_by),
         propose_time=times.from_ms(row.proposed_ms),
         expire_time=times.from_ms(row.expires_ms),
@@ -279,13 +275,13 @@ def breaker(row: Breaker) -> pb.BreakerDetail:
     """A breaker, and who asked to loosen it."""
     return pb.BreakerDetail(
         instrument=names.breaker(row.scope),
-        state=_BREAKERS[row.state],
+        state=BREAKER_STATES[row.state],
         trigger=row.trigger.value,
         reason=row.reason,
         since_time=times.from_ms(row.since_ms),
         setter=names.administrator(row.set_by),
         reopen_time=terms.time(row.reopens_ms),
-        asked_state=pb.BREAKER_STATE_UNSPECIFIED if row.asked is None else _BREAKERS[row.asked],
+        asked_state=house_pb.BREAKER_STATE_UNSPECIFIED if row.asked is None else BREAKER_STATES[row.asked],
         asker=names.administrator(row.asked_by),
         ask_reason=row.asked_reason,
         ask_time=terms.time(row.asked_ms),
@@ -319,7 +315,7 @@ def outage(row: Outage) -> pb.OutageDetail:
         fresh_time=terms.time(row.fresh_since_ms),
         closings=[
             pb.OutageClosing(
-                default_name=names.default(one.default),
+                default=names.default(one.default),
                 asker=names.administrator(one.asked_by),
                 ask_time=times.from_ms(one.asked_ms),
                 ask_reason=one.asked_reason,

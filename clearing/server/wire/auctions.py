@@ -18,7 +18,7 @@ from clearing.server.wire.defaults import sees_set
 from clearing.server.wire.violations import Violations, require_valid
 from clearinghouse.v1 import auction_service_pb2 as pb
 
-_KINDS: "Mapping[AuctionKind, pb.AuctionKind.ValueType]" = {
+KINDS: "Mapping[AuctionKind, pb.AuctionKind.ValueType]" = {
     AuctionKind.LIQUIDATION: pb.AUCTION_KIND_LIQUIDATION,
     AuctionKind.CLOSE_OUT: pb.AUCTION_KIND_CLOSE_OUT,
     AuctionKind.COLLATERAL: pb.AUCTION_KIND_COLLATERAL,
@@ -72,11 +72,11 @@ def message(row: Auction, house: House, caller: Identity) -> pb.Auction:
     seen = (set_id for set_id in sets_of(house, row) if sees_set(house, set_id, caller))
     return pb.Auction(
         name=names.auction(row.id),
-        kind=_KINDS[row.kind],
+        kind=KINDS[row.kind],
         lots=_lots(row, house),
         open_time=times.from_ms(row.opened_ms),
         close_time=times.from_ms(row.closes_ms),
-        default_name=names.default(default) if default in house.defaults else "",
+        default=names.default(default) if default in house.defaults else "",
         netting_sets=[names.netting_set(set_id) for set_id in seen],
     )
 

@@ -27,7 +27,7 @@ from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations, require_valid
 from clearinghouse.v1 import collateral_service_pb2 as pb
 
-_STATES: "Mapping[WithdrawalState, pb.WithdrawalState.ValueType]" = {
+STATES: "Mapping[WithdrawalState, pb.WithdrawalState.ValueType]" = {
     WithdrawalState.HELD: pb.WITHDRAWAL_STATE_HELD,
     WithdrawalState.SENT: pb.WITHDRAWAL_STATE_SENT,
     WithdrawalState.PAID: pb.WITHDRAWAL_STATE_PAID,
@@ -227,13 +227,13 @@ def message(row: Withdrawal, house: House) -> pb.Withdrawal:
         name=names.withdrawal(row.account, row.id),
         asset=names.asset(row.asset),
         amount=units.of_asset(house.assets[row.asset]).render(row.amount_minor),
-        state=_STATES[row.state],
+        state=STATES[row.state],
     )
 
 
 def is_in(state: "pb.WithdrawalState.ValueType", row: Withdrawal) -> bool:
     """Whether a withdrawal has come as far as ``state`` says, which may be any."""
-    return state in (pb.WITHDRAWAL_STATE_UNSPECIFIED, _STATES[row.state])
+    return state in (pb.WITHDRAWAL_STATE_UNSPECIFIED, STATES[row.state])
 
 
 def due(row: Owed, unit: Unit) -> pb.Due:

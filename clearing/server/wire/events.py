@@ -29,8 +29,20 @@ from clearing.model.values import (
 )
 from clearing.server.identity import Identity
 from clearing.server.tail import Happening
-from clearing.server.wire import defaults, draws, ledger, names, times, units
+from clearing.server.wire import (
+    admin,
+    auctions,
+    collateral,
+    defaults,
+    draws,
+    ledger,
+    members,
+    names,
+    times,
+    units,
+)
 from clearing.server.wire.concerns import Concern, owner_of, owner_of_account
+from clearing.server.wire.house import BREAKER_STATES
 from clearinghouse.v1 import event_service_pb2 as pb
 from clearinghouse.v1 import margin_service_pb2 as margin_pb
 from ledger.entry import Leg
@@ -120,7 +132,7 @@ def _call(fact: pb.EventFact, row: Call, reader: Reader) -> None:
 
 
 def _auction(fact: pb.EventFact, row: Auction, reader: Reader) -> None:
-    fact.auction.kind = row.kind.name
+    fact.auction.kind = auctions.KINDS[row.kind]
     fact.auction.open_time.CopyFrom(times.from_ms(row.opened_ms))
     fact.auction.close_time.CopyFrom(times.from_ms(row.closes_ms))
 
@@ -129,7 +141,7 @@ def _withdrawal(fact: pb.EventFact, row: Withdrawal, reader: Reader) -> None:
     fact.withdrawal.account = names.account(row.account)
     fact.withdrawal.asset = names.asset(row.asset)
     fact.withdrawal.amount = units.of_asset(reader.house.assets[row.asset]).render(row.amount_minor)
-    fact.withdrawal.state = row.state.name
+    fact.withdrawal.state = collateral.STATES[row.state]
 
 
 def _default(fact: pb.EventFact, row: Default, reader: Reader) -> None:
@@ -142,7 +154,7 @@ def _charter(fact: pb.EventFact, row: Charter, reader: Reader) -> None:
 
 
 def _proposal(fact: pb.EventFact, row: ParametersProposal, reader: Reader) -> None:
-    fact.proposal.state = row.state.name
+    fact.proposal.state = admin.PROPOSAL_STATES[row.state]
     if row.effective_ms:
         fact.proposal.effective_time.CopyFrom(times.from_ms(row.effective_ms))
 
@@ -152,7 +164,8 @@ def _cycle(fact: pb.EventFact, row: Cycle, reader: Reader) -> None:
 
 
 def _breaker(fact: pb.EventFact, row: Breaker, reader: Reader) -> None:
-    fact.breaker.scope, fact.breaker.state = row.scope, row.state.name
+    fact.breaker.instrument = names.breaker(row.scope)
+    fact.breaker.state = BREAKER_STATES[row.state]
 
 
 def _outage(fact: pb.EventFact, row: Outage, reader: Reader) -> None:
@@ -166,7 +179,7 @@ def _due(fact: pb.EventFact, row: "Due | Half | Unlinking | Porting", reader: Re
 
 
 def _member(fact: pb.EventFact, row: Member, reader: Reader) -> None:
-    fact.member.status = row.status.name
+    fact.member.status = members.STATUSES[row.status]
 
 
 SAID: Mapping[str, Say] = {

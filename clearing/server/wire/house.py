@@ -26,6 +26,11 @@ INSTRUMENT_KINDS: "Mapping[InstrumentKind, pb.InstrumentKind.ValueType]" = {
     InstrumentKind.FUTURE: pb.INSTRUMENT_KIND_FUTURE,
     InstrumentKind.OPTION: pb.INSTRUMENT_KIND_OPTION,
 }
+BREAKER_STATES: "Mapping[BreakerState, pb.BreakerState.ValueType]" = {
+    BreakerState.OPEN: pb.BREAKER_STATE_OPEN,
+    BreakerState.REDUCE_ONLY: pb.BREAKER_STATE_REDUCE_ONLY,
+    BreakerState.HALTED: pb.BREAKER_STATE_HALTED,
+}
 RIGHTS: "Mapping[Right, pb.OptionRight.ValueType]" = {
     Right.CALL: pb.OPTION_RIGHT_CALL,
     Right.PUT: pb.OPTION_RIGHT_PUT,
@@ -110,7 +115,7 @@ def gate(row: Gate) -> pb.Gate:
 def _breaker(row: Breaker) -> pb.Breaker:
     found = pb.Breaker(
         instrument=names.breaker(row.scope),
-        halted=row.state is BreakerState.HALTED,
+        state=BREAKER_STATES[row.state],
         reason=row.reason,
         since_time=times.from_ms(row.since_ms),
     )
