@@ -9,6 +9,7 @@
 BIN := .venv/bin
 INSTALLED := .venv/installed
 GENERATED := generated/image.binpb
+RELEASED := proto/released.binpb
 READY := $(INSTALLED) $(GENERATED)
 
 SUITABLE := import sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -53,8 +54,9 @@ lint: $(READY) ## check style, types, floors and protos
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/buf lint $(GENERATED) --config proto/buf.yaml --path clearinghouse/v1
+	$(BIN)/buf lint $(GENERATED) --config proto/buf.yaml --path clearinghouse
 	$(BIN)/buf format --diff --exit-code proto
+	$(BIN)/buf breaking $(GENERATED) --against $(RELEASED) --config proto/buf.yaml --path clearinghouse/v1
 
 .PHONY: bench
 bench: $(READY) ## measure; ONLY=ledger limits it to one area
@@ -64,6 +66,14 @@ bench: $(READY) ## measure; ONLY=ledger limits it to one area
 proto: $(INSTALLED) ## compile proto/ into generated/ again
 	$(BIN)/python hatch_build.py
 
+.PHONY: reference
+reference: $(READY) ## write the reference of the interface to build/reference/
+	$(BIN)/python -m proto.reference
+
+.PHONY: release-protos
+release-protos: $(READY) ## keep the protos as they are as the released ones, for `make lint`
+	$(BIN)/buf build $(GENERATED) --exclude-source-info --path clearinghouse/v1 --output $(RELEASED)
+
 .PHONY: clean
 clean: ## remove everything that make made
 	rm -rf .venv generated build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
@@ -71,7 +81,7 @@ clean: ## remove everything that make made
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 $(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 	@set -e; \
@@ -90,6 +100,6 @@ $(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 	fi
 	@touch $@
 
-# The folder is listed too: it changes when a file is added to it or removed from it.
-$(GENERATED): proto/clearinghouse/v1 $(wildcard proto/clearinghouse/v1/*.proto) | $(INSTALLED)
+# The folders are listed too: they change when a file is added to them or removed from them.
+$(GENERATED): $(shell find proto/clearinghouse -type d -o -name '*.proto') | $(INSTALLED)
 	@$(BIN)/python hatch_build.py

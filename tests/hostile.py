@@ -37,7 +37,7 @@ NAMES = {
     "asset": ("assets/USDC", "assets/ETH", "assets/NONE"),
     "feed": ("feeds/BTC", "feeds/ETH", "feeds/NONE"),
     "source": ("sources/s1", "sources/s2", "sources/nobody"),
-    "default": ("defaults/d1", "defaults/d2"),
+    "default_name": ("defaults/d1", "defaults/d2"),
     "attestation": ("attestations/latest", "attestations/1", "attestations/99"),
     "trade_id": ("t1", "t2", "t3"),
     "proposal": ("proposals/one", "proposals/two", "proposals/fee"),

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 PYPROJECT = ROOT / "pyproject.toml"
 
 PRODUCT = ("ledger/", "clearing/", "clients/")
-WRITTEN_BY_HAND = ("ledger", "clearing", "clients", "migrations", "bench", "tests")
+WRITTEN_BY_HAND = ("ledger", "clearing", "clients", "proto", "migrations", "bench", "tests")
 STORES = ("ledger/store/", "clearing/store/")
 
 # Floors 0 to 2a of docs/ARCHITECTURE.md, with the ledger's core: everything of ledger/ but its store.
@@ -143,7 +143,7 @@ WALLS = (
         law="the ledger knows nothing of the house: pass it in as an argument",
     ),
     Wall(
-        packages=("tests", "bench", "migrations", "hatch_build"),
+        packages=("tests", "bench", "migrations", "proto", "hatch_build"),
         allowed=(),
         law="these are importable in the checkout only: a wheel has them nowhere",
     ),

@@ -43,7 +43,7 @@ NAMES = {
     "trade": "members/{}/trades/t1",
     "netting_set": "nettingSets/{}~one",
     "source": "sources/{}",
-    "default": "defaults/d1",
+    "default_name": "defaults/d1",
     "instrument_or_all": "instruments/-",
     "new_id": "{}",
     "proposal": "proposals/p1",

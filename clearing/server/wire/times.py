@@ -24,5 +24,5 @@ def to_ms(time: Timestamp, field: str, violations: Violations) -> int:
 def to_exact_ms(time: Timestamp, field: str, violations: Violations) -> int:
     """As :func:`to_ms`, refusing what is finer than a millisecond."""
     if time.nanos % _NANOS_IN_MS:
-        violations.add(field, "must be in whole milliseconds, because that is what is signed")
+        violations.add(field, "must be in whole milliseconds")
     return to_ms(time, field, violations)

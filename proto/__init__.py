@@ -1,0 +1,1 @@
+"""The interface: its definition, and the page that is made of it."""
