@@ -2,8 +2,9 @@
 
     python -m examples.perp_dex 127.0.0.1:7443 keys/clients/member/alpha members/alpha
 
-It shows what its traders hold, clears a burst of matches, then follows its events. A trader who is called for margin
-is cut back at once, by half, against a trader who stands on the other side.
+It opens an account for a new trader and waits until custody has reported the first deposit; it clears a burst of
+matches, then follows its events. A trader who is called for margin is cut back at once, by half, against a trader who
+stands on the other side.
 """
 
 import asyncio
@@ -21,10 +22,28 @@ from clearinghouse.v1 import trade_service_pb2 as trade_pb
 INSTRUMENT = "instruments/BTC-PERP"
 LOT = Decimal("0.001")
 BURST = 100
+NEWCOMER = "zoe"
+
+
+async def open_account(house: AsyncClient, member: str, trader: str) -> str:
+    """Open an account for a trader. The request id is the trader's own: run again, it gets the same answer."""
+    request = account_pb.OpenAccountRequest(
+        parent=member, request_id=f"open/{trader}", account_id=trader, participant=f"participants/{trader}"
+    )
+    return (await house.accounts.OpenAccount(request)).name
+
+
+async def deposited(house: AsyncClient, account: str, after_sequence: int) -> str:
+    """Wait until custody has reported a deposit for the account; what arrived."""
+    async for event in house.follow_events(after_sequence, ["DEPOSITED"]):
+        for change in event.changes:
+            if change.account == account:
+                return f"{change.amount} {change.unit}"
+    raise AssertionError("events never end")
 
 
 async def accounts(house: AsyncClient, member: str) -> list[account_pb.Account]:
-    """What each account of the member holds: a deposit is seen here once custody has reported it."""
+    """What each account of the member holds."""
     listed = pages(house.accounts.ListAccounts, account_pb.ListAccountsRequest(parent=member))
     return [account async for page in listed for account in page.accounts]
 
@@ -68,9 +87,12 @@ async def mark(house: AsyncClient) -> str:
 
 
 async def main(address: str, keys: Path, member: str) -> None:
-    """Trade, then wait for the first margin call and answer it."""
+    """Open an account, trade, then wait for the first margin call and answer it."""
     async with AsyncClient.connect(address, keys) as house:
         seen = (await house.house()).journal_size - 1
+        opened = await open_account(house, member, NEWCOMER)
+        print(f"{opened} waits for its first deposit", flush=True)
+        print(f"{opened} got {await deposited(house, opened, seen)}")
         found = await accounts(house, member)
         traders = [one for one in found if one.kind == account_pb.ACCOUNT_KIND_CLIENT]
         for account in traders:

@@ -3,14 +3,11 @@
 import asyncio
 import shutil
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
-from examples import perp_dex
 
 from clearing import keys as house_keys
 from clearing.server.identity import parse_spiffe
@@ -20,7 +17,7 @@ from clearing_client.connect import KeysUnreadable
 from clearing_client.errors import ClearingError
 from clearinghouse.v1 import trade_service_pb2 as trade_pb
 from tests import asking
-from tests.serving import HOUSE, SOURCES, Served, environment, served_house, serving, signing_key
+from tests.serving import HOUSE, Served, served_house, serving
 
 pytestmark = pytest.mark.slow
 
@@ -30,15 +27,6 @@ ONE, TWO = "members/alpha/accounts/one", "members/alpha/accounts/two"
 
 def small_trade(size: str = "0.001") -> trade_pb.NewTrade:
     return new_trade("BTC-PERP", buyer=ONE, seller=TWO, size=size, price="64000.0")
-
-
-def publish(served: Served, sequence: int, bitcoin: str) -> None:
-    """A quorum of sources publishes a price of bitcoin."""
-    for source in SOURCES:
-        with served.client(f"price-source/{source}") as client:
-            prices = {"feeds/BTC": bitcoin, "feeds/ETH": "2000.0"}
-            key = signing_key(served.keys, source)
-            client.publish_prices(f"sources/{source}", prices, key=key, sequence=sequence)
 
 
 def test_threads_that_submit_one_trade_each_get_each_their_own_result(served: Served) -> None:
@@ -145,28 +133,3 @@ def test_a_house_with_a_foreign_authority_is_not_spoken_to(served: Served, tmp_p
     with pytest.raises(ClearingError) as error:
         asyncio.run(ask())
     assert error.value.unreachable
-
-
-def test_the_perp_dex_clears_its_matches_and_hears_of_a_margin_call(tmp_path: Path) -> None:
-    with served_house(tmp_path) as house:
-        with house.client(ALPHA) as alpha:
-            large = alpha.submit_trade("members/alpha", small_trade("80"))
-            assert large.status == trade_pb.TRADE_STATUS_NOVATED, large
-        keys = house.keys / "clients" / ALPHA
-        command = [sys.executable, "-m", "examples.perp_dex", house.address, str(keys), "members/alpha"]
-        dex = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
-        try:
-            assert dex.stdout is not None
-            assert [dex.stdout.readline().strip() for _ in range(3)] == [
-                f"{ONE} holds 998976.000000",
-                f"{TWO} holds 998976.000000",
-                f"{perp_dex.BURST} of {perp_dex.BURST} matches were cleared",
-            ]
-            publish(house, 2, "60000.0")
-            call, cut = dex.communicate(timeout=60)[0].splitlines()
-            assert call.startswith("nettingSets/alpha~one must bring ")
-            assert cut == "cut back by half: novated"
-            assert dex.returncode == 0
-        finally:
-            dex.kill()
-            dex.communicate()
