@@ -13,7 +13,7 @@ from clearing.server.services import DESCRIBED
 
 METHODS = [method for service in DESCRIBED for method in service.methods]
 IDS = [method.full_name.removeprefix("clearinghouse.v1.") for method in METHODS]
-DEADLINE_S, READ_MAX = 20.0, 3
+DEADLINE_S, STREAM_S, READ_MAX = 20.0, 3.0, 3
 
 Invoke: TypeAlias = Callable[[list[Message]], object]
 """Sends messages (one, unless the method takes a stream) and reads an answer, of a stream a few."""
@@ -31,7 +31,7 @@ def invoker(connected: grpc.Channel, method: MethodDescriptor) -> Invoke:
         return lambda asked: bulk(iter(asked), timeout=DEADLINE_S)
     if method.server_streaming:
         stream: Any = connected.unary_stream(path, **codec)
-        return lambda asked: _some(stream(asked[0], timeout=DEADLINE_S))
+        return lambda asked: _some(stream(asked[0], timeout=STREAM_S))
     call: Any = connected.unary_unary(path, **codec)
     return lambda asked: call(asked[0], timeout=DEADLINE_S)
 
