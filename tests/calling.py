@@ -19,21 +19,27 @@ Invoke: TypeAlias = Callable[[list[Message]], object]
 """Sends messages (one, unless the method takes a stream) and reads an answer, of a stream a few."""
 
 
-def invoker(connected: grpc.Channel, method: MethodDescriptor) -> Invoke:
-    """Calls ``method`` over a channel; raises ``grpc.RpcError``."""
+def invoker(
+    connected: grpc.Channel,
+    method: MethodDescriptor,
+    heard: list[str] | None = None,
+    read_max: int = READ_MAX,
+) -> Invoke:
+    """Calls ``method`` over a channel; raises ``grpc.RpcError``. What is answered is added to ``heard``."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     codec: dict[str, Any] = {
         "request_serializer": GetMessageClass(method.input_type).SerializeToString,
         "response_deserializer": GetMessageClass(method.output_type).FromString,
     }
+    told = [] if heard is None else heard
     if method.client_streaming:
         bulk: Any = connected.stream_unary(path, **codec)
-        return lambda asked: bulk(iter(asked), timeout=DEADLINE_S)
+        return lambda asked: told.append(str(bulk(iter(asked), timeout=DEADLINE_S)))
     if method.server_streaming:
         stream: Any = connected.unary_stream(path, **codec)
-        return lambda asked: _some(stream(asked[0], timeout=STREAM_S))
+        return lambda asked: _some(stream(asked[0], timeout=STREAM_S), told, read_max)
     call: Any = connected.unary_unary(path, **codec)
-    return lambda asked: call(asked[0], timeout=DEADLINE_S)
+    return lambda asked: told.append(str(call(asked[0], timeout=DEADLINE_S)))
 
 
 def only_looks(method: MethodDescriptor, asked: list[Message]) -> bool:
@@ -42,9 +48,10 @@ def only_looks(method: MethodDescriptor, asked: list[Message]) -> bool:
     return reads or all(getattr(message, "validate_only", False) for message in asked)
 
 
-def _some(answers: Any) -> None:
+def _some(answers: Any, told: list[str], read_max: int) -> None:
     """A few messages of a stream; whoever has read enough goes."""
-    for count, _ in enumerate(answers):
-        if count >= READ_MAX:
+    for count, answer in enumerate(answers):
+        told.append(str(answer))
+        if count >= read_max:
             break
     answers.cancel()

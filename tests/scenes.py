@@ -38,11 +38,11 @@ from tests.serving import BTC_TICKS, SOURCES, publication
 
 ANNA, BERT = "administrator/anna/0123456789abcdef", "administrator/bert/fedcba9876543210"
 ONE, TWO, BETA_ONE = AccountKey("alpha/one"), AccountKey("alpha/two"), AccountKey("beta/one")
-THIN, RICH = AccountKey("gamma/thin"), AccountKey("gamma/rich")
+THIN, RICH, OPEN = AccountKey("gamma/thin"), AccountKey("gamma/rich"), AccountKey("gamma/open")
 AUCTIONED = replace(PARAMETERS, auction_ms=60_000, close_out_auction_ms=600_000)
 """Parameters with auctions of liquidation steps."""
-LOTS = 1_000
-"""A bitcoin."""
+LOTS = 1_003
+"""A bitcoin and a bit, so that its figures are nobody else's."""
 
 
 class Scene:
@@ -100,20 +100,19 @@ def begin(engine: Engine, keys: Path, *, in_default: bool = False) -> Scene:
     scene.publish(2, low)
     scene.change("gamma", AdmitMember(member=MemberId("gamma"), name="Gamma"))
     scene.open("gamma", "thin", "thea", 10_150 * USD)
-    scene.open("gamma", "rich", "rose", 3_333_333 * USD)
-    scene.ok(RegisterProvider(account=BETA_ONE, capacity_minor=5_555_555 * USD))
+    scene.open("gamma", "rich", "rose", 7_777_777_777_777)
+    scene.open("gamma", "open", "olga", 100 * USD)
+    scene.ok(RegisterProvider(account=BETA_ONE, capacity_minor=5_555_555_555_555))
     scene.trade("t1", RICH, THIN, LOTS, low)
     scene.publish(3, BTC_TICKS)
     scene.trade("t1", ONE, TWO, LOTS // 2, BTC_TICKS)
     scene.trade("half-1", ONE, BETA_ONE, 10, BTC_TICKS, trade_ref="deal-1")
-    scene.trade("half-1", RICH, ONE, 11, BTC_TICKS, trade_ref="deal-2")
+    scene.trade("half-2", OPEN, BETA_ONE, 11, BTC_TICKS, trade_ref="deal-2")
     scene.ok(
         LinkAccounts(member=MemberId("alpha"), participant=ParticipantId("pat"), accounts=(ONE, BETA_ONE))
     )
-    for key, amount in ((ONE, 1_111), (BETA_ONE, 2_222), (RICH, 3_333)):
-        withdrawal = RequestWithdrawal(
-            withdrawal=f"{key}/w1", account=key, asset=USDC, amount_minor=amount * USD
-        )
+    for key, amount in ((ONE, 1_111_111_111), (BETA_ONE, 2_222_222_222), (RICH, 3_333_333_333)):
+        withdrawal = RequestWithdrawal(withdrawal=f"{key}/w1", account=key, asset=USDC, amount_minor=amount)
         scene.ok(withdrawal)
     scene.ok(SetBreaker(scope="ETH-PERP", state=BreakerState.REDUCE_ONLY, reason="a drill"), ANNA)
     for proposal, member in (("one", "delta"), ("two", "epsilon")):
