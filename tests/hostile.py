@@ -137,10 +137,13 @@ class Mood:
 
 def requests(method: MethodDescriptor, now_ms: int) -> SearchStrategy[Message]:
     """Requests of ``method``, half of them sober, so that they get deep."""
-    wild, sober = (
-        _messages(method.input_type, Mood(now_ms, is_sober), DEPTH_MAX) for is_sober in (False, True)
-    )
-    return st.one_of(wild, sober)
+    wild = _messages(method.input_type, Mood(now_ms, is_sober=False), DEPTH_MAX)
+    return st.one_of(wild, sober(method, now_ms))
+
+
+def sober(method: MethodDescriptor, now_ms: int) -> SearchStrategy[Message]:
+    """Requests of ``method`` that its rules allow."""
+    return _messages(method.input_type, Mood(now_ms, is_sober=True), DEPTH_MAX)
 
 
 def rule_of(field: FieldDescriptor) -> str:

@@ -17,7 +17,6 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from clearing import keys as house_keys
 from clearing.engine import Engine
@@ -123,10 +122,6 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield House(engine=engine, channels=channels, in_default=request.param)
 
 
-def asked(method: MethodDescriptor, now_ms: int) -> st.SearchStrategy[Message]:
-    return hostile._messages(method.input_type, hostile.Mood(now_ms, is_sober=True), hostile.DEPTH_MAX)
-
-
 def said(connected: grpc.Channel, method: MethodDescriptor, request: Message) -> str:
     """Everything that a call says: its answers, or its status with all details."""
     heard: list[str] = []
@@ -153,7 +148,7 @@ def test_no_answer_has_what_others_may_not_know(house: House, who: str, method: 
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(request=asked(method, house.engine.now_ms()))
+    @given(request=hostile.sober(method, house.engine.now_ms()))
     def ask(request: Message) -> None:
         if "after_sequence" in method.input_type.fields_by_name:
             request.after_sequence = 0  # type: ignore[attr-defined]
@@ -218,7 +213,7 @@ def test_what_is_another_members_looks_like_what_is_not_there(
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(request=asked(method, house.engine.now_ms()))
+    @given(request=hostile.sober(method, house.engine.now_ms()))
     def ask(request: Message) -> None:
         if "validate_only" in method.input_type.fields_by_name:
             request.validate_only = True  # type: ignore[attr-defined]
