@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -210,7 +210,7 @@ def _values(field: FieldDescriptor, mood: Mood, depth: int) -> SearchStrategy[An
     if field.message_type is not None:
         return _messages(field.message_type, mood, depth - 1)
     if field.enum_type is not None:
-        return _enums(field, mood)
+        return _enums(field.enum_type, mood)
     if field.cpp_type in _INTEGERS:
         low, high = _INTEGERS[field.cpp_type]
         if mood.is_sober:
@@ -220,14 +220,17 @@ def _values(field: FieldDescriptor, mood: Mood, depth: int) -> SearchStrategy[An
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return st.booleans()
     if field.type == FieldDescriptor.TYPE_BYTES:
+        length = field.GetOptions().Extensions[validate_pb2.field].bytes.len
+        if mood.is_sober and length:
+            return st.binary(min_size=length, max_size=length)
         return st.one_of(st.binary(max_size=80), st.just(b"\xff" * 5_000))
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         return _sober_texts(field) if mood.is_sober else _texts(rule_of(field))
     return st.sampled_from((0.0, -0.0, float("nan"), float("inf"), 1e308))
 
 
-def _enums(field: FieldDescriptor, mood: Mood) -> SearchStrategy[int]:
-    known = [value.number for value in field.enum_type.values]
+def _enums(described: EnumDescriptor, mood: Mood) -> SearchStrategy[int]:
+    known = [value.number for value in described.values]
     return st.sampled_from(known[1:] if mood.is_sober else [*known, 99, -1])
 
 

@@ -21,7 +21,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -68,8 +68,7 @@ def refusal(served: Served, who: str, method: MethodDescriptor, *asked: Message)
 def set_all(message: Message, wanted: set[str] | None, text: str, path: str = "", depth: int = 3) -> set[str]:
     """Put ``text`` into every string that has a rule (one of ``wanted``), one deep in each list; their paths."""
     found: set[str] = set()
-    described: Descriptor = message.DESCRIPTOR
-    for field in described.fields:
+    for field in message.DESCRIPTOR.fields:
         if field.message_type is not None and not field.message_type.GetOptions().map_entry:
             if depth and not field.message_type.full_name.startswith("google."):
                 found |= _set_in(message, field, wanted, text, path, depth)
@@ -141,10 +140,11 @@ def test_numbers_that_are_none_or_too_big_are_wrong_fields_and_change_nothing(
         account=ONE, request_id=new_id(), withdrawal_id="w", asset="assets/USDC", amount=number
     )
     with channel(served.address, served.keys / "clients" / ALPHA) as connected:
-        for call, request, fields in (
+        asked: list[tuple[Any, Message, set[str]]] = [
             (TradeServiceStub(connected).SubmitTrades, trades, {"trades[0].size", "trades[0].price"}),
             (CollateralServiceStub(connected).RequestWithdrawal, out, {"amount"}),
-        ):
+        ]
+        for call, request, fields in asked:
             with pytest.raises(grpc.RpcError) as error:
                 call(request)
             assert {violation.field for violation in of_call(error.value).violations} == fields
