@@ -113,7 +113,8 @@ def serving(what: str, store: Store, keys: Path) -> Iterator[Serving]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env=os.environ
+            | {"CLEARING_RATE_SCALE": "1000", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
     try:
         if process.stdout is None or not (line := process.stdout.readline()):

@@ -121,6 +121,31 @@ Scenario = Annotated[
         metavar="NAME|list",
     ),
 ]
+InsecureLoopback = Annotated[
+    bool,
+    typer.Option(
+        "--insecure-loopback",
+        help="For development: no TLS, and callers are believed; only on 127.0.0.1 or [::1].",
+    ),
+]
+ScenarioClock = Annotated[
+    int | None,
+    typer.Option(
+        help="For `clearing demo`: the clock stands until it is stepped over the interface, and salts come from the "
+        "seed. Refused for any house but a demonstration.",
+        metavar="SEED",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Draws the books; the same seed gives the same journal root.")]
+Output = Annotated[str, typer.Option(help="text, or json: one object.", metavar="text|json")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Keep what the run publishes here; an interrupted run goes on.", metavar="DIR"),
+]
+InProcess = Annotated[
+    bool,
+    typer.Option("--in-process", help="Without server and gRPC: the same house, the same root, and faster."),
+]
 KeyDirectory = Annotated[Path, typer.Option("--dir", help="The key directory.", metavar="DIR")]
 
 
@@ -139,13 +164,8 @@ def serve(
     state: State = None,
     anchor: Anchor = None,
     tiles_dir: TilesDir = None,
-    insecure_loopback: Annotated[
-        bool,
-        typer.Option(
-            "--insecure-loopback",
-            help="For development: no TLS, and callers are believed; only on 127.0.0.1 or [::1].",
-        ),
-    ] = False,
+    insecure_loopback: InsecureLoopback = False,
+    scenario_clock: ScenarioClock = None,
 ) -> None:
     """Serve the house over gRPC with mutual TLS, until SIGTERM or Ctrl-C.
 
@@ -170,7 +190,7 @@ def serve(
     places = {"database": database, "keys": keys, "state": state, "anchor": anchor, "tiles_dir": tiles_dir}
     try:
         settings = read_settings(**listens, **places)
-        root.serve(settings, typer.echo, insecure_loopback=insecure_loopback)
+        root.serve(settings, typer.echo, insecure_loopback=insecure_loopback, scenario=scenario_clock)
     except (
         *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew),
         *(HouseStopped, root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, TileRefused),
@@ -199,22 +219,19 @@ def migrate(database: Database = None) -> None:
 
 @app.command()
 def demo(
-    seed: Annotated[
-        int, typer.Option(help="Draws the books; the same seed gives the same journal root.")
-    ] = 7,
+    seed: Seed = 7,
     scenario: Scenario = "march-2020",
-    output: Annotated[str, typer.Option(help="text, or json: one object.", metavar="text|json")] = "text",
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Keep what the run publishes here; an interrupted run goes on.", metavar="DIR"),
-    ] = None,
+    output: Output = "text",
+    out: Out = None,
+    in_process: InProcess = False,
 ) -> None:
     """Found a house with made-up members and replay a crash: 12 and 13 March 2020, or another scenario.
 
     Real hourly prices, modelled volatilities; options margined with perpetuals, trades between members, calls,
     liquidation by auction, a member in default and the waterfall to its last tier, a withdrawal that is refused,
-    an assessment that is not paid, porting, recoveries. Then the journal and the attestations are verified. Exit code 1
-    if anything does not verify.
+    an assessment that is not paid, porting, recoveries. The house is a process of its own, and whoever asks it for
+    anything does so over gRPC with a certificate of its own. Then the journal and the attestations are verified. Exit
+    code 1 if anything does not verify.
 
     Example: clearing demo --seed 7 --out demo
     """
@@ -222,7 +239,8 @@ def demo(
 
     from clearing.demo import show
     from clearing.demo.library import SCENARIOS, DataMissing
-    from clearing.demo.run import AnotherRun, run_demo
+    from clearing.demo.outside import NotServing
+    from clearing.demo.run import AnotherRun, Asked, run_demo
     from clearing.publish import ForeignLog
     from ledger.store.anchor import AnchorRefused
     from ledger.store.connect import LeaseHeld, StoreUnreachable
@@ -238,9 +256,10 @@ def demo(
         show.scenarios(console)
         return
     try:
-        verified = run_demo(seed, scenario, out, console, as_json=output == "json")
+        asked = Asked(seed=seed, scenario=scenario, out=out, inside=in_process)
+        verified = run_demo(asked, console, as_json=output == "json")
     except (
-        *(AnotherRun, DataMissing, LeaseHeld, StoreUnreachable, OSError),
+        *(AnotherRun, NotServing, DataMissing, LeaseHeld, StoreUnreachable, OSError),
         *(AnchorRefused, ForeignLog, PublishRefused, TileRefused),
     ) as error:
         _refuse(error)

@@ -21,48 +21,40 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import Protocol
 
 import structlog
 
 from clearing import keys, logs
 from clearing.attest.envelope import EnvelopeRefused, VerifiedPayload, open_envelope
 from clearing.attest.envelope import parse as parse_envelope
-from clearing.attest.policy import Policy, format_policy
-from clearing.attest.signer import SigningKeys, sign_checkpoint
-from clearing.attest.statement import attested_checkpoint, parse
-from clearing.decide.due import due
-from clearing.engine import Engine, HouseStopped
-from clearing.health import Facts, Unfit, unfit
-from clearing.model.commands import Tick
+from clearing.attest.policy import Policy
+from clearing.attest.signer import SigningKeys
+from clearing.attest.statement import parse
+from clearing.documents import Documents
+from clearing.engine import Engine
+from clearing.health import Facts
 from clearing.model.values import AttestationRecord
 from clearing.publish import Publisher
+from clearing.pulse import Pulse, beat, facts
 from clearing.server import app, metrics, traces
 from clearing.server.history import Books, History
+from clearing.server.scenario import ScenarioClock, Steps, scenario_salts
 from clearing.server.services import Sources
 from clearing.server.spool import Spool
 from clearing.server.tail import Tail
-from clearing.settings import Settings, places_of, require_loopback
+from clearing.settings import Settings, places_of, require_demonstration, require_loopback
 from clearing.store import migrate
-from clearing.store.queries import AttestationIndex
-from ledger.store.connect import (
-    Database,
-    OutcomeUnknown,
-    StoreUnreachable,
-    open_store,
-    require_reachable,
-    system_salts,
-)
+from clearing.store.queries import AttestationIndex, recorded_answer
+from ledger.store.connect import Database, open_store, require_reachable, system_salts
 from ledger.store.projector import Projecting
 from ledger.store.public_log import PublicLog, require_goes_on
-from ledger.store.writer import ClockWentBack, Overloaded, StoreUnavailable
 
 BEAT_S = 1.0
 SWITCH_S = 0.0005
@@ -82,27 +74,80 @@ def let_garbage_wait() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def serve(settings: Settings, announce: Callable[[str], None], *, insecure_loopback: bool = False) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Open:
+    """A house that is ready to be served."""
+
+    database: Database
+    engine: Engine
+    history: Projecting
+    publisher: Publisher
+    documents: Documents | None
+    sources: Sources
+
+
+def serve(
+    settings: Settings,
+    announce: Callable[[str], None],
+    *,
+    insecure_loopback: bool = False,
+    scenario: int | None = None,
+) -> None:
     """Serve the house of ``settings`` until a signal or a bug stops it; ``announce`` gets the one line.
 
-    ``insecure_loopback`` serves without TLS, and only this machine.
+    ``insecure_loopback`` serves without TLS, and only this machine. ``scenario`` is the seed of a demonstration, whose
+    clock stands until it is stepped over the interface.
     """
     logs.configure(settings.log_level)
     presented = _presented(settings, insecure_loopback=insecure_loopback)
     stopping = _stop_on_signals()
-    places = places_of(settings)
-    house, signing = keys.house_of(settings.keys), keys.read_signing_keys(settings.keys)
+    house = keys.house_of(settings.keys)
+    if scenario is not None:
+        require_demonstration(house, settings.listen)
+        threading.Thread(target=_stop_at_the_end_of_input, args=(stopping,), daemon=True).start()
+    with _opened(settings, house, scenario) as opened, traces.traced(os.environ) as tracing:
+        sys.setswitchinterval(SWITCH_S)
+        let_garbage_wait()
+        ports, shown = _ports(settings), _figures(opened.engine, opened.history)
+        server = app.start(
+            house, ports, presented, opened.sources, shown, scale=settings.rate_scale, told=tracing
+        )
+        try:
+            beat_once = opened.publisher.show if scenario is not None else _beat(opened)
+            pulse, gather = Pulse(beat_once, server.say), _gather(opened)
+            pulse.judge(gather)
+            size = opened.engine.view.size
+            announce(f"serving {house} on {_places(ports, server)}, {size} journal entries")
+            while not stopping.wait(BEAT_S):
+                pulse.beat()
+                pulse.judge(gather)
+        finally:
+            server.stop(DRAIN_S)
+        opened.publisher.show()  # not after a bug: what stopped the house is looked at before more is signed
+
+
+def _beat(opened: _Open) -> Callable[[], None]:
+    return partial(beat, opened.engine, opened.publisher, opened.documents)
+
+
+def _gather(opened: _Open) -> Callable[[], Facts]:
+    return partial(facts, opened.database, opened.engine, opened.publisher, opened.history)
+
+
+@contextmanager
+def _opened(settings: Settings, house: str, scenario: int | None) -> Iterator[_Open]:
+    """Steps 1 and 4: the house, replayed and fit to be served, closed in order afterwards."""
+    places, signing = places_of(settings), keys.read_signing_keys(settings.keys)
+    stepped = None if scenario is None else ScenarioClock()
+    salts = system_salts if scenario is None else scenario_salts(scenario)
     with (
         _migrated(settings.database, places.anchor) as database,
-        closing(Engine(database, clock=clock_ms, salts=system_salts)) as engine,
+        closing(Engine(database, clock=stepped or clock_ms, salts=salts)) as engine,
         closing(PublicLog(database, places.tiles, places.anchor)) as log,
         Projecting(database, lambda: engine.view.size, steady_ms) as history,
         Tail(database, lambda: engine.view) as tail,
         TemporaryDirectory(prefix="clearing-reports-") as spooled,
-        traces.traced(os.environ) as tracing,
     ):
-        sys.setswitchinterval(SWITCH_S)
-        let_garbage_wait()
         engine.heed(lambda: history.lag_ms)
         _require_house(engine, house)
         if settings.state is not None:
@@ -112,27 +157,38 @@ def serve(settings: Settings, announce: Callable[[str], None], *, insecure_loopb
         documents = _documents(settings, database, signing)
         if documents is not None:
             documents.write()
-        books = Books(database, log, tail, History(database, history, lambda: engine.view.size))
-        sources = _sources(engine, publisher, books, Spool(Path(spooled)))
-        ports, shown, scale = _ports(settings), _figures(engine, history), settings.rate_scale
-        server = app.start(house, ports, presented, sources, shown, scale=scale, told=tracing)
-        try:
-            pulse = Pulse(partial(beat, engine, publisher, documents), server.say)
-            gather = partial(_facts, database, engine, publisher, history)
-            pulse.judge(gather)
-            announce(f"serving {house} on {_places(ports, server)}, {engine.view.size} journal entries")
-            while not stopping.wait(BEAT_S):
-                pulse.beat()
-                pulse.judge(gather)
-        finally:
-            server.stop(DRAIN_S)
-        publisher.show()  # not after a bug: what stopped the house is looked at before more is signed
+        sources = Sources(
+            engine=engine,
+            clock=engine.now_ms,
+            journaled=AttestationIndex(database).all,
+            checkpoint=publisher.checkpoint,
+            books=Books(database, log, tail, History(database, history, lambda: engine.view.size)),
+            spool=Spool(Path(spooled)),
+            steps=None if stepped is None else _steps(database, engine, publisher, stepped),
+        )
+        yield _Open(
+            database=database,
+            engine=engine,
+            history=history,
+            publisher=publisher,
+            documents=documents,
+            sources=sources,
+        )
+
+
+def _steps(database: Database, engine: Engine, publisher: Publisher, clock: ScenarioClock) -> Steps:
+    return Steps(
+        engine=engine,
+        clock=clock,
+        publish=publisher.publish_if_due,
+        recorded=partial(recorded_answer, database),
+    )
 
 
 def _presented(settings: Settings, *, insecure_loopback: bool) -> Callable[[], app.Tls] | None:
     """What the server presents at each handshake; None without TLS, where only this machine can connect."""
     if insecure_loopback:
-        require_loopback(settings.listen)
+        require_loopback(settings.listen, "--insecure-loopback")
         log = structlog.get_logger()
         log.warning("no TLS: whoever is on this machine may be anybody", on=settings.listen)
         return None
@@ -226,161 +282,12 @@ def steady_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-def _sources(engine: Engine, publisher: Publisher, books: Books, spool: Spool) -> Sources:
-    return Sources(
-        engine=engine,
-        clock=clock_ms,
-        journaled=AttestationIndex(books.database).all,
-        checkpoint=publisher.checkpoint,
-        books=books,
-        spool=spool,
-    )
-
-
-class Pulse:
-    """Step 3: beats once, and says in health what the facts are. The main thread does it: it has nothing else to do."""
-
-    def __init__(self, beat_once: Callable[[], None], say: "Say") -> None:
-        self._beat_once, self._say, self._log = beat_once, say, structlog.get_logger()
-        self._failed_beats, self._failure = 0, ""
-        self._unfit: frozenset[Unfit] = frozenset()
-        self._serving: bool | None = None
-
-    def beat(self) -> None:
-        """Beat once; what passes by itself is counted. Raises ``HouseStopped``, and what is for good."""
-        try:
-            self._beat_once()
-        except (StoreUnavailable, StoreUnreachable, OutcomeUnknown, ClockWentBack, Overloaded) as error:
-            if not self._failed_beats:
-                self._log.warning("beat skipped", error=str(error))
-            self._failed_beats, self._failure = self._failed_beats + 1, str(error)
-        else:
-            self._failed_beats, self._failure = 0, ""
-
-    def judge(self, gather: Callable[[], Facts]) -> None:
-        """Say in health whether the house is fit to serve if that has changed, and log it if the reason has."""
-        why = unfit(replace(gather(), failed_beats=self._failed_beats, failure=self._failure))
-        if self._serving is not (not why):
-            self._serving = not why
-            self._say(serving=self._serving)  # whoever watches hears each time
-        if self._unfit == why.keys():
-            return
-        self._unfit = frozenset(why)
-        if why:
-            self._log.error("not serving", why={reason.value: detail for reason, detail in why.items()})
-        else:
-            self._log.warning("serving again")
-
-
-class Say(Protocol):
-    """Tells whoever asks for health."""
-
-    def __call__(self, *, serving: bool) -> None:
-        """From now on."""
-
-
-def _facts(database: Database, engine: Engine, publisher: Publisher, history: Projecting) -> Facts:
-    try:
-        is_newest, unreachable = migrate.is_newest(database), ""
-    except StoreUnreachable as error:
-        is_newest, unreachable = True, str(error)
-    journal_ms = engine.view.time_ms  # before the clock is read: what comes between is not in the future
-    return Facts(
-        stopped=_text(engine.stopped),
-        fault=_text(engine.fault) or unreachable,
-        schema="" if is_newest else "another program has migrated it",
-        journal_ms=journal_ms,
-        now_ms=engine.now_ms(),
-        unshown=publisher.why_not(),
-        lag_ms=history.lag_ms,
-        history=_text(history.failed),
-    )
-
-
-def _text(error: Exception | None) -> str:
-    return "" if error is None else str(error) or type(error).__name__
-
-
-def beat(engine: Engine, publisher: Publisher, documents: "Documents | None") -> None:
-    """Run what has become due by the clock, attest a closed cycle, show the log, and write the documents.
-
-    Raises ``HouseStopped`` once the house has stopped.
-    """
-    if engine.stopped is not None:
-        raise HouseStopped(str(engine.stopped)) from engine.stopped
-    if publisher.why_not():
-        publisher.show()  # first: as long as the log is late nothing is taken, not even a tick
-    now_ms = clock_ms()
-    if next(due(engine.view.state, now_ms), None) is not None:
-        engine.execute(Tick(), request_id=f"tick/{now_ms}", actor="house/clock")
-    publisher.publish_if_due()
-    publisher.show()
-    if documents is not None:
-        documents.write_new(engine.view.state.attestation)
-
-
-class Documents:
-    """What a verifier takes away: the policy, every attestation, and the checkpoint of the newest one.
-
-    Without ``signing`` no checkpoint is written: the directory is that of the tiles and shows a newer one.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        policy: Policy,
-        signing: SigningKeys | None,
-        records: Callable[[], Sequence[AttestationRecord]],
-    ) -> None:
-        self._directory, self._policy, self._signing, self._records = directory, policy, signing, records
-        self._written = 0
-
-    def write_new(self, newest: AttestationRecord | None) -> None:
-        """Write what is not there yet, if ``newest`` is not."""
-        if newest is not None and newest.sequence > self._written:
-            self.write()
-
-    def write(self) -> None:
-        """Write what is not there yet. Each file appears whole; an attestation is never written twice.
-
-        Raises ``StoreUnreachable`` if it may be tried again.
-        """
-        try:
-            self._write()
-        except OSError as error:
-            raise StoreUnreachable(f"the documents for verifiers cannot be written: {error}") from error
-
-    def _write(self) -> None:
-        (self._directory / "attestations").mkdir(parents=True, exist_ok=True)
-        _replace(self._directory / "policy.txt", format_policy(self._policy))
-        records = self._records()
-        for record in records:
-            path = self._directory / "attestations" / f"{record.sequence:06}.json"
-            if not path.exists():
-                _replace(path, record.envelope.encode())
-        if records and self._signing is not None:
-            _replace(self._directory / "checkpoint", self._checkpoint(records[-1], self._signing))
-        self._written = len(records)
-
-    def _checkpoint(self, record: AttestationRecord, signing: SigningKeys) -> bytes:
-        """The note over the tree that ``record`` speaks of; the anchor had it before it was attested."""
-        opened = open_envelope(record.envelope.encode(), self._policy.trust)
-        tree = attested_checkpoint(parse(opened.payload))
-        return sign_checkpoint(signing, tree.size, tree.root)
-
-
 def _documents(settings: Settings, database: Database, signing: SigningKeys) -> Documents | None:
     if settings.state is None:
         return None
     shared = settings.state.resolve() == places_of(settings).tiles.resolve()
     policy = keys.read_policy(settings.keys)
     return Documents(settings.state, policy, None if shared else signing, AttestationIndex(database).all)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(data)
-    fresh.replace(path)
 
 
 def _require_own_signatures(engine: Engine, policy: Policy) -> None:
@@ -401,6 +308,13 @@ def _require_house(engine: Engine, house: str) -> None:
     charter = engine.view.state.charter
     if charter is not None and charter.house != house:
         raise WrongHouse(f"the keys are of {house}, the journal is of {charter.house}")
+
+
+def _stop_at_the_end_of_input(stopping: threading.Event) -> None:
+    """A house whose clock somebody steps ends with him."""
+    while sys.stdin.read(1):
+        pass
+    stopping.set()
 
 
 def _stop_on_signals() -> threading.Event:

@@ -10,9 +10,10 @@ Rules kept here:
 4. What is committed is shown soon. If it cannot be for ``UNSHOWN_MAX_MS``, the house takes no command until it is:
    :meth:`Publisher.why_not` says so.
 
-Proofs are made of the tiles, so what is kept in memory does not grow with the journal. One thread publishes.
+Proofs are made of the tiles, so what is kept in memory does not grow with the journal. One thread publishes at a time.
 """
 
+import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -46,6 +47,7 @@ class Publisher:
         self, engine: Engine, keys: SigningKeys, log: PublicLog, *, clock: Callable[[], int] = lambda: 0
     ) -> None:
         self._engine, self._keys, self._log, self._clock = engine, keys, log, clock
+        self._turn = threading.Lock()
         attested = engine.view.state.attestation
         log.anchor.require_covers(0 if attested is None else attested.tree_size)
         _require_own(log.checkpoint(), keys)
@@ -56,6 +58,10 @@ class Publisher:
 
         A cycle whose marks are too old to be current is not attested (rulebook §6): the next one is.
         """
+        with self._turn:
+            return self._publish_if_due()
+
+    def _publish_if_due(self) -> Outcome | None:
         view = self._engine.view
         house = view.state
         if house.cycle is None or not house.cycle.closed:
@@ -78,10 +84,11 @@ class Publisher:
         Raises ``StoreUnreachable`` if it may be tried again; ``AnchorRefused``, ``PublishRefused``,
         ``TileRefused`` and ``NoteRefused`` if what is on disk is not what was signed.
         """
-        view = self._engine.view
-        if view.size > self._size:
-            self._show(view)
-        self._shown_ms = self._clock()
+        with self._turn:
+            view = self._engine.view
+            if view.size > self._size:
+                self._show(view)
+            self._shown_ms = self._clock()
 
     def why_not(self) -> str:
         """Why no command is to be taken, for :meth:`Engine.hold`; empty if the log is not late. Any thread may ask."""

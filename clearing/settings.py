@@ -13,6 +13,8 @@ from ledger.store.connect import URL_FORMS, beside, open_store
 
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
 PORT_MAX = 65_535
+DEMONSTRATION = "demo-"
+"""Begins the name of every house that is one."""
 ANCHOR_SUFFIX, TILES_SUFFIX = ".anchor", ".tiles"
 
 
@@ -82,8 +84,8 @@ def places_of(settings: Settings) -> Places:
     return Places(anchor=anchor, tiles=tiles)
 
 
-def require_loopback(listen: str) -> None:
-    """Without TLS nobody but this machine may reach the house. Raises :class:`SettingsRefused`.
+def require_loopback(listen: str, option: str) -> None:
+    """With ``option`` nobody but this machine may reach the house. Raises :class:`SettingsRefused`.
 
     A name is refused as well: what it means is for others to say.
     """
@@ -92,9 +94,16 @@ def require_loopback(listen: str) -> None:
     except ValueError:
         is_loopback = False
     if not is_loopback:
+        raise SettingsRefused(f"{option} is for this machine alone: 127.0.0.1 or [::1], not {listen}")
+
+
+def require_demonstration(house: str, listen: str) -> None:
+    """A clock that anybody steps is for a demonstration, which its name says. Raises :class:`SettingsRefused`."""
+    if not house.startswith(DEMONSTRATION):
         raise SettingsRefused(
-            f"--insecure-loopback serves without TLS, on 127.0.0.1 or [::1] only, not on {listen}"
+            f"--scenario-clock is for demonstrations, whose names begin with {DEMONSTRATION}: these keys are of {house}"
         )
+    require_loopback(listen, "--scenario-clock")
 
 
 def read_settings(**given: Any) -> Settings:

@@ -46,11 +46,13 @@ class Vector:
     def append(self, values: Sequence[Any]) -> "Vector":
         """The column with ``values`` behind it."""
         used = self.size & MASK
-        first = self.chunks[-1][:used].tolist() if used else []
-        whole = self.chunks[: self.size >> SHIFT]
-        tail = [*first, *values]
-        fresh = (_chunk(tail[at : at + WIDTH]) for at in range(0, len(tail), WIDTH))
-        return Vector((*whole, *fresh), self.size + len(values))
+        room = WIDTH - used if used else 0
+        chunks = list(self.chunks)
+        if filling := values[:room]:
+            places = np.arange(used, used + len(filling), dtype=np.int64)
+            chunks[-1] = _replaced(chunks[-1], places, _array(filling))
+        chunks += (_chunk(values[at : at + WIDTH]) for at in range(room, len(values), WIDTH))
+        return Vector(tuple(chunks), self.size + len(values))
 
     def set_items(self, changed: Mapping[int, Any]) -> "Vector":
         """The column with some values replaced; every number must exist."""

@@ -20,8 +20,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clearing import keys as house_keys
+from clearing.documents import Documents
 from clearing.engine import Engine
-from clearing.main import Documents, clock_ms
+from clearing.main import clock_ms
 from clearing.market.prices import signed_bytes
 from clearing.model.commands import (
     AdmitMember,

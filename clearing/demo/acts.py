@@ -91,7 +91,7 @@ def ask_for_gains(desk: Desk, bar: Bar) -> None:
     is_waiting = bool(desk.tally.asked and desk.tally.asked[-1].refusal)
     if not is_new and not is_waiting:
         return
-    withdrawal = f"w-{bar.label.lower()}"
+    withdrawal = f"{GAINS}/w-{bar.label.lower()}"
     command = RequestWithdrawal(
         withdrawal=withdrawal, account=GAINS, asset=desk.settlement.id, amount_minor=GAINS_MINOR
     )

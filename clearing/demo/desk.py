@@ -5,19 +5,17 @@ request id of its own. So a run that was cut off can be started again on the sam
 commands that were recorded get their first answers, and the run goes on where it stopped.
 """
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from clearing.attest.envelope import ed25519_signer
-from clearing.attest.signer import SigningKeys
 from clearing.demo.books import Books
 from clearing.demo.door import Door
 from clearing.demo.listing import Listing
 from clearing.demo.market import Bar, Market
 from clearing.model.commands import Command, Deposit, PlaceBid, Tick
-from clearing.model.ids import AccountKey, DefaultId, MemberId, SetId
+from clearing.model.ids import AccountKey, DefaultId, MemberId, SetId, SourceId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Event, Outcome, Status
 from clearing.model.values import Asset, AuctionKind, Parameters
@@ -31,19 +29,6 @@ BIDS = {
     AuctionKind.COLLATERAL.value: ((60, 5_000), (150, 2_500)),
 }
 """What the two liquidity providers bid: a discount to the mark, and up to which share of what is on offer."""
-
-
-def demo_key(seed: int, purpose: str) -> Ed25519PrivateKey:
-    """A key that anyone can make again: fit for a demonstration and for nothing else."""
-    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"demo {seed} {purpose}".encode()).digest())
-
-
-def demo_signing_keys(seed: int) -> SigningKeys:
-    """The log key and the three officers; two of them sign."""
-    officers = tuple(ed25519_signer(demo_key(seed, role)) for role in ("risk", "operations"))
-    return SigningKeys(
-        origin=f"demo-{seed}.clearing.example/log", log_key=demo_key(seed, "log"), officers=officers
-    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -173,6 +158,7 @@ class Desk:
     """One run of a scenario."""
 
     door: Door
+    price_keys: Mapping[SourceId, Ed25519PrivateKey]
     house: str
     seed: int
     market: Market
@@ -206,7 +192,8 @@ class Desk:
     def deposit(self, name: str, key: AccountKey, asset: Asset, amount_minor: int) -> None:
         """Custody reports that money arrived."""
         if amount_minor:
-            self.must(name, Deposit(account=key, asset=asset.id, amount_minor=amount_minor))
+            command = Deposit(account=key, asset=asset.id, amount_minor=amount_minor, reference=name)
+            self.must(name, command)
 
     def hours_since(self, label: str, bar: Bar) -> int:
         """The hours between the one of a label and a bar's."""

@@ -32,8 +32,9 @@ from clearing.model.commands import (
 from clearing.model.ids import member_of
 from clearing.model.outcomes import Outcome
 from clearing.publish import Publisher
+from clearing.server.scenario import CLOCK_ACTOR, ScenarioClock
 
-ADMINISTRATOR, CUSTODIAN, CLOCK = "administrator/demo", "custodian/vault", "clock"
+ADMINISTRATOR, CUSTODIAN = "administrator/demo", "custodian/vault"
 
 _Sender = Callable[[Any], str]
 
@@ -55,7 +56,7 @@ SENDERS: Final[dict[type, _Sender]] = {
         (FundHouse, Deposit, SendWithdrawal, SettleWithdrawal, RecordRecovery), lambda _: CUSTODIAN
     ),
     ApplyPrices: lambda command: f"price-source/{command.source}",
-    Tick: lambda _: CLOCK,
+    Tick: lambda _: CLOCK_ACTOR,
 }
 
 
@@ -77,17 +78,6 @@ class Door(Protocol):
         """Have a cycle that has closed attested, if it is the newest."""
 
 
-@dataclass(slots=True)
-class ScenarioClock:
-    """House time in the hand of whoever steps it."""
-
-    now_ms: int = 0
-
-    def __call__(self) -> int:
-        """UTC milliseconds."""
-        return self.now_ms
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
     """The house in this process."""
@@ -95,11 +85,14 @@ class Inside:
     engine: Engine
     publisher: Publisher
     clock: ScenarioClock
+    administrator: str
+    """The actor by which the journal names it."""
 
     def execute(self, name: str, command: Command) -> Outcome:
         """Decided and committed here."""
         who = sender(command)
-        return self.engine.execute(command, request_id=f"{who}:{name}", actor=who)
+        actor = self.administrator if who == ADMINISTRATOR else who
+        return self.engine.execute(command, request_id=f"{who}:{name}", actor=actor)
 
     def step(self, now_ms: int) -> None:
         """Set the clock."""

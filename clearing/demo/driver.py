@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from clearing.demo.acts import ACTS
 from clearing.demo.books import MEMBERS, Order, Participant
-from clearing.demo.desk import Desk, demo_key
+from clearing.demo.desk import Desk
 from clearing.demo.listing import USDC, underlying_of
 from clearing.demo.market import BTC, ETH, UNDERLYINGS, Bar, Market
 from clearing.demo.trading import trade
@@ -76,7 +76,7 @@ def _found(desk: Desk) -> None:
     for instrument in desk.listing.instruments:
         desk.must(f"list/{instrument.id}", ListInstrument(instrument=instrument))
     for source in SOURCES:
-        key = demo_key(desk.seed, source).public_key().public_bytes_raw().hex()
+        key = desk.price_keys[source].public_key().public_bytes_raw().hex()
         desk.must(f"source/{source}", RegisterSource(source=source, public_key=key))
     for money, amount in HOUSE_MONEY.items():
         desk.must(f"fund/{money.value}", FundHouse(into=money, amount_minor=amount * USDC))
@@ -148,5 +148,5 @@ def _publication(desk: Desk, source: SourceId, bar: Bar, skew: int) -> ApplyPric
         observed_ms=bar.known_ms,
         sequence=sequence,
         prices=prices,
-        signature=demo_key(desk.seed, source).sign(signed).hex(),
+        signature=desk.price_keys[source].sign(signed).hex(),
     )

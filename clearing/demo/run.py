@@ -7,46 +7,48 @@ on the same ``--out`` folder and goes on.
 
 import json
 import tempfile
-from contextlib import ExitStack, closing
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from clearing import chart
-from clearing.attest.envelope import RoleKey, TrustSet, ed25519_signer
+from clearing import chart, keys
 from clearing.attest.envelope import verify as verify_envelope
-from clearing.attest.policy import Policy, format_policy, parse_policy
+from clearing.attest.policy import format_policy, parse_policy
 from clearing.attest.statement import Netting, parse
 from clearing.demo import aftermath, driver, show, words
 from clearing.demo.books import MEMBERS, draw_books
-from clearing.demo.desk import AuctionStory, Desk, Tally, demo_key, demo_signing_keys
-from clearing.demo.door import Inside, ScenarioClock
-from clearing.demo.driver import SETTLEMENT, parameters_for
+from clearing.demo.desk import AuctionStory, Desk, Tally
+from clearing.demo.door import Door, Inside
+from clearing.demo.driver import SETTLEMENT, SOURCES, parameters_for
+from clearing.demo.keys import administrator_actor, client_folder, make
 from clearing.demo.library import MARCH_2020, load
 from clearing.demo.listing import Listing
 from clearing.demo.market import Market
+from clearing.demo.outside import served
 from clearing.engine import Engine
 from clearing.model.house import House, ordered
 from clearing.model.ids import house_account
 from clearing.model.values import Default
 from clearing.publish import Publisher
+from clearing.server.scenario import ScenarioClock, scenario_salts
 from clearing.settings import ANCHOR_SUFFIX
 from clearing.store.migrate import upgrade
 from clearing.store.queries import AttestationIndex
 from clearing_client.offline import Report, tiled_leaves, verify_attestations
-from ledger.checkpoint import verifier_key
 from ledger.receipt import format_legs
-from ledger.salt import seeded_salts
-from ledger.store.connect import Database, open_store
+from ledger.store.connect import Database, LeaseHeld, open_store
 from ledger.store.differs import Differs
 from ledger.store.public_log import PublicLog, require_goes_on
 from ledger.store.receipts import newest_entries, receipt_of_legs
 from ledger.store.tile_files import CHECKPOINT, TileFiles
 from ledger.store.verify import Verified, verify
 
-ROLES = ("risk", "operations", "compliance")
+PATIENCE_S = 5.0
 
 
 class AnotherRun(Exception):
@@ -66,50 +68,50 @@ class Finished:
     netting: tuple[Netting, ...]
 
 
-def run_demo(seed: int, scenario: str, out: Path | None, console: Console, *, as_json: bool) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What to run: with ``inside`` the house is in this process, without it behind its interface. Both end alike."""
+
+    seed: int
+    scenario: str
+    out: Path | None
+    inside: bool
+
+
+def run_demo(asked: Asked, console: Console, *, as_json: bool) -> bool:
     """Run, print, and say whether everything verified.
 
-    Raises :class:`AnotherRun`, ``DataMissing``, ``LeaseHeld``, and what ``Publisher`` raises if ``out`` holds
-    something else than such a run left.
+    Raises :class:`AnotherRun`, ``NotServing``, ``DataMissing``, ``LeaseHeld``, and what ``Publisher`` raises if ``out``
+    holds something else than such a run left.
     """
-    market = load(scenario)
+    market = load(asked.scenario)
     with ExitStack() as stack:
-        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clearing-demo-")))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clearing-demo-")))
+        folder = asked.out or scratch / "out"
         folder.mkdir(parents=True, exist_ok=True)
-        finished = _run(seed, market, folder, console, quiet=as_json)
+        run = _Run(seed=asked.seed, market=market, folder=folder, keys=scratch / "keys", inside=asked.inside)
+        make(run.keys, run.seed, run.house, _callers())
+        finished = _run(run, console, quiet=as_json)
         if as_json:
             console.out(json.dumps(_summary(finished), indent=2), highlight=False)
         else:
-            _tell(console, finished, folder, kept=out is not None)
+            _tell(console, finished, folder, kept=asked.out is not None)
         return _verified(finished)
 
 
-def _run(seed: int, market: Market, folder: Path, console: Console, *, quiet: bool) -> Finished:
-    file, clock = folder / "house.sqlite", ScenarioClock()
-    database, anchor = open_store(f"sqlite:///{file}"), Path(f"{file}{ANCHOR_SUFFIX}")
-    require_goes_on(database, anchor)
+def _run(run: "_Run", console: Console, *, quiet: bool) -> Finished:
+    database = open_store(f"sqlite:///{run.file}")
+    require_goes_on(database, run.anchor)
     upgrade(database)
-    salts, house = seeded_salts(f"demo {seed}".encode()), house_name(seed, market)
-    listing, parameters = Listing.of(market), parameters_for(market)
-    with closing(Engine(database, clock=clock, salts=salts)) as engine:
+    with closing(_patiently(database, run)) as engine:
         charter = engine.view.state.charter
-        if charter is not None and charter.house != house:
-            raise AnotherRun(f"{folder} holds the run of {charter.house}: choose another folder")
-        with closing(PublicLog(database, folder, anchor)) as log:
-            publisher = Publisher(engine, demo_signing_keys(seed), log)
-            desk = Desk(
-                door=Inside(engine=engine, publisher=publisher, clock=clock),
-                house=house,
-                seed=seed,
-                market=market,
-                listing=listing,
-                books=draw_books(seed, market, listing, parameters),
-                settlement=SETTLEMENT,
-                parameters=parameters,
-            )
-            _replay(desk, console, quiet=quiet)
-            publisher.show()
-        _publish(database, folder, seed)
+        if charter is not None and charter.house != run.house:
+            raise AnotherRun(f"{run.folder} holds the run of {charter.house}: choose another folder")
+    with _inside(database, run) if run.inside else served(run.seed, run.folder, run.file, run.keys) as door:
+        desk = _desk(run, door)
+        _replay(desk, console, quiet=quiet)
+    _publish(database, run)
+    with closing(_engine(database, run)) as engine:
         view = engine.view
     with database.connect() as connection:
         journal = verify(connection)
@@ -119,9 +121,83 @@ def _run(seed: int, market: Market, folder: Path, console: Console, *, quiet: bo
         root=view.frontier.root(),
         desk=desk,
         journal=journal,
-        published=_verify_published(folder),
-        netting=_attested_netting(folder),
+        published=_verify_published(run.folder),
+        netting=_attested_netting(run.folder),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What is run, where its files are, and whether the house is in this process."""
+
+    seed: int
+    market: Market
+    folder: Path
+    keys: Path
+    inside: bool
+
+    @property
+    def house(self) -> str:
+        """What the house is called."""
+        return house_name(self.seed, self.market)
+
+    @property
+    def file(self) -> Path:
+        """The journal."""
+        return self.folder / "house.sqlite"
+
+    @property
+    def anchor(self) -> Path:
+        """Where ``clearing serve`` has it for this journal."""
+        return Path(f"{self.file}{ANCHOR_SUFFIX}")
+
+
+def _desk(run: _Run, door: Door) -> Desk:
+    listing, parameters = Listing.of(run.market), parameters_for(run.market)
+    return Desk(
+        door=door,
+        price_keys={
+            source: keys.read_signing_key(client_folder(run.keys, f"price-source/{source}") / "signing.key")
+            for source in SOURCES
+        },
+        house=run.house,
+        seed=run.seed,
+        market=run.market,
+        listing=listing,
+        books=draw_books(run.seed, run.market, listing, parameters),
+        settlement=SETTLEMENT,
+        parameters=parameters,
+    )
+
+
+def _engine(database: Database, run: _Run, clock: ScenarioClock | None = None) -> Engine:
+    return Engine(database, clock=clock or ScenarioClock(), salts=scenario_salts(run.seed))
+
+
+def _patiently(database: Database, run: _Run) -> Engine:
+    """The engine once the house of a run that was cut off has stopped. Raises ``LeaseHeld`` if it does not."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return _engine(database, run)
+        except LeaseHeld:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+@contextmanager
+def _inside(database: Database, run: _Run) -> Iterator[Inside]:
+    """The house in this process, with what it has signed shown in the end."""
+    clock = ScenarioClock()
+    with (
+        closing(_engine(database, run, clock)) as engine,
+        closing(PublicLog(database, run.folder, run.anchor)) as log,
+    ):
+        publisher = Publisher(engine, keys.read_signing_keys(run.keys), log)
+        actor = administrator_actor(run.keys)
+        yield Inside(engine=engine, publisher=publisher, clock=clock, administrator=actor)
+        publisher.show()
 
 
 def house_name(seed: int, market: Market) -> str:
@@ -145,18 +221,17 @@ def _progress(console: Console, *, quiet: bool) -> Progress:
 # what is published --------------------------------------------------------------------------------
 
 
-def _publish(database: Database, folder: Path, seed: int) -> None:
+def _callers() -> Iterator[str]:
+    yield from (f"member/{member}" for member in MEMBERS)
+    yield from (f"price-source/{source}" for source in SOURCES)
+
+
+def _publish(database: Database, run: _Run) -> None:
     """Policy and attestations, beside the checkpoint and the tiles, as files that anyone may copy; and for each
     member a receipt, which is its own.
     """
-    signing = demo_signing_keys(seed)
-    trust = TrustSet(
-        keys=tuple(RoleKey(role=r, key=ed25519_signer(demo_key(seed, r)).public_key) for r in ROLES),
-        threshold=2,
-    )
-    log_key = verifier_key(signing.origin, signing.log_key)
-    policy = Policy(origin=signing.origin, log_keys=(log_key,), trust=trust)
-    (folder / "policy.txt").write_bytes(format_policy(policy))
+    folder = run.folder
+    (folder / "policy.txt").write_bytes(format_policy(keys.read_policy(run.keys)))
     (folder / "attestations").mkdir(exist_ok=True)
     for record in AttestationIndex(database).all():
         (folder / "attestations" / f"{record.sequence:06d}.json").write_text(

@@ -50,7 +50,7 @@ class Offset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """Every number that the rulebook puts in brackets; the defaults are the rulebook's."""
+    """Every number that the rulebook puts in brackets; the defaults are the rulebook's. Hashed as a risk array is."""
 
     margin_model: str = "scan"
     scan_ranges: tuple[ScanRange, ...] = ()
@@ -111,6 +111,9 @@ class Parameters:
     auction_ms: int = MINUTE_MS // 2
     close_out_auction_ms: int = 10 * MINUTE_MS
     porting_ms: int = DAY_MS
+
+    def __hash__(self) -> int:
+        return hash((self.margin_model, len(self.scan_ranges)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -580,10 +583,16 @@ class InstrumentRisk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskArray:
-    """The published array of a cycle: with positions it gives every requirement exactly."""
+    """The published array of a cycle: with positions it gives every requirement exactly.
+
+    What is made of an array is kept for it; to hash all of its numbers would take longer than to use them.
+    """
 
     model: str
     instruments: tuple[InstrumentRisk, ...]
+
+    def __hash__(self) -> int:
+        return hash((self.model, len(self.instruments)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

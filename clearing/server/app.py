@@ -19,7 +19,7 @@ from clearing.server.drain import Drain
 from clearing.server.identity import SEES_ALL
 from clearing.server.interceptors import OPEN_SERVICES, Access, Authority, Inside, accesses
 from clearing.server.limits import Limits
-from clearing.server.services import DESCRIBED, SERVICES, Sources
+from clearing.server.services import DESCRIBED, Sources, services_of
 from clearing.server.tail import Tail
 from clearing.server.watch import Log, Told
 from clearinghouse.v1 import options_pb2
@@ -116,11 +116,13 @@ def start(
     hearing: Sequence[Told] = (Log(), shown, *told)
     drain, checked = Drain(), health.HealthServicer()
     inside = Inside(house=house, state=lambda: sources.engine.view.state, clock=sources.clock, drain=drain)
-    authority = Authority(inside, accesses(DESCRIBED), limits=Limits(scale), told=hearing)
+    offered = services_of(sources)
+    access = accesses(service.described for service in offered)
+    authority = Authority(inside, access, limits=Limits(scale), told=hearing)
     shown.show("calls_running", "Calls that run or wait for a thread.", lambda: authority.calls.taken)
     shown.show("streams_open", "Open streams.", lambda: authority.streams.taken)
     server = _server(authority)
-    for service in SERVICES:
+    for service in offered:
         service.add(service.servicer(sources), server)
     _add_standard_services(server, checked)
     port = _listen(server, ports.callers, tls)

@@ -23,8 +23,10 @@ from clearing.server.margin import Margins
 from clearing.server.members import Members
 from clearing.server.prices import Prices
 from clearing.server.reports import Reports
+from clearing.server.scenario import Scenario, Steps
 from clearing.server.spool import Spool
 from clearing.server.trades import Trades
+from clearinghouse.scenario.v1 import scenario_service_pb2, scenario_service_pb2_grpc
 from clearinghouse.v1 import (
     account_service_pb2,
     account_service_pb2_grpc,
@@ -69,6 +71,8 @@ class Sources:
     checkpoint: Callable[[], bytes] | None
     books: Books
     spool: Spool
+    steps: Steps | None = None
+    """Where a scripted scenario is stepped; only a demonstration has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +156,14 @@ SERVICES: Sequence[Service] = (
         lambda sources: Members(sources.engine),
     ),
 )
+SCENARIO = Service(
+    scenario_service_pb2.DESCRIPTOR.services_by_name["ScenarioService"],
+    scenario_service_pb2_grpc.add_ScenarioServiceServicer_to_server,
+    lambda sources: Scenario(sources.steps),
+)
 DESCRIBED: Sequence[ServiceDescriptor] = tuple(service.described for service in SERVICES)
+
+
+def services_of(sources: Sources) -> Sequence[Service]:
+    """What is served with ``sources``."""
+    return SERVICES if sources.steps is None else (*SERVICES, SCENARIO)

@@ -1,4 +1,4 @@
-"""Answers that stand in the journal but not in the state: all attestations."""
+"""Answers that stand in the store but not in the state: all attestations, and what a request was answered."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from clearing.model.kinds import Kind
 from clearing.model.values import AttestationRecord
 from ledger.leaf import LEAF_BYTES, decode_body, decode_leaf, split_bodies, split_records
 from ledger.store.connect import Database, reading
-from ledger.store.queries import Segment, read_segments
+from ledger.store.queries import Segment, find_answers, read_segments
 
 
 class AttestationIndex:
@@ -39,3 +39,13 @@ def _attested(segment: Segment) -> Iterator[AttestationRecord]:
             for change in decode_changes(decode_body(body).fact):
                 if isinstance(change, Put) and isinstance(change.row, AttestationRecord):
                     yield change.row
+
+
+def recorded_answer(database: Database, request_id: str) -> str:
+    """The outcome of a request as it was recorded, in canonical text; empty if there was none.
+
+    Raises ``StoreUnreachable``.
+    """
+    with reading(database) as connection:
+        found = find_answers(connection, [request_id]).get(request_id)
+    return "" if found is None else found.answer

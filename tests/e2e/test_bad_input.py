@@ -68,7 +68,8 @@ def refusal(served: Served, who: str, method: MethodDescriptor, *asked: Message)
 def set_all(message: Message, wanted: set[str] | None, text: str, path: str = "", depth: int = 3) -> set[str]:
     """Put ``text`` into every string that has a rule (one of ``wanted``), one deep in each list; their paths."""
     found: set[str] = set()
-    for field in message.DESCRIPTOR.fields:
+    described: Any = message.DESCRIPTOR
+    for field in described.fields:
         if field.message_type is not None and not field.message_type.GetOptions().map_entry:
             if depth and not field.message_type.full_name.startswith("google."):
                 found |= _set_in(message, field, wanted, text, path, depth)

@@ -25,7 +25,12 @@ def command(*arguments: str) -> list[str]:
 
 
 def run(*arguments: str, **environment: str) -> dict[str, Any]:
-    """Run the demonstration to its end and read its JSON."""
+    """Run the demonstration to its end, without server, and read its JSON."""
+    return result_of("--in-process", *arguments, **environment)
+
+
+def result_of(*arguments: str, **environment: str) -> dict[str, Any]:
+    """The JSON of a run."""
     done = subprocess.run(
         command("--output", "json", *arguments),
         capture_output=True,
@@ -47,6 +52,11 @@ def test_the_same_seed_gives_the_same_root_whatever_the_hash_seed_of_the_process
     seven: dict[str, Any],
 ) -> None:
     assert run("--seed", "7", PYTHONHASHSEED="2") == seven
+
+
+def test_over_the_interface_it_ends_as_in_one_process(seven: dict[str, Any]) -> None:
+    """Each command from the one who may send it, over gRPC with mutual TLS, to a house of its own: the same root."""
+    assert result_of("--seed", "7") == seven
 
 
 def test_another_seed_gives_another_root(seven: dict[str, Any]) -> None:
@@ -179,16 +189,17 @@ def test_the_scenarios_are_listed_with_their_worst_hour_and_day_even_without_mar
         assert words in told
 
 
-@pytest.mark.parametrize("commands_before_the_kill", [120, 260, 400, 550, 700])
+@pytest.mark.parametrize("how", [(), ("--in-process",)], ids=["over gRPC", "in one process"])
+@pytest.mark.parametrize("commands_before_the_kill", [120, 400, 700])
 def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_root(
-    tmp_path: Path, seven: dict[str, Any], commands_before_the_kill: int
+    tmp_path: Path, seven: dict[str, Any], commands_before_the_kill: int, how: tuple[str, ...]
 ) -> None:
-    process = subprocess.Popen(command("--out", str(tmp_path)), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command("--out", str(tmp_path), *how), stdout=subprocess.DEVNULL)
     _wait_for_requests(tmp_path / "house.sqlite", commands_before_the_kill, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     recorded = _requests(tmp_path / "house.sqlite")
-    resumed = run("--out", str(tmp_path))
+    resumed = result_of("--out", str(tmp_path), *how)
     assert commands_before_the_kill <= recorded < _requests(tmp_path / "house.sqlite")
     assert resumed == seven
 

@@ -3,7 +3,7 @@
 The house runs in this process, so that its state can be looked at between two calls; its clock stands still, so
 that nothing becomes due by itself. It is asked twice: with much begun, and with a member in default besides
 (``tests/scenes``).
-``make fuzz N=200000`` draws more than the suite does.
+``make fuzz N=200000`` draws more than the suite does; into the file FUZZ_COUNTS goes how many were accepted.
 """
 
 import os
@@ -128,8 +128,6 @@ def test_whatever_is_asked_is_answered_or_refused_and_a_refusal_changes_nothing(
         try:
             invoke[who](asked)
         except grpc.RpcError as error:
-            if method.server_streaming and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                return  # it goes on until the caller has enough
             _require_sound(error, f"{method.full_name} {who} {asked}")
             assert inside.root() == before, (method.full_name, who, asked)
         else:

@@ -80,7 +80,7 @@ def test_a_house_without_tls_is_refused_on_any_other_address(tmp_path: Path, lis
     database = f"sqlite:///{tmp_path / 'house.db'}"
     code, said = clearing("serve", "--database", database, "--listen", listen, "--insecure-loopback")
     assert code == 1
-    assert said.splitlines()[-1].startswith("clearing: --insecure-loopback serves without TLS, on 127.0.0.1")
+    assert said.splitlines()[-1].startswith("clearing: --insecure-loopback is for this machine alone")
     assert not list(tmp_path.iterdir())
 
 

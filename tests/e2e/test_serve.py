@@ -23,6 +23,8 @@ from clearing.server.services import DESCRIBED
 from clearing_client.client import Client, new_id, new_trade
 from clearing_client.connect import channel
 from clearing_client.errors import ClearingError, of_call
+from clearinghouse.scenario.v1 import scenario_service_pb2 as scenario
+from clearinghouse.scenario.v1.scenario_service_pb2_grpc import ScenarioServiceStub
 from clearinghouse.v1 import trade_service_pb2 as trade_pb
 from clearinghouse.v1 import trade_service_pb2_grpc as trade_grpc
 from tests import asking
@@ -541,3 +543,15 @@ def test_sigterm_stops_the_house_cleanly(tmp_path: Path) -> None:
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(timeout=20) == 0
         assert (tmp_path / "serve.log").read_text() == ""
+
+
+def test_a_house_that_is_no_demonstration_has_no_clock_to_be_stepped(served: Served) -> None:
+    """Neither is it started with one, nor does a running house know the service."""
+    serve = ["-c", "from clearing.cli import main; main()", "serve", "--keys", str(served.keys)]
+    refused = run(sys.executable, *serve, "--scenario-clock", "7", "--listen", "127.0.0.1:0")
+    assert refused.returncode == 1
+    assert "--scenario-clock is for demonstrations" in refused.stderr
+    with channel(served.address, served.keys / "clients" / ANNA) as connected:
+        with pytest.raises(grpc.RpcError) as error:
+            ScenarioServiceStub(connected).SetClock(scenario.SetClockRequest())
+        assert of_call(error.value).code is grpc.StatusCode.UNIMPLEMENTED

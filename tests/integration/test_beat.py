@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from clearing import keys as house_keys
+from clearing.documents import Documents
 from clearing.engine import Engine, HouseStopped
-from clearing.main import Documents, beat, clock_ms
+from clearing.main import clock_ms
 from clearing.model.commands import FoundHouse, NewTrade, SubmitTrades
 from clearing.model.ids import AccountKey, MemberId, SetId
 from clearing.publish import Publisher
+from clearing.pulse import beat
 from clearing.server.identity import parse_spiffe
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex

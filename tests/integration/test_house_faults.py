@@ -11,12 +11,14 @@ import pytest
 from sqlalchemy import text
 
 from clearing import keys as house_keys
+from clearing.documents import Documents
 from clearing.engine import Engine
 from clearing.health import BEATS_MAX, Facts, Unfit, unfit
-from clearing.main import Documents, Pulse, _facts, beat, clock_ms, steady_ms
+from clearing.main import clock_ms, steady_ms
 from clearing.model.commands import Deposit
 from clearing.model.ids import AccountKey
 from clearing.publish import UNSHOWN_MAX_MS, Publisher
+from clearing.pulse import Pulse, beat, facts
 from clearing.server.identity import parse_spiffe
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex
@@ -111,7 +113,7 @@ def house(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
         publisher = Publisher(engine, signing, log, clock=clocks.steady)
         engine.hold(publisher.why_not)
         documents = Documents(tmp_path / "state", policy, signing, AttestationIndex(database).all)
-        gather = partial(_facts, database, engine, publisher, history)
+        gather = partial(facts, database, engine, publisher, history)
         running = Running(url, tmp_path, database, engine, publisher, clocks, gather, documents)
         for number, command in enumerate(founding(keys)):
             engine.execute(command, request_id=f"seed/{number}", actor="test")

@@ -17,9 +17,10 @@ from clearing import keys as house_keys
 from clearing import publish
 from clearing.attest.signer import SigningKeys
 from clearing.engine import Engine
-from clearing.main import Pulse, beat, clock_ms
+from clearing.main import clock_ms
 from clearing.model.values import DAY_MS
 from clearing.publish import ForeignLog, Publisher
+from clearing.pulse import Pulse, beat
 from clearing.server.identity import parse_spiffe
 from clearing.settings import ANCHOR_SUFFIX, TILES_SUFFIX
 from clearing.store.queries import AttestationIndex

@@ -315,11 +315,10 @@ class Auditor:
             yield Refusal.ENTRY_EMPTY
         if len(line.legs) == 1:
             yield Refusal.ENTRY_ONE_LEGGED
-        for _, amount in line.legs:
-            if amount == 0:
-                yield Refusal.AMOUNT_ZERO
-            if abs(amount) >= 2**127:
-                yield Refusal.AMOUNT_OUT_OF_RANGE
+        if any(amount == 0 for _, amount in line.legs):
+            yield Refusal.AMOUNT_ZERO
+        if any(abs(amount) >= 2**127 for _, amount in line.legs):
+            yield Refusal.AMOUNT_OUT_OF_RANGE
         if any(sum(n for a, n in line.legs if a.unit == unit) for unit in {a.unit for a, _ in line.legs}):
             yield Refusal.ENTRY_UNBALANCED
         ids = [account.id for account in line.opens]

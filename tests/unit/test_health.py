@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from clearing.health import BEATS_MAX, Facts, Unfit, unfit
-from clearing.main import Pulse
+from clearing.pulse import Pulse
 from ledger.store.connect import OutcomeUnknown, StoreUnreachable
 from ledger.store.writer import LAG_MAX_MS, ClockWentBack, Overloaded, StoreUnavailable
 

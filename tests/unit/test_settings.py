@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from clearing.settings import Places, SettingsRefused, places_of, read_settings, require_loopback
+from clearing.settings import (
+    Places,
+    SettingsRefused,
+    places_of,
+    read_settings,
+    require_demonstration,
+    require_loopback,
+)
 
 POSTGRESQL = "postgresql://clearing@db.example.org/clearing"
 
@@ -54,7 +61,7 @@ def test_with_both_given_a_server_is_as_good_as_a_file() -> None:
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.0.0.1:7443", "127.8.9.1:1", "[::1]:7443"])
 def test_without_tls_a_house_listens_to_its_own_machine(listen: str) -> None:
-    require_loopback(listen)
+    require_loopback(listen, "--insecure-loopback")
 
 
 @pytest.mark.parametrize(
@@ -71,4 +78,13 @@ def test_without_tls_a_house_listens_to_its_own_machine(listen: str) -> None:
 )
 def test_without_tls_a_house_listens_to_nobody_else(listen: str) -> None:
     with pytest.raises(SettingsRefused, match="--insecure-loopback"):
-        require_loopback(listen)
+        require_loopback(listen, "--insecure-loopback")
+
+
+@pytest.mark.parametrize(
+    ("house", "listen"), [("testhouse", "127.0.0.1:0"), ("demo", "127.0.0.1:0"), ("demo-7", "10.0.0.1:7443")]
+)
+def test_a_clock_that_is_stepped_is_for_a_demonstration_on_this_machine(house: str, listen: str) -> None:
+    with pytest.raises(SettingsRefused, match="--scenario-clock"):
+        require_demonstration(house, listen)
+    require_demonstration("demo-7", "127.0.0.1:0")

@@ -134,7 +134,8 @@ def message(command: object, house: House) -> pb.Change:
     return _MESSAGES[type(command)](command, house)
 
 
-def _asset_message(asset: Asset, house: House) -> pb.AssetTerms:
+def asset_message(asset: Asset, house: House) -> pb.AssetTerms:
+    """The terms of an asset."""
     money, whole = units.of_settlement(house), units.of_asset(asset)
     return pb.AssetTerms(
         name=names.asset(asset.id),
@@ -173,7 +174,7 @@ def _loss_message(command: RecordNonDefaultLoss, house: House) -> pb.RecordNonDe
 
 _MESSAGES: Final[Mapping[type, Callable[[Any, House], pb.Change]]] = {
     ListAsset: lambda command, house: pb.Change(
-        list_asset=pb.ListAssetChange(asset=_asset_message(command.asset, house))
+        list_asset=pb.ListAssetChange(asset=asset_message(command.asset, house))
     ),
     ListInstrument: lambda command, house: pb.Change(
         list_instrument=pb.ListInstrumentChange(instrument=_instrument_message(command.instrument, house))
