@@ -43,7 +43,7 @@ NAMES = {
     "default_name": ("defaults/d1", "defaults/d2"),
     "attestation": ("attestations/latest", "attestations/1", "attestations/99"),
     "trade_id": ("t1", "t2", "t3"),
-    "proposal": ("proposals/one", "proposals/two", "proposals/fee"),
+    "proposal": tuple(f"proposals/{own}" for own in ("one", "two", "fee", "three", "four", "five")),
     "new_id": ("testhouse", "one", "two", "fee", "x1", "x2", "x3"),
     "asset_name": ("assets/USDC", "assets/ETH", "assets/NONE"),
     "auction": ("auctions/a1", "auctions/a99"),
@@ -69,7 +69,7 @@ NAMES = {
     "ledger_unit": ("USDC", "ETH", "BTC-PERP", "NONE"),
     "entry_kind": ("DEPOSITED", "TRADE_NOVATED", "CYCLE_CLOSED", "NONE"),
 }
-BY_FIELD = {
+BY_FIELD: dict[str, tuple[Any, ...]] = {
     "page_token": ("",),
     "trade_ref": ("", "", "deal-1", "deal-2", "deal-3"),
     "group": ("", "", "", "g1"),
@@ -78,6 +78,9 @@ BY_FIELD = {
     "house": ("testhouse",),
     "serial": ("1f", "abc", "dead"),
     "concentration_limit": ("",),
+    "accounts": ("members/alpha/accounts/one", "members/beta/accounts/one"),
+    "path": ("tile/0/000", "tile/0/000.p/8", "tile/entries/000"),
+    "base_version": (1,),
 }
 """What a sober request has in fields that no rule, or too wide a one, says enough of."""
 GOOD_PARAMETERS = parameters.message(PARAMETERS, units.of_asset(SETTLEMENT))
@@ -214,7 +217,7 @@ def _values(field: FieldDescriptor, mood: Mood, depth: int) -> SearchStrategy[An
     if field.cpp_type in _INTEGERS:
         low, high = _INTEGERS[field.cpp_type]
         if mood.is_sober:
-            return st.integers(0, 20)
+            return st.sampled_from(BY_FIELD.get(field.name, range(21)))
         special = [number for number in SPECIAL_INTEGERS if low <= number <= high]
         return st.one_of(st.integers(max(low, 0), 200), st.sampled_from(special), st.integers(low, high))
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:

@@ -115,8 +115,9 @@ def begin(engine: Engine, keys: Path, *, in_default: bool = False) -> Scene:
         withdrawal = RequestWithdrawal(withdrawal=f"{key}/w1", account=key, asset=USDC, amount_minor=amount)
         scene.ok(withdrawal)
     scene.ok(SetBreaker(scope="ETH-PERP", state=BreakerState.REDUCE_ONLY, reason="a drill"), ANNA)
-    for proposal, member in (("one", "delta"), ("two", "epsilon")):
-        scene.ok(proposing(proposal, AdmitMember(member=MemberId(member), name=member)), ANNA)
+    for proposal in ("one", "two", "three", "four", "five"):
+        admitting = AdmitMember(member=MemberId(f"new-{proposal}"), name=proposal)
+        scene.ok(proposing(proposal, admitting), ANNA)
     for auction in list(engine.view.state.auctions):
         scene.ok(PlaceBid(auction=auction, account=BETA_ONE, discount_bp=77, share_bp=7_777))
     if in_default:

@@ -337,7 +337,7 @@ def test_a_certificate_that_the_test_made_is_good_if_it_is_right(served: Served)
         (GOOD, f"spiffe://{HOUSE}/administrator/anna"),
         (GOOD, "https://alpha.example"),
         (),
-        (f"spiffe://{HOUSE}/root/alpha",),
+        (f"spiffe://{HOUSE}/chief/alpha",),
         (f"spiffe://{HOUSE}/member/alpha/more",),
         (f"spiffe://{HOUSE}:443/member/alpha",),
         (f"SPIFFE://{HOUSE}/member/alpha",),

@@ -102,13 +102,39 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield House(engine, channels, in_default=request.param)
 
 
+def ask_again(house: House, method: MethodDescriptor, who: str, request: Message, other: Message) -> None:
+    """Send ``request`` twice, and ``other`` under its id."""
+    fields = method.input_type.fields_by_name
+    for one in (request, other):
+        if "validate_only" in fields:
+            one.validate_only = False  # type: ignore[attr-defined]
+        # drawn ids come again with each method
+        one.request_id = f"{method.name}/{one.request_id}"  # type: ignore[attr-defined]
+    first = house.said(who, method, request)
+    if any(first.startswith(f"refused {reason} ") for reason in NOT_RECORDED):
+        return
+    house.sent[method.name].append((who, method, request, first))
+    after = house.root()
+    assert house.said(who, method, request) == first
+    other.request_id = request.request_id  # type: ignore[attr-defined]
+    own = access_of(method).own
+    setattr(other, own, getattr(request, own))
+    if other != request:
+        refused = house.said(who, method, other)
+        # a body that is wrong is refused before anybody looks for its id
+        assert refused.split()[:2] in (
+            ["refused", "IDEMPOTENCY_KEY_REUSED"],
+            ["refused", "REQUEST_INVALID"],
+        )
+    assert house.root() == after
+
+
 @pytest.mark.parametrize("method", MUTATIONS, ids=lambda method: method.name)
 def test_a_request_is_answered_once_and_its_id_stands_for_no_other(
     house: House, method: MethodDescriptor
 ) -> None:
     allowed = {role.value for role in access_of(method).allowed}
     callers = [who for who in CLIENTS if who.split("/")[0] in allowed]
-    fields = method.input_type.fields_by_name
 
     @settings(
         max_examples=EACH,
@@ -120,28 +146,7 @@ def test_a_request_is_answered_once_and_its_id_stands_for_no_other(
     )
     @given(who=st.sampled_from(callers), request=sober(method, house.engine.now_ms()), other=sober(method, 0))
     def ask(who: str, request: Message, other: Message) -> None:
-        for one in (request, other):
-            if "validate_only" in fields:
-                one.validate_only = False  # type: ignore[attr-defined]
-            # drawn ids come again with each method
-            one.request_id = f"{method.name}/{one.request_id}"  # type: ignore[attr-defined]
-        first = house.said(who, method, request)
-        if any(first.startswith(f"refused {reason} ") for reason in NOT_RECORDED):
-            return
-        house.sent[method.name].append((who, method, request, first))
-        after = house.root()
-        assert house.said(who, method, request) == first
-        other.request_id = request.request_id  # type: ignore[attr-defined]
-        own = access_of(method).own
-        setattr(other, own, getattr(request, own))
-        if other != request:
-            refused = house.said(who, method, other)
-            # a body that is wrong is refused before anybody looks for its id
-            assert refused.split()[:2] in (
-                ["refused", "IDEMPOTENCY_KEY_REUSED"],
-                ["refused", "REQUEST_INVALID"],
-            )
-        assert house.root() == after
+        ask_again(house, method, who, request, other)
 
     ask()
     sent = house.sent[method.name]
