@@ -6,9 +6,10 @@ are none, the ends of every range.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from buf.validate import validate_pb2
+from clearing.server.wire import parameters, units
+from tests.builders import PARAMETERS, SETTLEMENT
 
 DEPTH_MAX = 4
 ELEMENTS_MAX = 4
@@ -40,13 +43,47 @@ NAMES = {
     "default_name": ("defaults/d1", "defaults/d2"),
     "attestation": ("attestations/latest", "attestations/1", "attestations/99"),
     "trade_id": ("t1", "t2", "t3"),
-    "proposal": ("proposals/one", "proposals/two", "proposals/fee"),
+    "proposal": tuple(f"proposals/{own}" for own in ("one", "two", "fee", "three", "four", "five")),
     "new_id": ("testhouse", "one", "two", "fee", "x1", "x2", "x3"),
     "asset_name": ("assets/USDC", "assets/ETH", "assets/NONE"),
     "auction": ("auctions/a1", "auctions/a99"),
     "porting": (f"portings/{'0' * 32}",),
     "reason": ("a reason that is one", "another"),
+    "withdrawal": (
+        "members/alpha/accounts/one/withdrawals/w1",
+        "members/alpha/accounts/two/withdrawals/w2",
+        "members/beta/accounts/one/withdrawals/w1",
+        "members/beta/accounts/one/withdrawals/x1",
+    ),
+    "short_id": ("w1", "w2", "x1", "x2", "x3", "x4", "x5"),
+    "custody_reference": ("wire-1", "wire-2", "wire-3", "tx:0/1"),
+    "entry": ("entries/0", "entries/3", "entries/20", "entries/999999"),
+    "report": ("reports/journal", "reports/statement", "reports/trial-balance", "reports/none"),
+    "ledger_account": (
+        "members/alpha/accounts/one/cash",
+        "members/alpha/accounts/two/collateral",
+        "members/beta/accounts/one/cash",
+        "custody",
+        "house/fees",
+    ),
+    "ledger_unit": ("USDC", "ETH", "BTC-PERP", "NONE"),
+    "entry_kind": ("DEPOSITED", "TRADE_NOVATED", "CYCLE_CLOSED", "NONE"),
 }
+BY_FIELD = {
+    "page_token": ("",),
+    "trade_ref": ("", "", "deal-1", "deal-2", "deal-3"),
+    "group": ("", "", "", "g1"),
+    "price": ("64000", "64000", "64100.5", "2000"),
+    "size": ("0.001", "0.01", "0.5", "1", "2", "-0.002"),
+    "house": ("testhouse",),
+    "serial": ("1f", "abc", "dead"),
+    "concentration_limit": ("",),
+    "accounts": ("members/alpha/accounts/one", "members/beta/accounts/one"),
+    "path": ("tile/0/000", "tile/0/000.p/8", "tile/entries/000"),
+}
+"""What a sober request has in fields that no rule, or too wide a one, says enough of."""
+GOOD_PARAMETERS = parameters.message(PARAMETERS, units.of_asset(SETTLEMENT))
+"""Parameters are never drawn whole and sound: half of the time they are these."""
 DECIMALS = ("1", "0.001", "2.5", "64000", "64000.5", "2000", "100000", "999999999", "0.000001", "12.50")
 HOSTILE_NUMBERS = (
     *(
@@ -92,9 +129,23 @@ _INTEGERS = {
 }
 
 
+@dataclass(frozen=True)
+class Mood:
+    """How requests are drawn: most of them around ``now_ms``, and sober ones from what rules allow alone."""
+
+    now_ms: int
+    is_sober: bool
+
+
 def requests(method: MethodDescriptor, now_ms: int) -> SearchStrategy[Message]:
-    """Requests of ``method``, most of them around ``now_ms``."""
-    return _messages(method.input_type, now_ms, DEPTH_MAX)
+    """Requests of ``method``, half of them sober, so that they get deep."""
+    wild = _messages(method.input_type, Mood(now_ms, is_sober=False), DEPTH_MAX)
+    return st.one_of(wild, sober(method, now_ms))
+
+
+def sober(method: MethodDescriptor, now_ms: int) -> SearchStrategy[Message]:
+    """Requests of ``method`` that its rules allow."""
+    return _messages(method.input_type, Mood(now_ms, is_sober=True), DEPTH_MAX)
 
 
 def rule_of(field: FieldDescriptor) -> str:
@@ -108,24 +159,27 @@ def rule_of(field: FieldDescriptor) -> str:
 
 @st.composite
 def _messages(
-    draw: Callable[[SearchStrategy[Any]], Any], described: Descriptor, now_ms: int, depth: int
+    draw: Callable[[SearchStrategy[Any]], Any], described: Descriptor, mood: Mood, depth: int
 ) -> Message:
     if described.full_name == TIMESTAMP:
-        return _timestamp(draw, now_ms)
+        return _timestamp(draw, mood)
     message: Message = GetMessageClass(described)()
+    if described is GOOD_PARAMETERS.DESCRIPTOR and draw(st.booleans()):
+        message.CopyFrom(GOOD_PARAMETERS)
+        return message
     chosen = {oneof.name: draw(st.sampled_from([f.name for f in oneof.fields])) for oneof in described.oneofs}
     for field in described.fields:
         other = field.containing_oneof is not None and chosen[field.containing_oneof.name] != field.name
-        if other or draw(st.integers(0, 15)) == 0:
+        if other or (not mood.is_sober and draw(st.integers(0, 15)) == 0):
             continue
-        _fill(draw, message, field, now_ms, depth)
+        _fill(draw, message, field, mood, depth)
     return message
 
 
-def _timestamp(draw: Callable[[SearchStrategy[Any]], Any], now_ms: int) -> Message:
+def _timestamp(draw: Callable[[SearchStrategy[Any]], Any], mood: Mood) -> Message:
     message = Timestamp()
-    if draw(st.integers(0, 4)):
-        at_ms = now_ms + draw(st.sampled_from((0, 0, 0, -1_000, -3_600_000, 1_000, 90_000_000)))
+    if mood.is_sober or draw(st.integers(0, 4)):
+        at_ms = mood.now_ms + draw(st.sampled_from((0, 0, 0, -1_000, -3_600_000, 1_000, 90_000_000)))
         message.seconds, message.nanos = at_ms // 1_000, at_ms % 1_000 * 1_000_000
     else:
         message.seconds = draw(st.integers(*_INTEGERS[FieldDescriptor.CPPTYPE_INT64]))
@@ -137,16 +191,16 @@ def _fill(
     draw: Callable[[SearchStrategy[Any]], Any],
     message: Message,
     field: FieldDescriptor,
-    now_ms: int,
+    mood: Mood,
     depth: int,
 ) -> None:
     if field.message_type is not None and not depth:
         return
-    values = _values(field, now_ms, depth)
+    values = _values(field, mood, depth)
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         return
     if field.is_repeated:
-        found = draw(st.lists(values, max_size=ELEMENTS_MAX))
+        found = draw(st.lists(values, min_size=int(mood.is_sober), max_size=ELEMENTS_MAX))
         getattr(message, field.name).extend(found)
     elif field.message_type is not None:
         getattr(message, field.name).CopyFrom(draw(values))
@@ -154,22 +208,44 @@ def _fill(
         setattr(message, field.name, draw(values))
 
 
-def _values(field: FieldDescriptor, now_ms: int, depth: int) -> SearchStrategy[Any]:
+def _values(field: FieldDescriptor, mood: Mood, depth: int) -> SearchStrategy[Any]:
     if field.message_type is not None:
-        return _messages(field.message_type, now_ms, depth - 1)
+        return _messages(field.message_type, mood, depth - 1)
     if field.enum_type is not None:
-        return st.sampled_from([*(value.number for value in field.enum_type.values), 99, -1])
+        return _enums(field.enum_type, mood)
     if field.cpp_type in _INTEGERS:
         low, high = _INTEGERS[field.cpp_type]
+        if mood.is_sober:
+            return st.sampled_from((1,)) if field.name == "base_version" else st.integers(0, 20)
         special = [number for number in SPECIAL_INTEGERS if low <= number <= high]
         return st.one_of(st.integers(max(low, 0), 200), st.sampled_from(special), st.integers(low, high))
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return st.booleans()
     if field.type == FieldDescriptor.TYPE_BYTES:
+        length = field.GetOptions().Extensions[validate_pb2.field].bytes.len
+        if mood.is_sober and length:
+            return st.binary(min_size=length, max_size=length)
         return st.one_of(st.binary(max_size=80), st.just(b"\xff" * 5_000))
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        return _texts(rule_of(field))
+        return _sober_texts(field) if mood.is_sober else _texts(rule_of(field))
     return st.sampled_from((0.0, -0.0, float("nan"), float("inf"), 1e308))
+
+
+def _enums(described: EnumDescriptor, mood: Mood) -> SearchStrategy[int]:
+    known = [value.number for value in described.values]
+    return st.sampled_from(known[1:] if mood.is_sober else [*known, 99, -1])
+
+
+def _sober_texts(field: FieldDescriptor) -> SearchStrategy[str]:
+    """What the field's rule allows."""
+    rule, allowed = rule_of(field), getattr(field.GetOptions().Extensions[validate_pb2.field].string, "in")
+    if rule == "request_id":
+        return st.uuids().map(str)
+    if field.name in BY_FIELD:
+        return st.sampled_from(BY_FIELD[field.name])
+    if rule in ("decimal", "positive_decimal", "amount"):
+        return st.sampled_from(DECIMALS)
+    return st.sampled_from(tuple(allowed) or _known(rule))
 
 
 def _texts(rule: str) -> SearchStrategy[str]:

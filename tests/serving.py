@@ -39,6 +39,7 @@ from clearing.model.commands import (
     RegisterSource,
 )
 from clearing.model.ids import AccountKey, MemberId, ParticipantId, SourceId
+from clearing.model.values import Parameters
 from clearing.publish import Publisher
 from clearing.server.identity import parse_spiffe
 from clearing.settings import ANCHOR_SUFFIX, TILES_SUFFIX
@@ -157,7 +158,7 @@ def denials(served: Served) -> list[dict[str, str]]:
     return [found for found in map(json.loads, lines) if found["event"] == "denied"]
 
 
-def seed(directory: Path, keys: Path, url: str | None = None) -> None:
+def seed(directory: Path, keys: Path, url: str | None = None, *, parameters: Parameters = PARAMETERS) -> None:
     """Found the house in ``directory`` and bring it through its first cycle, which it attests.
 
     The journal is at ``url``, its anchor and its tiles are in ``directory``: where ``clearing serve`` has them if
@@ -172,7 +173,7 @@ def seed(directory: Path, keys: Path, url: str | None = None) -> None:
         closing(Engine(database, clock=clock_ms, salts=salts)) as engine,
         closing(PublicLog(database, tiles, anchor)) as log,
     ):
-        for number, command in enumerate(founding(keys)):
+        for number, command in enumerate(founding(keys, parameters)):
             outcome = engine.execute(command, request_id=f"seed/{number}", actor="test")
             assert outcome.accepted, outcome
         for source in SOURCES:
@@ -187,10 +188,10 @@ def seed(directory: Path, keys: Path, url: str | None = None) -> None:
     database.dispose()
 
 
-def founding(keys: Path) -> list[Command]:
+def founding(keys: Path, parameters: Parameters = PARAMETERS) -> list[Command]:
     """The commands that make the house of this module, up to its first prices."""
     commands: list[Command] = [
-        FoundHouse(house=HOUSE, settlement=SETTLEMENT, parameters=PARAMETERS),
+        FoundHouse(house=HOUSE, settlement=SETTLEMENT, parameters=parameters),
         ListAsset(asset=ETHER),
         *(ListInstrument(instrument=instrument) for instrument in INSTRUMENTS[:2]),
         *(FundHouse(into=money, amount_minor=MILLION) for money in HouseMoney),

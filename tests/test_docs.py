@@ -23,6 +23,14 @@ def test_every_file_that_the_map_of_rules_names_exists() -> None:
         assert (ROOT / name).exists(), name
 
 
+def test_every_file_that_the_threat_model_names_exists() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text()
+    named = re.findall(r"`((?:clearing|ledger|tests)/[^`]+)`", text)
+    assert named
+    for name in named:
+        assert (ROOT / name).exists(), name
+
+
 def test_the_architecture_names_no_file_that_is_gone() -> None:
     text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
     for name in re.findall(r"`((?:\w+/)+\w+\.py)`", text):

@@ -150,45 +150,58 @@ def open_new(draft: Draft, key: AccountKey, kind: AccountKind, participant: Part
 
 def link_accounts(draft: Draft, command: LinkAccounts) -> Rejected | None:
     """Propose a link, or accept it; it holds once every member concerned asked for the same (rulebook §2)."""
-    rejected = _link_refusal(draft, command)
-    if rejected is not None:
-        return rejected
-    set_id = linked_set(command.participant)
-    wanted = tuple(sorted(command.accounts))
-    standing = draft.house.proposals.get(set_id)
+    house, set_id, wanted = draft.house, linked_set(command.participant), tuple(sorted(command.accounts))
+    standing = house.proposals.get(set_id)
     before = standing.accepted_by if standing is not None and standing.accounts == wanted else ()
     accepted = tuple(sorted({*before, command.member}))
+    is_agreed = {member_of(key) for key in wanted} == set(accepted)
+    rejected = _link_refusal(house, command, is_agreed=is_agreed)
+    if rejected is not None:
+        return rejected
     proposal = LinkProposal(id=set_id, participant=command.participant, accounts=wanted, accepted_by=accepted)
     draft.record(Kind.LINK_PROPOSED, Put("proposals", set_id, proposal))
-    if {member_of(key) for key in wanted} == set(accepted):
+    if is_agreed:
         _link(draft, proposal)
     return None
 
 
-def _link_refusal(draft: Draft, command: LinkAccounts) -> Rejected | None:
-    keys, house = command.accounts, draft.house
+def _link_refusal(house: House, command: LinkAccounts, *, is_agreed: bool) -> Rejected | None:
+    """How accounts of others stand counts once all have agreed, and is their members' business: none is told why."""
+    keys, participant = command.accounts, command.participant
     if not 2 <= len(set(keys)) == len(keys) <= LINK_MAX:
         return Rejected(Reason.LINK_TOO_SMALL, f"{len(keys)} accounts, {LINK_MAX} at most")
-    for key in keys:
-        rejected = _unlinkable(house, key, command.participant)
-        if rejected is not None:
-            return rejected
-    if command.member not in {member_of(key) for key in keys}:
+    own = [key for key in keys if member_of(key) == command.member]
+    if not own:
         return Rejected(Reason.ACCOUNT_NOT_YOURS, command.member)
-    if linked_set(command.participant) in house.netting_sets:
-        return Rejected(Reason.ALREADY_EXISTS, linked_set(command.participant))
+    for key in own:
+        if (
+            rejected := _not_of(house, key, participant) or _unlinkable(house, house.accounts[key])
+        ) is not None:
+            return rejected
+    for key in keys:
+        if _not_of(house, key, participant) is not None:
+            return Rejected(Reason.OTHER_NOT_LINKABLE, key)
+    if linked_set(participant) in house.netting_sets:
+        return Rejected(Reason.ALREADY_EXISTS, linked_set(participant))
     if loss_is_open(house):
         return Rejected(Reason.DEFAULT_OPEN)
-    return None
+    bound = (key for key in keys if is_agreed and _unlinkable(house, house.accounts[key]) is not None)
+    return next((Rejected(Reason.OTHER_NOT_LINKABLE, key) for key in bound), None)
 
 
-def _unlinkable(house: House, key: AccountKey, participant: ParticipantId) -> Rejected | None:
-    """Why an account cannot become part of a larger netting set now."""
+def _not_of(house: House, key: AccountKey, participant: ParticipantId) -> Rejected | None:
+    """Why an account is no client account of the participant."""
     account = house.accounts.get(key)
     if account is None:
         return Rejected(Reason.ACCOUNT_UNKNOWN, key)
     if account.participant != participant or account.kind is AccountKind.HOUSE:
         return Rejected(Reason.PARTICIPANT_DIFFERS, key)
+    return None
+
+
+def _unlinkable(house: House, account: ClearingAccount) -> Rejected | None:
+    """Why an account cannot become part of a larger netting set now."""
+    key = account.key
     if account.netting_set != single_set(key):
         return Rejected(Reason.ACCOUNT_LINKED, key)
     if (rejected := ended_refusal(account) or standing_refusal(house, account.member)) is not None:

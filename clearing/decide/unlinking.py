@@ -46,11 +46,10 @@ def unlink_accounts(draft: Draft, command: UnlinkAccounts) -> Rejected | None:
 
 
 def _refusal(house: House, command: UnlinkAccounts, set_id: SetId) -> Rejected | None:
-    if set_id not in house.netting_sets:
-        return Rejected(Reason.LINK_UNKNOWN, set_id)
-    accounts = house.netting_sets[set_id].accounts
+    linked = house.netting_sets.get(set_id)
+    accounts = () if linked is None else linked.accounts
     if command.member not in {member_of(key) for key in accounts}:
-        return Rejected(Reason.ACCOUNT_NOT_YOURS, command.member)
+        return Rejected(Reason.LINK_UNKNOWN, set_id)  # a link of others is none
     if (rejected := resigned_refusal(house, command.member)) is not None:
         return rejected
     if any(house.accounts[key].status is AccountStatus.CLOSED_OUT for key in accounts):

@@ -32,6 +32,9 @@ class Reason(Enum):
     ACCOUNT_CLOSED_OUT = "the account was closed out in a default"
     ACCOUNT_PORTED = "the account was ported: what it held is at another member now"
     ACCOUNT_LINKED = "the account belongs to a link already"
+    OTHER_NOT_LINKABLE = (
+        "an account of another member is not there, not of the participant, or cannot be linked now"
+    )
     LINK_UNKNOWN = "the participant has no accounts that are linked"
     LINK_TOO_SMALL = "a link takes two accounts or more, each once, and has a limit"
     CALL_OPEN = "the netting set has an open call, whose due time never moves: meet it first"

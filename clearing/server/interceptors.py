@@ -103,6 +103,11 @@ def accesses(services: Iterable[ServiceDescriptor]) -> dict[str, Access]:
     }
 
 
+SCANS = frozenset(
+    f"/clearinghouse.v1.{name}"
+    for name in ("EventService/ListEvents", "LedgerService/ListEntries", "LedgerService/GetTrialBalance")
+)
+"""Methods that may go through much of the journal to find little."""
 STANDARD: Mapping[str, Access] = dict.fromkeys(OPEN_SERVICES, ANY_IDENTITY)
 
 
@@ -227,7 +232,7 @@ class Authority(grpc.ServerInterceptor):
             watching = Call(path)
             with watched(watching, context, self._told):
                 caller = self._admit(None, context, watching, access)
-                with self._limits.call(caller):
+                with self._limits.call(caller), self._scanning(caller, path):
                     request = self._only(requests, context, parse)
                     self._take(caller, watching, access, request)
                     with self._staying(access):
@@ -332,6 +337,10 @@ class Authority(grpc.ServerInterceptor):
         if further:
             self._limits.charge(caller, further, time.monotonic_ns())
         self._require_reach(caller, access, request)
+
+    def _scanning(self, caller: Identity, path: str) -> AbstractContextManager[None]:
+        """Of step 3: a call that scans takes one of fewer places besides."""
+        return self._limits.scan(caller) if path in SCANS else nullcontext()
 
     def _staying(self, access: Access) -> AbstractContextManager[None]:
         """Step 7; streams of answers are ended by who stops the server."""

@@ -22,6 +22,8 @@ FURTHER_MAX = 2_000
 """No service takes so many elements: what costs more is refused for its length, not told to come back."""
 CALLERS_MAX = 10_000
 """Callers that are remembered; of more, those are forgotten that were seen longest ago and have nothing open."""
+SCANS_AT_ONCE = 2
+"""Of one caller's calls those that go through much of the journal: each keeps the processor busy for up to a second."""
 NS = 1_000_000_000
 
 
@@ -66,6 +68,7 @@ class _Account:
 
     paid_ns: int = 0
     calls: int = 0
+    scans: int = 0
     streams: int = 0
 
     @property
@@ -113,6 +116,21 @@ class Limits:
         finally:
             with self._lock:
                 account.calls -= 1
+
+    @contextmanager
+    def scan(self, caller: Identity) -> Iterator[None]:
+        """One of the caller's places for calls that scan. Raises :class:`Refused`."""
+        most = SCANS_AT_ONCE * self._scale
+        with self._lock:
+            account = self._account(caller)
+            if account.scans >= most:
+                raise Refused(Fault.CALLS_TAKEN, f"{most} of yours go through the journal")
+            account.scans += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                account.scans -= 1
 
     @contextmanager
     def stream(self, caller: Identity) -> Iterator[None]:

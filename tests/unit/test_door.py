@@ -20,10 +20,11 @@ from clearing.server import interceptors
 from clearing.server.drain import Drain
 from clearing.server.errors import Fault, Refused
 from clearing.server.identity import Role, parse_spiffe
-from clearing.server.interceptors import Access, Authority, Inside, Patience, elements_of
-from clearing.server.limits import ALLOWANCES, CALL_COST
+from clearing.server.interceptors import Access, Authority, Inside, Patience, accesses, elements_of
+from clearing.server.limits import ALLOWANCES, CALL_COST, SCANS_AT_ONCE
 from clearing.server.metrics import Metrics
 from clearing.server.pools import Pool
+from clearing.server.services import DESCRIBED
 from clearing.server.watch import Call, Log
 from clearinghouse.v1 import options_pb2
 from clearinghouse.v1 import trade_service_pb2 as pb
@@ -132,6 +133,25 @@ def test_one_caller_has_half_of_the_threads_at_most() -> None:
     assert ALLOWANCES[Role.MEMBER].calls * 2 <= interceptors.CALLS_AT_ONCE
     assert door.call(GOOD) == "CALLS_TAKEN"
     assert door.told[0].reason == "CALLS_TAKEN"
+
+
+def test_one_caller_goes_through_the_journal_twice_at_once_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interceptors, "SCANS", frozenset({PATH}))
+    inside: list[str] = []
+
+    def answer(request: Any, context: Any) -> str:
+        if len(inside) < SCANS_AT_ONCE:
+            inside.append("one")
+            return door.call(GOOD)
+        return door.call(pb.SubmitTradesRequest(parent="members/beta"), caller="spiffe://h/member/beta")
+
+    door = Door(answer)
+    assert door.call(GOOD) == "CALLS_TAKEN"
+    assert len(inside) == SCANS_AT_ONCE
+
+
+def test_the_methods_that_scan_are_there() -> None:
+    assert set(accesses(DESCRIBED)) >= interceptors.SCANS
 
 
 def test_a_full_house_refuses_with_a_reason_and_without_waiting_for_the_request() -> None:

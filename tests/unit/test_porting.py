@@ -258,7 +258,7 @@ def test_the_new_account_trades_and_the_old_one_does_nothing_more() -> None:
     assert world.trade(ALICE, BOB, 1, 60_000).results[0].reason == Reason.ACCOUNT_PORTED.name
     commands: tuple[Command, ...] = (
         RegisterProvider(account=ALICE, capacity_minor=1),
-        LinkAccounts(member=OTHER, participant=ParticipantId("alice"), accounts=(ALICE, TAKEN)),
+        LinkAccounts(member=DEX, participant=ParticipantId("alice"), accounts=(ALICE, TAKEN)),
         RequestWithdrawal(withdrawal="w1", account=ALICE, asset=USDC, amount_minor=1),
     )
     for command in commands:

@@ -572,9 +572,33 @@ def test_a_set_with_an_open_call_is_not_linked_for_its_due_time_never_moves() ->
     world.ok(linking(ALICE, ALICE_ELSEWHERE))
     world.prices(BTC=79_000, ETH=2_000)
     assert world.reason(linking(ALICE, ALICE_AGAIN)) == Reason.CALL_OPEN.name
-    assert world.reason(linking(ALICE, ALICE_ELSEWHERE, member=OTHER)) == Reason.CALL_OPEN.name
+    assert world.reason(linking(ALICE, ALICE_ELSEWHERE, member=OTHER)) == Reason.OTHER_NOT_LINKABLE.name
     world.deposit(ALICE, 100 * USD)
     world.ok(linking(ALICE, ALICE_ELSEWHERE, member=OTHER))
+
+
+def test_a_proposal_says_nothing_of_how_accounts_of_others_stand() -> None:
+    """Or whoever asks for a link would learn of a call, a liquidation or a link at another member."""
+    calm, called, linked = two_homes(), two_homes(), two_homes()
+    called.deposit(BOB, 10_000 * USD)
+    called.trade(ALICE, BOB, 1_500, 80_000)
+    called.prices(BTC=79_000, ETH=2_000)
+    link(linked, "alice", ALICE, ALICE_AGAIN)
+    asked = linking(ALICE, ALICE_ELSEWHERE, member=OTHER)
+    one, other = calm.ok(asked), called.ok(asked)
+    assert (one.results, one.events) == (other.results, other.events)
+    assert linked.reason(asked) == Reason.ALREADY_EXISTS.name, (
+        "a participant has one link, which is no secret"
+    )
+
+
+@pytest.mark.parametrize("other", ["dex/no", "dex/bob", "dex/house", "nobody/one"])
+def test_an_account_of_another_member_that_cannot_be_linked_is_not_told_from_one_that_is_not_there(
+    other: str,
+) -> None:
+    outcome = two_homes().do(linking(ALICE_ELSEWHERE, AccountKey(other), member=OTHER))
+    (result,) = outcome.results
+    assert (result.reason, result.detail) == (Reason.OTHER_NOT_LINKABLE.name, other)
 
 
 def test_an_account_that_was_closed_out_is_not_linked() -> None:
@@ -600,7 +624,7 @@ def test_no_set_changes_while_a_loss_is_being_allocated() -> None:
     world.wait(60 * MINUTE_MS)
     assert [d.gains[0].netting_set for d in world.state.defaults.values()] == [single_set(BOB)]
     world.prices(BTC=60_000, ETH=2_000)
-    assert world.reason(both) == Reason.MEMBER_NOT_ACTIVE.name
+    assert world.reason(replace(both, member=DEX)) == Reason.MEMBER_NOT_ACTIVE.name
 
 
 # ------------------------------------------------------------------------------------- sources and providers

@@ -109,7 +109,9 @@ def test_a_weekend_is_no_business_day() -> None:
 
 def test_only_who_is_concerned_gives_notice_and_once() -> None:
     world = hedged()
-    assert world.reason(notice(MemberId("desk"))) == Reason.ACCOUNT_NOT_YOURS.name
+    assert world.reason(notice(MemberId("desk"))) == Reason.LINK_UNKNOWN.name, (
+        "that others have one is their business"
+    )
     nobody = UnlinkAccounts(member=DEX, participant=ParticipantId("bob"))
     assert world.reason(nobody) == Reason.LINK_UNKNOWN.name
     noticed(world)
