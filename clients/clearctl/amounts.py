@@ -1,4 +1,12 @@
-"""Numbers for people: grouped by thousands, exact, never computed with."""
+"""Numbers, names and times for people: exact, never computed with."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from clearctl.names import account
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def grouped(amount: str) -> str:
@@ -25,9 +33,12 @@ def is_zero(amount: str) -> bool:
     return not amount.strip("-0.")
 
 
-def word(enumerated: str) -> str:
-    """``HEALTH_CALL`` as ``call``: the last part of an enum's name, as a word."""
-    return enumerated.partition("_")[2].lower().replace("_", " ")
+def word(message: Any, field: str) -> str:
+    """The value of an enum field as a word: ``HEALTH_CALL`` as ``call``."""
+    kind = message.DESCRIPTOR.fields_by_name[field].enum_type
+    value = kind.values_by_number.get(getattr(message, field))
+    prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.name).upper()
+    return "unknown" if value is None else value.name.removeprefix(f"{prefix}_").lower().replace("_", " ")
 
 
 def own_name(name: str) -> str:
@@ -39,7 +50,21 @@ def account_name(name: str) -> str:
     """``members/alpha/accounts/house`` as ``alpha/house``; other names as they are, without collection."""
     parts = name.split("/")
     return (
-        f"{parts[1]}/{parts[3]}"
-        if len(parts) == 4 and parts[2] == "accounts"
-        else name.removeprefix("members/")
+        f"{parts[1]}/{parts[3]}" if account("/".join(parts[1::2])) == name else name.removeprefix("members/")
     )
+
+
+def when(time: Any) -> str:
+    """A timestamp in UTC to the second; empty if there is none."""
+    return f"{_moment(time):%Y-%m-%d %H:%M:%S}Z" if time.seconds else ""
+
+
+def left(time: Any, now: datetime) -> str:
+    """How long from ``now`` until a timestamp: ``1:02:03``, or ``over``."""
+    seconds = (_moment(time) - now) // timedelta(seconds=1)
+    hours, rest = divmod(max(seconds, 0), 3_600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if seconds >= 0 else "over"
+
+
+def _moment(time: Any) -> datetime:
+    return EPOCH + timedelta(seconds=time.seconds, microseconds=time.nanos // 1_000)

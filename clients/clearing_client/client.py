@@ -138,9 +138,15 @@ class Client(Services):
             time.sleep(follower.pauses.after(ended))
 
     def download_report(
-        self, name: str, parameters: Mapping[str, str] | None = None, as_of: int = 0
+        self,
+        name: str,
+        parameters: Mapping[str, str] | None = None,
+        as_of: int = 0,
+        progress: Callable[[int, int], None] | None = None,
     ) -> tuple[report_pb.ReportHeader, bytes]:
         """A whole report, its digest checked; what breaks off goes on from there.
+
+        ``progress`` is told how many bytes have come, of how many.
 
         Raises :class:`clearing_client.reports.ReportBroken` if what comes is not what was promised.
         """
@@ -151,6 +157,8 @@ class Client(Services):
                 for part in self.reports.DownloadReport(download.next_request()):
                     download.take(part)
                     pauses.reset()
+                    if progress is not None:
+                        progress(*download.progress)
                 return download.checked()
             except ClearingError as error:
                 wait_s = pauses.after(error)

@@ -43,6 +43,11 @@ class Download:
         else:
             self.data += part.chunk.data
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many bytes have come, of how many."""
+        return len(self.data), 0 if self.header is None else self.header.size
+
     def checked(self) -> tuple[report_pb.ReportHeader, bytes]:
         """The report. Raises :class:`ReportBroken` if size or digest are not those of its header."""
         if self.header is None:

@@ -69,7 +69,7 @@ def test_status_shows_the_house(served: Served) -> None:
 
 
 def test_amounts_stand_in_columns_with_thousands_separated(served: Served) -> None:
-    done = asked(served, ALPHA, "accounts")
+    done = asked(served, ALPHA, "account", "list")
     lines = [line.rstrip() for line in done.stdout.splitlines() if "alpha/" in line]
     assert [line.split()[3] for line in lines] == ["0.000000", "999,993.600000", "999,993.600000"]
     assert len({line.index(line.split()[3]) + len(line.split()[3]) for line in lines}) == 1
@@ -77,29 +77,29 @@ def test_amounts_stand_in_columns_with_thousands_separated(served: Served) -> No
 
 
 def test_a_member_sees_its_own_and_a_regulator_everything(served: Served) -> None:
-    assert {row["name"].split("/")[1] for row in answer(served, ALPHA, "accounts")} == {"alpha"}
-    assert {row["name"].split("/")[1] for row in answer(served, RITA, "accounts")} == {"alpha", "beta"}
-    of_beta = answer(served, RITA, "accounts", "--member", "beta")
+    assert {row["name"].split("/")[1] for row in answer(served, ALPHA, "account", "list")} == {"alpha"}
+    assert {row["name"].split("/")[1] for row in answer(served, RITA, "account", "list")} == {"alpha", "beta"}
+    of_beta = answer(served, RITA, "account", "list", "--member", "beta")
     assert {row["name"].split("/")[1] for row in of_beta} == {"beta"}
 
 
 def test_margin_of_all_and_of_one(served: Served) -> None:
-    found = answer(served, ALPHA, "margin")
+    found = answer(served, ALPHA, "margin", "list")
     assert (len(found["margins"]), found["marginCalls"]) == (3, [])
-    one = answer(served, ALPHA, "margin", "alpha~one")
+    one = answer(served, ALPHA, "margin", "show", "alpha~one")
     assert one in found["margins"]
     assert one["health"] == "HEALTH_HEALTHY"
-    done = asked(served, ALPHA, "margin", "alpha~one")
+    done = asked(served, ALPHA, "margin", "show", "alpha~one")
     assert "healthy" in done.stdout
     assert "999,993.600000" in done.stdout
 
 
 def test_a_preview_says_who_would_pay(served: Served) -> None:
-    done = asked(served, ANNA, "default", "preview", "--member", "alpha", "--move", "-25%")
+    done = asked(served, ANNA, "preview", "alpha", "--move", "-25%")
     assert done.returncode == DONE
     assert "If alpha failed now, after BTC −25.00%, ETH −25.00%" in done.stdout
     assert "skin in the game" in done.stdout
-    found = answer(served, ANNA, "default", "preview", "--member", "alpha", "--move", "+7.5%")
+    found = answer(served, ANNA, "preview", "alpha", "--move", "+7.5%")
     assert {move["moveBp"] for move in found["moves"]} == {750}
 
 
@@ -114,11 +114,11 @@ def test_there_is_no_default_to_list_or_show(served: Served) -> None:
 @pytest.mark.parametrize(
     ("who", "arguments", "reason"),
     [
-        (ALPHA, ("accounts", "--member", "beta"), "NOT_YOURS"),
-        (ALPHA, ("margin", "beta~one"), "NOT_YOURS"),
-        (ALPHA, ("default", "preview", "--member", "beta"), "ROLE_NOT_ALLOWED"),
-        (ANNA, ("default", "preview", "--member", "nobody"), "MEMBER_UNKNOWN"),
-        (ANNA, ("margin", "No Set"), "REQUEST_INVALID"),
+        (ALPHA, ("account", "list", "--member", "beta"), "NOT_YOURS"),
+        (ALPHA, ("margin", "show", "beta~one"), "NOT_YOURS"),
+        (ALPHA, ("preview", "beta"), "ROLE_NOT_ALLOWED"),
+        (ANNA, ("default", "preview", "nobody"), "MEMBER_UNKNOWN"),
+        (ANNA, ("margin", "show", "No Set"), "REQUEST_INVALID"),
     ],
 )
 def test_what_the_house_refuses_ends_with_one_and_the_reason(
@@ -131,7 +131,8 @@ def test_what_the_house_refuses_ends_with_one_and_the_reason(
 
 def test_wrong_fields_are_listed_one_a_line(served: Served) -> None:
     assert (
-        "\n  netting_set: must be the name of a netting set" in asked(served, ANNA, "margin", "No Set").stderr
+        "\n  netting_set: must be the name of a netting set"
+        in asked(served, ANNA, "margin", "show", "No Set").stderr
     )
 
 
@@ -141,7 +142,7 @@ def test_wrong_fields_are_listed_one_a_line(served: Served) -> None:
         ("status", "--nonsense"),
         ("nonsense",),
         ("default", "preview"),
-        ("default", "preview", "--member", "a", "--move", "25"),
+        ("preview", "a", "--move", "25"),
         ("--output", "xml", "status"),
         ("status",),
         ("--keys", "/nonexistent", "status"),
@@ -167,7 +168,7 @@ def test_the_environment_stands_in_for_options(served: Served) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("status",), ("accounts",), ("margin",), ("default", "preview"), ("default", "list"), ("verify",)],
+    [(), ("status",), ("account", "list"), ("preview",), ("default", "list"), ("verify",)],
 )
 def test_help_teaches_with_examples(command: tuple[str, ...]) -> None:
     done = clearctl(*command, "--help")
@@ -417,6 +418,7 @@ def test_verifying_loads_neither_grpc_nor_a_database() -> None:
     code = (
         "import sys\n"
         "from clearctl import app, verification, writing\n"
+        "from clearctl.nouns import verify\n"
         "loaded = {'grpc', 'google.protobuf', 'sqlalchemy', 'immutables', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {loaded}' if loaded else 0)\n"
     )

@@ -1,0 +1,1 @@
+"""The commands, a module for each noun; its `app` is what :mod:`clearctl.app` puts under its name."""

@@ -1,0 +1,145 @@
+"""``clearctl change``: changes of the house, proposed by one administrator and approved by another.
+
+Each is tried first. What cannot be undone is shown with its effect, and asked for.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import ParseDict, ParseError
+
+from clearctl import names
+from clearctl.amounts import own_name
+from clearctl.asked import WRONG_USE, Amount, Reason, Yes, noun, stop
+from clearctl.confirming import confirm
+from clearctl.connecting import connected, send, tried
+from clearctl.effects import effect, typed_for
+from clearctl.writing import write_done
+from clearing_client.client import new_id
+from clearinghouse.v1 import admin_service_pb2 as pb
+
+app = noun("Propose a change of the house; `clearctl proposal approve` by another administrator makes it.")
+
+ProposalId = Annotated[
+    str | None,
+    typer.Option("--id", help="Your id of the proposal; one is made if you give none.", metavar="ID"),
+]
+Terms = Annotated[Path, typer.Argument(help="The terms as JSON, as `--help` shows.", metavar="FILE")]
+Source = Annotated[str, typer.Argument(help="The id of the price source.", metavar="SOURCE")]
+NO_WAY_BACK = frozenset({"wind_down", "declare_default", "record_non_default_loss"})
+
+
+@app.command("list-asset")
+def list_asset(context: typer.Context, terms: Terms, reason: Reason, proposal_id: ProposalId = None) -> None:
+    """Propose to accept an asset as collateral.
+
+    The file has {"name": "assets/ETH", "decimals": 18, "feed": "feeds/ETH", "tickValue": "0.01", "haircutBp": 1000}.
+
+    Example: clearctl change list-asset ether.json --reason "members hold it"
+    """
+    wanted = pb.Change(list_asset=pb.ListAssetChange(asset=_terms(terms, pb.AssetTerms())))
+    propose(context, wanted, reason, proposal_id)
+
+
+@app.command("list-instrument")
+def list_instrument(
+    context: typer.Context, terms: Terms, reason: Reason, proposal_id: ProposalId = None
+) -> None:
+    """Propose to clear an instrument.
+
+    The file has {"name": "instruments/ETH-PERP", "kind": "INSTRUMENT_KIND_PERPETUAL", "underlying": "feeds/ETH",
+    "feed": "feeds/ETH", "tickValue": "0.01", "priceDecimals": 2, "lotDecimals": 3}.
+
+    Example: clearctl change list-instrument eth-perp.json --reason "two members ask for it"
+    """
+    found = _terms(terms, pb.InstrumentTerms())
+    propose(
+        context, pb.Change(list_instrument=pb.ListInstrumentChange(instrument=found)), reason, proposal_id
+    )
+
+
+@app.command("register-source")
+def register_source(
+    context: typer.Context,
+    source: Source,
+    public_key: Annotated[str, typer.Option(help="The 64 hex digits of its signing.pub.", metavar="HEX")],
+    reason: Reason,
+    proposal_id: ProposalId = None,
+) -> None:
+    """Propose to take prices of a source, signed with its key.
+
+    Example: clearctl change register-source s4 --public-key "$(cat signing.pub)" --reason "a fourth source"
+    """
+    try:
+        key = bytes.fromhex(public_key)
+    except ValueError:
+        raise typer.BadParameter("write 64 hex digits", param_hint="--public-key") from None
+    change = pb.RegisterSourceChange(source=names.named("sources", source), public_key=key)
+    propose(context, pb.Change(register_source=change), reason, proposal_id)
+
+
+@app.command("retire-source")
+def retire_source(
+    context: typer.Context, source: Source, reason: Reason, proposal_id: ProposalId = None
+) -> None:
+    """Propose to take no more prices of a source. Below the quorum an outage begins.
+
+    Example: clearctl change retire-source s4 --reason "its key was lost"
+    """
+    change = pb.RetireSourceChange(source=names.named("sources", source))
+    propose(context, pb.Change(retire_source=change), reason, proposal_id)
+
+
+@app.command("non-default-loss")
+def non_default_loss(
+    context: typer.Context,
+    amount: Amount,
+    asset: Annotated[str, typer.Argument(help="What was lost.", metavar="ASSET")],
+    reason: Reason,
+    proposal_id: ProposalId = None,
+    yes: Yes = False,
+) -> None:
+    """Propose to record that custody lost something and no member is to blame: the house's capital pays.
+
+    Example: clearctl change non-default-loss 300 USDC --reason "a key was stolen"
+    """
+    loss = pb.RecordNonDefaultLossChange(asset=names.named("assets", asset), amount=amount)
+    propose(context, pb.Change(record_non_default_loss=loss), reason, proposal_id, yes=yes)
+
+
+@app.command("wind-down")
+def wind_down(
+    context: typer.Context, reason: Reason, proposal_id: ProposalId = None, yes: Yes = False
+) -> None:
+    """Propose to end the house: all positions are torn up, the rest is paid back. Nothing undoes it.
+
+    What ends is shown first, and the name of the house has to be typed.
+
+    Example: clearctl change wind-down --reason "the members have decided it"
+    """
+    propose(context, pb.Change(wind_down=pb.WindDownChange()), reason, proposal_id, yes=yes)
+
+
+def propose(
+    context: typer.Context, change: pb.Change, reason: str, proposal_id: str | None, *, yes: bool = False
+) -> None:
+    """Propose a change; if it cannot be undone, only after its effect was shown and somebody said yes."""
+    request = pb.ProposeChangeRequest(proposal_id=proposal_id or new_id(), change=change, reason=reason)
+    with connected(context) as client:
+        tried(client.administration.ProposeChange, request)
+        if change.WhichOneof("change") in NO_WAY_BACK:
+            confirm(
+                context, effect(client, change), "Propose this?", yes=yes, typed=typed_for(client, change)
+            )
+        done = send(context, client.administration.ProposeChange, request)
+        told = f"Proposed as {own_name(done.proposal)}: another administrator has to approve it."
+        write_done(context, done, told)
+
+
+def _terms(path: Path, terms: Any) -> Any:
+    try:
+        return ParseDict(json.loads(path.read_text(encoding="utf-8")), terms)
+    except (OSError, ValueError, ParseError) as error:
+        stop(f"{path} cannot be read: {error}", WRONG_USE)

@@ -1,0 +1,198 @@
+"""``clearctl margin``: what must be held, why, who is called, and what would be."""
+
+import re
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from typing import Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from clearctl import names
+from clearctl.amounts import grouped, own_name, percent, word
+from clearctl.asked import AccountName, noun
+from clearctl.connecting import connected
+from clearctl.nouns.status import unit_of
+from clearctl.tables import Column, account, amount, enum, facts, listing, listings, name, text, time
+from clearctl.writing import write, write_rows
+from clearing_client.client import Client, pages
+from clearinghouse.v1 import margin_service_pb2 as pb
+
+app = noun("Margin: what netting sets are worth, what they must hold, and what would be.")
+
+NettingSet = Annotated[str, typer.Argument(help="Such as alpha~house or link~p1.", metavar="NETTING_SET")]
+_STYLES = {
+    pb.HEALTH_HEALTHY: "green",
+    pb.HEALTH_CALL: "yellow",
+    pb.HEALTH_LIQUIDATION: "red",
+    pb.HEALTH_BANKRUPT: "bold red",
+}
+HEALTH = Column("health", lambda row: Text(word(row, "health"), style=_STYLES.get(row.health, "")))
+MARGINS = (
+    name("netting set", "netting_set"),
+    HEALTH,
+    amount("equity"),
+    amount("cash"),
+    amount("collateral"),
+    amount("options", "net_option_value"),
+    amount("maintenance"),
+    amount("requirement"),
+    amount("alone", "standalone_requirement"),
+)
+CALLS = (
+    name("netting set", "netting_set"),
+    enum("kind"),
+    time("issued", "issue_time"),
+    time("due"),
+    amount("amount"),
+)
+LEGS = (account("account"), name("instrument"), amount("size"), amount("result", "scenario_result"))
+RESULTS = (
+    Column("accepted", lambda row: "yes" if row.accepted else "no"),
+    text("reason"),
+    text("message"),
+)
+_TRADE = re.compile(r"([A-Z0-9.-]+)=(-?[0-9.]+)(?:@([0-9.]+))?", re.ASCII)
+
+
+@app.command("list")
+def list_margins(context: typer.Context) -> None:
+    """List netting sets: what each is worth, what it must hold, and open calls.
+
+    Example: clearctl margin list
+    """
+    with connected(context) as client:
+        request = pb.ListMarginsRequest()
+        found = [one for page in pages(client.margins.ListMargins, request) for one in page.margins]
+        calls, unit = open_calls(client), unit_of(client)
+        both = {"margins": found, "marginCalls": calls}
+        write(context, both, lambda: [*margins(found, unit), *listings(_calls_title(unit), calls, CALLS)])
+
+
+@app.command()
+def show(context: typer.Context, netting_set: NettingSet) -> None:
+    """Show one netting set.
+
+    Example: clearctl margin show alpha~house
+    """
+    with connected(context) as client:
+        request = pb.GetMarginRequest(netting_set=names.named("nettingSets", netting_set))
+        found = client.margins.GetMargin(request).margin
+        unit = unit_of(client)
+        write(context, found, lambda: margins([found], unit))
+
+
+@app.command()
+def calls(context: typer.Context) -> None:
+    """List open calls: who has to bring how much until when.
+
+    Example: clearctl margin calls
+    """
+    with connected(context) as client:
+        found, unit = open_calls(client), unit_of(client)
+        write_rows(context, found, _calls_title(unit), CALLS, "No call is open.")
+
+
+@app.command()
+def explain(context: typer.Context, netting_set: NettingSet) -> None:
+    """Take a requirement apart: the worst scenario of each underlying, leg by leg, and what is added.
+
+    Example: clearctl margin explain alpha~house
+    """
+    with connected(context) as client:
+        request = pb.ExplainMarginRequest(netting_set=names.named("nettingSets", netting_set))
+        found = client.margins.ExplainMargin(request)
+        unit = unit_of(client)
+        write(context, found, lambda: _explained(found, unit))
+
+
+@app.command("what-if")
+def what_if(
+    context: typer.Context,
+    account: AccountName,
+    trades: Annotated[
+        list[str],
+        typer.Argument(
+            help="To buy, or to sell if negative, at the mark if no price is given.",
+            metavar="INSTRUMENT=SIZE[@PRICE]...",
+        ),
+    ],
+) -> None:
+    """Show what trades of an account would do to its margin, and why one would be refused. Changes nothing.
+
+    Example: clearctl margin what-if alpha/one BTC-PERP=-0.5@64000 ETH-PERP=3
+    """
+    request = pb.WhatIfRequest(account=names.account(account), trades=map(_trade, trades))
+    with connected(context) as client:
+        found = client.margins.WhatIf(request)
+        unit = unit_of(client)
+        write(context, found, lambda: _compared(found, trades, unit))
+
+
+def open_calls(client: Client) -> list[pb.MarginCall]:
+    """All calls that are open."""
+    request = pb.ListMarginCallsRequest()
+    return [one for page in pages(client.margins.ListMarginCalls, request) for one in page.margin_calls]
+
+
+def margins(found: Iterable[pb.Margin], unit: str) -> list[RenderableType]:
+    """Margins, a line each."""
+    return [listing(f"Margin, in {unit}", found, MARGINS)]
+
+
+def _calls_title(unit: str) -> str:
+    return f"Open calls, in {unit}"
+
+
+def _explained(found: pb.ExplainMarginResponse, unit: str) -> Iterator[RenderableType]:
+    for part in found.underlyings:
+        title = f"{own_name(part.underlying)}: scenario {part.scenario}, {part.scenario_title}"
+        yield listing(title, part.legs, LEGS)
+        figures = (
+            ("Other legs", part.other_legs_result),
+            ("Result", part.scenario_result),
+            ("At least", part.minimum),
+            ("Risk", part.risk),
+        )
+        yield facts((label, grouped(value)) for label, value in figures)
+    sums = (
+        ("Risk of all", found.risk),
+        ("Offset credit", found.offset_credit),
+        ("Basis charge", found.basis_charge),
+        ("Floor", found.floor),
+        ("Maintenance", found.maintenance),
+    )
+    yield facts((label, f"{grouped(value)} {unit}") for label, value in sums)
+    yield facts(
+        [
+            (
+                "Requirement",
+                f"{grouped(found.margin.requirement)} {unit}, {percent(found.requirement_bp)[1:]} of it",
+            ),
+            ("Model", f"{found.model}, version {found.model_version}, cycle {found.cycle}"),
+        ]
+    )
+
+
+def _compared(found: pb.WhatIfResponse, trades: list[str], unit: str) -> Iterator[RenderableType]:
+    pairs = (("before", found.before), ("after", found.after))
+    title = f"{own_name(found.before.netting_set)}, in {unit}"
+    yield listing(title, pairs, _beside("", MARGINS[1:]))
+    told = zip(trades, found.results, strict=True)
+    yield listing("Trades", told, _beside("trade", RESULTS))
+
+
+def _beside(head: str, columns: tuple[Column, ...]) -> list[Column]:
+    """Columns of pairs: their first part under ``head``, beside the columns of the second."""
+    return [Column(head, itemgetter(0)), *(column.of(itemgetter(1)) for column in columns)]
+
+
+def _trade(text: str) -> pb.HypotheticalTrade:
+    matched = _TRADE.fullmatch(text)
+    if matched is None:
+        raise typer.BadParameter(
+            f"{text}: write INSTRUMENT=SIZE or INSTRUMENT=SIZE@PRICE", param_hint="TRADES"
+        )
+    instrument, size, price = matched.groups(default="")
+    return pb.HypotheticalTrade(instrument=names.instrument(instrument), size=size, price=price)

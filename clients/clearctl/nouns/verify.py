@@ -1,0 +1,76 @@
+"""``clearctl verify``: what a house has signed, checked without asking it. Loads no gRPC."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clearctl import verification
+from clearctl.asked import REFUSED, stop
+from clearctl.writing import write
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+Policy = Annotated[Path, typer.Option(help="Whom you believe: the policy file.", metavar="FILE")]
+Directory = Annotated[
+    Path | None, typer.Option("--dir", help="Holds checkpoint and attestations/NNNNNN.json.", metavar="DIR")
+]
+Tiles = Annotated[
+    Path | None,
+    typer.Option(
+        help="Holds the log: checkpoint and tile/…", metavar="DIR", show_default="--dir, if it does"
+    ),
+]
+Receipts = Annotated[
+    list[Path] | None, typer.Option("--receipt", help="A receipt of an entry or of legs.", metavar="FILE")
+]
+Account = Annotated[str | None, typer.Option(help="Whose legs the receipts must show.", metavar="PATH:UNIT")]
+Seen = Annotated[
+    list[Path] | None,
+    typer.Option(help="A checkpoint that you kept: the log must go on from it.", metavar="FILE"),
+]
+At = Annotated[
+    str | None,
+    typer.Option(help="Also check that the last attestation is in force at this time.", metavar="now|TIME"),
+]
+
+
+@app.command()
+def verify(  # each is an option that stands alone
+    context: typer.Context,
+    policy: Policy,
+    directory: Directory = None,
+    tiles: Tiles = None,
+    receipt: Receipts = None,
+    account: Account = None,
+    seen: Seen = None,
+    at: At = None,
+) -> None:
+    """Check what a house has signed, without asking it: no server, no database, no network.
+
+    Succeeds only if everything that was asked for was checked and held. TIME is written
+    2026-01-31T12:00:00.000Z. Of a log every leaf is read and hashed.
+
+    Example: clearctl verify --policy policy.txt --dir published --at now
+
+    Example: clearctl verify --policy policy.txt --tiles log --seen checkpoint-of-may
+
+    Example: clearctl verify --policy policy.txt --receipt my.receipt
+    """
+    try:
+        asked = verification.Asked(
+            directory=directory,
+            tiles=tiles,
+            receipts=tuple(receipt or ()),
+            account=None if account is None else verification.account_of(account),
+            seen=tuple(seen or ()),
+            now_ms=verification.time_ms(at),
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    try:
+        report = verification.verify(policy, asked)
+    except verification.CannotVerify as error:
+        stop(str(error), REFUSED)
+    write(context, verification.as_json(report), lambda: verification.table(report))
+    raise typer.Exit(0 if report.ok else REFUSED)
