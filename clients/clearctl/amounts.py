@@ -4,8 +4,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from clearctl.names import account
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,11 +45,12 @@ def own_name(name: str) -> str:
 
 
 def account_name(name: str) -> str:
-    """``members/alpha/accounts/house`` as ``alpha/house``; other names as they are, without collection."""
+    """``members/alpha/accounts/house`` as ``alpha/house``: of a member and what is its, without collections.
+
+    Other names are as they are.
+    """
     parts = name.split("/")
-    return (
-        f"{parts[1]}/{parts[3]}" if account("/".join(parts[1::2])) == name else name.removeprefix("members/")
-    )
+    return "/".join(parts[1::2]) if parts[0] == "members" and len(parts) % 2 == 0 else name
 
 
 def when(time: Any) -> str:

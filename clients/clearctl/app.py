@@ -108,7 +108,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    app(prog_name="clearctl")
 
 
 @app.callback()

@@ -64,7 +64,9 @@ def basis_points(text: str) -> int:
 
 def noun(help_text: str) -> typer.Typer:
     """The commands about one thing."""
-    return typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=help_text)
+    made = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=help_text)
+    made.callback()(lambda: None)  # one command is still named
+    return made
 
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]

@@ -28,6 +28,6 @@ def confirm(
     if not sys.stdin.isatty():
         stop("there is no terminal to ask on: nothing was done; --yes does it without asking", WRONG_USE)
     wanted = typed or "yes"
-    said = typer.prompt(f"{question} Type {wanted} to go on", default="", show_default=False, err=True)
-    if said.strip() != wanted:
+    typer.echo(f"{question} Type {wanted} to go on: ", err=True, nl=False)
+    if sys.stdin.readline().strip() != wanted:
         stop("nothing was done", REFUSED)

@@ -37,8 +37,3 @@ def trade(text: str) -> str:
 def instrument(text: str) -> str:
     """``BTC-PERP`` as ``instruments/BTC-PERP``; ``all`` as every instrument."""
     return "instruments/-" if text == "all" else named("instruments", text)
-
-
-def sequence(text: str) -> int:
-    """``17`` or ``entries/17`` as 17. Raises ``ValueError``."""
-    return int(text.removeprefix("entries/"))

@@ -62,12 +62,12 @@ def listing(title: str, rows: Iterable[Any], columns: Iterable[Column]) -> Table
     """A table of ``rows``."""
     shown = tuple(columns)
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in shown:
+    for place, column in enumerate(shown):
         table.add_column(
             column.head,
             header_style="dim",
             justify="right" if column.is_number else "left",
-            no_wrap=column.is_number,
+            no_wrap=column.is_number or place == 0,
             overflow="fold",
         )
     for row in rows:

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,34 +19,10 @@ from ledger.store.connect import open_store
 from ledger.store.receipts import newest_entries, receipt_of_legs
 from ledger.store.tile_files import TileFiles
 from tests import asking
+from tests.clearctl import DONE, REFUSED, UNREACHABLE, WRONG_USE, answer, asked, clearctl
 from tests.serving import HOUSE, Served, environment, wait_until
 
 ALPHA, ANNA, RITA = "member/alpha", "administrator/anna", "regulator/rita"
-DONE, REFUSED, WRONG_USE, UNREACHABLE = 0, 1, 2, 3
-
-
-def clearctl(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run clearctl to its end."""
-    return subprocess.run(
-        [sys.executable, "-c", "from clearctl.app import main; main()", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment() | settings,
-        timeout=60,
-    )
-
-
-def asked(served: Served, who: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Ask the served house as ``who``."""
-    return clearctl("--house", served.address, "--keys", str(served.keys / "clients" / who), *arguments)
-
-
-def answer(served: Served, who: str, *arguments: str) -> Any:
-    """The JSON that an accepted question is answered with."""
-    done = asked(served, who, "--output", "json", *arguments)
-    assert done.returncode == DONE, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -373,8 +348,8 @@ def test_a_receipt_of_somebody_else_or_with_a_changed_leg_fails(mine: Path) -> N
 def test_a_stranger_who_signs_the_same_log_is_not_believed(mine: Path, tmp_path: Path) -> None:
     house_keys.init(tmp_path / "stranger", HOUSE, [])
     shutil.copy(tmp_path / "stranger" / "policy.txt", mine)
-    for asked in (("--tiles", "log"), ("--receipt", "entry.receipt"), ("--receipt", "legs.receipt")):
-        assert "no trusted key has signed this note" in failed(check(mine, *asked))[0]
+    for what in (("--tiles", "log"), ("--receipt", "entry.receipt"), ("--receipt", "legs.receipt")):
+        assert "no trusted key has signed this note" in failed(check(mine, *what))[0]
 
 
 @pytest.mark.parametrize(

@@ -125,13 +125,13 @@ def bids(context: typer.Context, member: OneMember = None) -> None:
 
 
 @app.command()
-def providers(context: typer.Context) -> None:
+def providers(context: typer.Context, member: OneMember = None) -> None:
     """List who is ready to be assigned what no auction sells.
 
     Example: clearctl auction providers
     """
     with connected(context) as client:
-        request = pb.ListProvidersRequest()
+        request = pb.ListProvidersRequest(parent=names.parent(member))
         found = [one for page in pages(client.auctions.ListProviders, request) for one in page.providers]
         write_rows(context, found, "Providers", PROVIDERS, "There is no provider.")
 

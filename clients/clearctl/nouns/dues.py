@@ -37,5 +37,4 @@ def pay(context: typer.Context, member: Mine = None) -> None:
     request = pb.PayDuesRequest(parent=own_member(context, member))
     with connected(context) as client:
         done = send(context, client.collateral.PayDues, request)
-        told = "Paid." if done.payments else "Nothing was due."
-        write_done(context, done, told, listings("Payments", done.payments, PAYMENTS))
+        write_done(context, done, "Paid.", listings("Payments", done.payments, PAYMENTS))

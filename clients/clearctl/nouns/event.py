@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clearctl.amounts import account_name, grouped, own_name
+from clearctl.amounts import account_name, own_name, trimmed
 from clearctl.asked import Limit, noun
 from clearctl.connecting import connected
 from clearctl.tables import Column, number, text, time
@@ -27,15 +27,19 @@ SHOWN_MAX = 3
 
 
 def _names(event: pb.Event) -> str:
-    return _some([account_name(name) for name in event.names])
+    return _some(list(map(_short, event.names)))
 
 
 def _moved(event: pb.Event) -> str:
     moves = [
-        f"{grouped(one.amount)} {one.unit} {account_name(one.account) or own_name(one.ledger_account)}"
+        f"{trimmed(one.amount)} {own_name(one.unit)} {_short(one.account or one.ledger_account)}"
         for one in event.changes
     ]
     return _some(moves)
+
+
+def _short(name: str) -> str:
+    return account_name(name) if name.startswith("members/") else own_name(name)
 
 
 def _some(texts: list[str]) -> str:

@@ -27,13 +27,20 @@ From = Annotated[int, typer.Option("--from", min=0, help="From this entry on.", 
 Size = Annotated[int, typer.Option(min=0, help="In the tree of N entries; 0 for the newest.", metavar="N")]
 Out = Annotated[Path | None, typer.Option(help="Write it here, not to the terminal.", metavar="FILE")]
 
+REFERENCE_SHOWN = 24
+
+
+def _short(reference: str) -> str:
+    return reference if len(reference) <= REFERENCE_SHOWN else f"{reference[:REFERENCE_SHOWN]}…"
+
+
 ENTRIES = (
     number("entry", "sequence"),
     time("time", "time"),
     text("kind"),
     number("legs", "leg_count"),
     text("actor"),
-    Column("of", lambda row: ", ".join(row.references)),
+    Column("of", lambda row: ", ".join(map(_short, row.references))),
 )
 LEGS = (text("account", "ledger_account"), text("unit"), amount("amount"))
 LINES = (

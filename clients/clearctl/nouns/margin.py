@@ -1,12 +1,13 @@
 """``clearctl margin``: what must be held, why, who is called, and what would be."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Annotated
 
 import typer
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from clearctl import names
@@ -33,12 +34,18 @@ MARGINS = (
     name("netting set", "netting_set"),
     HEALTH,
     amount("equity"),
-    amount("cash"),
-    amount("collateral"),
-    amount("options", "net_option_value"),
     amount("maintenance"),
     amount("requirement"),
     amount("alone", "standalone_requirement"),
+)
+FIGURES = (
+    ("Equity", "equity"),
+    ("  cash", "cash"),
+    ("  collateral", "collateral"),
+    ("  options", "net_option_value"),
+    ("Maintenance", "maintenance"),
+    ("Requirement", "requirement"),
+    ("  alone", "standalone_requirement"),
 )
 CALLS = (
     name("netting set", "netting_set"),
@@ -67,7 +74,9 @@ def list_margins(context: typer.Context) -> None:
         found = [one for page in pages(client.margins.ListMargins, request) for one in page.margins]
         calls, unit = open_calls(client), unit_of(client)
         both = {"margins": found, "marginCalls": calls}
-        write(context, both, lambda: [*margins(found, unit), *listings(_calls_title(unit), calls, CALLS)])
+        title = f"Margin, in {unit}"
+        tables = listing(title, found, MARGINS), *listings(_calls_title(unit), calls, CALLS)
+        write(context, both, lambda: tables)
 
 
 @app.command()
@@ -80,7 +89,7 @@ def show(context: typer.Context, netting_set: NettingSet) -> None:
         request = pb.GetMarginRequest(netting_set=names.named("nettingSets", netting_set))
         found = client.margins.GetMargin(request).margin
         unit = unit_of(client)
-        write(context, found, lambda: margins([found], unit))
+        write(context, found, lambda: [_figures((own_name(found.netting_set),), (found,), unit)])
 
 
 @app.command()
@@ -136,11 +145,6 @@ def open_calls(client: Client) -> list[pb.MarginCall]:
     return [one for page in pages(client.margins.ListMarginCalls, request) for one in page.margin_calls]
 
 
-def margins(found: Iterable[pb.Margin], unit: str) -> list[RenderableType]:
-    """Margins, a line each."""
-    return [listing(f"Margin, in {unit}", found, MARGINS)]
-
-
 def _calls_title(unit: str) -> str:
     return f"Open calls, in {unit}"
 
@@ -176,16 +180,18 @@ def _explained(found: pb.ExplainMarginResponse, unit: str) -> Iterator[Renderabl
 
 
 def _compared(found: pb.WhatIfResponse, trades: list[str], unit: str) -> Iterator[RenderableType]:
-    pairs = (("before", found.before), ("after", found.after))
-    title = f"{own_name(found.before.netting_set)}, in {unit}"
-    yield listing(title, pairs, _beside("", MARGINS[1:]))
+    yield _figures(("before", "after"), (found.before, found.after), unit)
     told = zip(trades, found.results, strict=True)
-    yield listing("Trades", told, _beside("trade", RESULTS))
+    columns = (column.of(itemgetter(1)) for column in RESULTS)
+    yield listing("Trades", told, (Column("trade", itemgetter(0)), *columns))
 
 
-def _beside(head: str, columns: tuple[Column, ...]) -> list[Column]:
-    """Columns of pairs: their first part under ``head``, beside the columns of the second."""
-    return [Column(head, itemgetter(0)), *(column.of(itemgetter(1)) for column in columns)]
+def _figures(heads: tuple[str, ...], found: tuple[pb.Margin, ...], unit: str) -> Table:
+    """Everything of margins beside each other."""
+    rows = [("Health", *map(HEALTH.cell, found))]
+    rows += [(label, *(grouped(getattr(one, field)) for one in found)) for label, field in FIGURES]
+    columns = [Column(head, itemgetter(place), is_number=True) for place, head in enumerate(heads, start=1)]
+    return listing(f"In {unit}", rows, (Column("", itemgetter(0)), *columns))
 
 
 def _trade(text: str) -> pb.HypotheticalTrade:

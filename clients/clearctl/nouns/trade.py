@@ -54,7 +54,8 @@ def submit(
 
     A CSV file has the columns instrument, buyer, seller, size, price, and if you like trade_id, execute_time,
     trade_ref, group. A JSON file is an array of the same, or of NewTrade. Accounts may be written alpha/one.
-    Ends with 1 if any trade was refused. A trade whose id was sent before is not cleared twice.
+    Ends with 1 if any trade was refused. With trade_id and execute_time in the file it can be sent again:
+    nothing is cleared twice.
 
     Example: clearctl trade submit trades.csv
     """

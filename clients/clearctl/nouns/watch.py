@@ -2,6 +2,7 @@
 
 import json
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from clearctl.amounts import left, own_name
-from clearctl.asked import asked_in
+from clearctl.asked import WRONG_USE, asked_in, stop
 from clearctl.connecting import connected
 from clearctl.nouns.auction import AUCTIONS, open_auctions
 from clearctl.nouns.default import DEFAULTS, declared
@@ -66,6 +67,8 @@ def watch(context: typer.Context, after: After = None, kind: Kinds = None) -> No
         with connected(context) as client:
             if asked_in(context).is_json:
                 _print_events(client, after, kind or [])
+            elif not sys.stdout.isatty():
+                stop("there is no terminal to show it on: ask for --output json", WRONG_USE)
             else:
                 _show_live(client, after, kind or [])
     except KeyboardInterrupt:

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from clearctl import names
-from clearctl.amounts import grouped, own_name, word
+from clearctl.amounts import account_name, grouped, own_name, word
 from clearctl.asked import AccountName, Amount, OneMember, noun
 from clearctl.connecting import connected, send
-from clearctl.tables import Column, amount, enum, name
+from clearctl.tables import account, amount, enum, name
 from clearctl.writing import write_done, write_facts, write_rows
 from clearing_client.client import new_id, pages
 from clearinghouse.v1 import collateral_service_pb2 as pb
@@ -18,7 +18,7 @@ app = noun("Withdrawals: a member asks and it is held, custody is told to pay, c
 Asset = Annotated[str, typer.Argument(help="Such as USDC.", metavar="ASSET")]
 Name = Annotated[str, typer.Argument(help="Such as alpha/one/w1.", metavar="MEMBER/ACCOUNT/ID")]
 WITHDRAWALS = (
-    Column("withdrawal", lambda row: "/".join(row.name.split("/")[1::2])),
+    account("withdrawal", "name"),
     amount("amount"),
     name("asset"),
     enum("state"),
@@ -48,7 +48,7 @@ def request(
     with connected(context) as client:
         done = send(context, client.collateral.RequestWithdrawal, asked)
         held = done.withdrawal
-        shown = "/".join(held.name.split("/")[1::2])
+        shown = account_name(held.name)
         write_done(context, done, f"Held {grouped(held.amount)} {own_name(held.asset)} as {shown}.")
 
 
