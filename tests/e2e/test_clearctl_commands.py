@@ -145,7 +145,8 @@ def test_trades_of_a_file_are_taken_once_and_a_refused_one_ends_with_one(
     (taken,) = answer(served, ALPHA, "trade", "submit", str(file))
     assert (taken["trade"], taken["status"]) == ("members/alpha/trades/c1", "TRADE_STATUS_NOVATED")
     size = served.journal_size()
-    assert answer(served, ALPHA, "trade", "submit", str(file)) == [taken]
+    (again,) = answer(served, ALPHA, "trade", "submit", str(file))
+    assert (again["status"], again["reason"]) == ("TRADE_STATUS_NOVATED", "TRADE_DUPLICATE")
     assert served.journal_size() == size
     file.write_text(f"{head}BTC-PERP,alpha/one,alpha/two,0.001,1.0,,\n")
     done = asked(served, ALPHA, "trade", "submit", str(file))

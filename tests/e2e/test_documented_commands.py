@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from clearing.model.outcomes import Reason
 from clearing.server.errors import Fault
 from clearing.store.migrate import upgrade
 from ledger.store.connect import open_store
-from tests.serving import environment
+from tests.serving import Served, environment, served_house
 
 pytestmark = pytest.mark.slow
 
@@ -143,3 +145,34 @@ def test_the_python_of_the_ledgers_page_runs(tmp_path: Path) -> None:
     upgrade(database)
     exec(compile(source, "ledger.md", "exec"), {"database": database, "now_ms": 1_700_000_000_000})
     database.dispose()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The served house that the page of clearctl speaks of: alpha, BTC-PERP, prices."""
+    with served_house(tmp_path_factory.mktemp("house")) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("heading", "who"),
+    [
+        ("A member", "member/alpha"),
+        ("An administrator", "administrator/anna"),
+        ("A regulator", "regulator/rita"),
+    ],
+)
+def test_the_page_of_clearctl_works_as_typed(reader: Path, house: Served, heading: str, who: str) -> None:
+    text = (DOCS / "clearctl.md").read_text()
+    part = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^ {4}(clearctl .*)$", part, flags=re.MULTILINE)
+    assert len(found) >= 5
+    row = f"BTC-PERP,alpha/one,alpha/two,0.001,64000.0,{datetime.now(UTC).isoformat()}"
+    (reader / "trades.csv").write_text(f"instrument,buyer,seller,size,price,execute_time\n{row}\n")
+    begin = f"clearctl profile add me --house {house.address} --keys {house.keys / 'clients' / who}"
+    settings = f"export CLEARCTL_CONFIG={reader / 'config.toml'}\n"
+    assert typed(reader, f"{settings}{begin}").returncode == 0
+    for command in found:
+        asked_for = f"{command} --yes" if "propose " in command else command
+        done = typed(reader, f"{settings}{asked_for}")
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
