@@ -5,6 +5,7 @@ A noun's module is loaded when it is used: help is fast, and `verify` loads no g
 """
 
 import os
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -140,11 +141,7 @@ def options(
 ) -> None:
     """Take the options that stand before the command."""
     config = config_path(os.environ)
-    try:
-        found = read_profiles(config).settings(profile)
-        settled = output or Output(found.get("output", Output.TABLE.value))
-    except (ConfigRefused, ValueError) as error:
-        stop(str(error), WRONG_USE)
+    found, settled = _settled(config, profile, output)
     place = config.parent / Path(found["keys"]).expanduser() if "keys" in found else None
     context.obj = Asked(
         house=house or found.get("house", HOUSE),
@@ -154,3 +151,12 @@ def options(
         dry_run=dry_run,
         request_id=request_id,
     )
+
+
+def _settled(config: Path, profile: str, output: Output | None) -> tuple[Mapping[str, str], Output]:
+    """What the profile says, and how answers are written."""
+    try:
+        found = read_profiles(config).settings(profile)
+        return found, output or Output(found.get("output", Output.TABLE.value))
+    except (ConfigRefused, ValueError) as error:
+        stop(str(error), WRONG_USE)
