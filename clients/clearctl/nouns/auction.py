@@ -65,7 +65,7 @@ def show(context: typer.Context, auction: Auction) -> None:
             ("Kind", word(found, "kind")),
             ("Lots", _lots(found)),
             ("Open", f"{when(found.open_time)} to {when(found.close_time)}"),
-            ("Default", own_name(found.default_name) or "none"),
+            ("Default", own_name(found.default) or "none"),
             ("Netting sets", ", ".join(map(own_name, found.netting_sets))),
         ]
         write_facts(context, found, rows)

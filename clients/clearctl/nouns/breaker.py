@@ -15,6 +15,7 @@ from clearctl.tables import Column, enum, facts, listings, text, time
 from clearctl.writing import write_done, write_rows
 from clearing_client.client import Client, pages
 from clearinghouse.v1 import admin_service_pb2 as pb
+from clearinghouse.v1 import house_service_pb2 as house_pb
 
 app = noun("Circuit breakers: tightened by one administrator at once, loosened by two.")
 
@@ -63,7 +64,7 @@ def set_breaker(
     """
     request = pb.SetBreakerRequest(
         instrument=names.instrument(instrument),
-        state=pb.BreakerState.Value(f"BREAKER_STATE_{state.name}"),
+        state=house_pb.BreakerState.Value(f"BREAKER_STATE_{state.name}"),
         reason=reason,
     )
     with connected(context) as client:

@@ -157,7 +157,7 @@ def checkpoint(context: typer.Context, out: Out = None) -> None:
     Example: clearctl ledger checkpoint --out checkpoint-of-may
     """
     with connected(context) as client:
-        found = client.ledger.GetCheckpoint(pb.LedgerServiceGetCheckpointRequest())
+        found = client.ledger.GetCheckpoint(pb.GetCheckpointRequest())
         _kept(context, "checkpoint", found.checkpoint.decode(), out)
 
 

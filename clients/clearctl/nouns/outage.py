@@ -50,7 +50,7 @@ def close_default(
 
     Example: clearctl outage close-default d1 --reason "the venue will not be back today"
     """
-    request = pb.CloseInOutageRequest(default_name=names.named("defaults", default), reason=reason)
+    request = pb.CloseInOutageRequest(default=names.named("defaults", default), reason=reason)
     with connected(context) as client:
         would = tried(client.administration.CloseInOutage, request)
         then = (

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from clearctl.amounts import grouped, own_name, when, word
 from clearctl.connecting import connected
-from clearctl.tables import Column, facts, listings, name, text, time
+from clearctl.tables import Column, enum, facts, listings, name, text, time
 from clearctl.writing import write
 from clearing_client.client import Client
 from clearinghouse.v1 import house_service_pb2 as pb
@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 GATES = (text("scope"), text("reason"), time("since"), text("opens with", "release"))
 BREAKERS = (
     Column("instrument", lambda row: own_name(row.instrument) or "all"),
-    Column("state", lambda row: "halted" if row.halted else "reduce only"),
+    enum("state"),
     text("reason"),
     time("since"),
     time("reopens", "reopen_time"),
