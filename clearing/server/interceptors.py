@@ -103,11 +103,16 @@ def accesses(services: Iterable[ServiceDescriptor]) -> dict[str, Access]:
     }
 
 
-SCANS = frozenset(
+LONG = frozenset(
     f"/clearinghouse.v1.{name}"
-    for name in ("EventService/ListEvents", "LedgerService/ListEntries", "LedgerService/GetTrialBalance")
+    for name in (
+        *("EventService/ListEvents", "LedgerService/ListEntries", "LedgerService/GetTrialBalance"),
+        *("MarginService/WhatIf", "MarginService/PreviewDefault"),
+    )
 )
-"""Methods that may go through much of the journal to find little."""
+"""Methods that may go through much of the journal to find little, or decide beside the writer. So does every request
+that says ``validate_only``.
+"""
 STANDARD: Mapping[str, Access] = dict.fromkeys(OPEN_SERVICES, ANY_IDENTITY)
 
 
@@ -232,10 +237,10 @@ class Authority(grpc.ServerInterceptor):
             watching = Call(path)
             with watched(watching, context, self._told):
                 caller = self._admit(None, context, watching, access)
-                with self._limits.call(caller), self._scanning(caller, path):
+                with self._limits.call(caller):
                     request = self._only(requests, context, parse)
                     self._take(caller, watching, access, request)
-                    with self._staying(access):
+                    with self._long(caller, path, request), self._staying(access):
                         return behaviour(request, context)
 
         return call
@@ -338,9 +343,10 @@ class Authority(grpc.ServerInterceptor):
             self._limits.charge(caller, further, time.monotonic_ns())
         self._require_reach(caller, access, request)
 
-    def _scanning(self, caller: Identity, path: str) -> AbstractContextManager[None]:
-        """Of step 3: a call that scans takes one of fewer places besides."""
-        return self._limits.scan(caller) if path in SCANS else nullcontext()
+    def _long(self, caller: Identity, path: str, request: Any) -> AbstractContextManager[None]:
+        """A call that keeps the processor busy for long takes one of fewer places besides."""
+        is_long = path in LONG or getattr(request, "validate_only", False)
+        return self._limits.long(caller) if is_long else nullcontext()
 
     def _staying(self, access: Access) -> AbstractContextManager[None]:
         """Step 7; streams of answers are ended by who stops the server."""

@@ -22,8 +22,8 @@ FURTHER_MAX = 2_000
 """No service takes so many elements: what costs more is refused for its length, not told to come back."""
 CALLERS_MAX = 10_000
 """Callers that are remembered; of more, those are forgotten that were seen longest ago and have nothing open."""
-SCANS_AT_ONCE = 2
-"""Of one caller's calls those that go through much of the journal: each keeps the processor busy for up to a second."""
+LONG_AT_ONCE = 2
+"""Of one caller's calls those that go through the journal or preview: each may keep the processor busy for a second."""
 NS = 1_000_000_000
 
 
@@ -68,7 +68,7 @@ class _Account:
 
     paid_ns: int = 0
     calls: int = 0
-    scans: int = 0
+    long: int = 0
     streams: int = 0
 
     @property
@@ -118,19 +118,19 @@ class Limits:
                 account.calls -= 1
 
     @contextmanager
-    def scan(self, caller: Identity) -> Iterator[None]:
-        """One of the caller's places for calls that scan. Raises :class:`Refused`."""
-        most = SCANS_AT_ONCE * self._scale
+    def long(self, caller: Identity) -> Iterator[None]:
+        """One of the caller's places for calls that take long. Raises :class:`Refused`."""
+        most = LONG_AT_ONCE * self._scale
         with self._lock:
             account = self._account(caller)
-            if account.scans >= most:
-                raise Refused(Fault.CALLS_TAKEN, f"{most} of yours go through the journal")
-            account.scans += 1
+            if account.long >= most:
+                raise Refused(Fault.CALLS_TAKEN, f"{most} of yours go through the journal or preview")
+            account.long += 1
         try:
             yield
         finally:
             with self._lock:
-                account.scans -= 1
+                account.long -= 1
 
     @contextmanager
     def stream(self, caller: Identity) -> Iterator[None]:

@@ -4,8 +4,7 @@ Requests are drawn for each method in the house of ``tests/scenes``, so that man
 more when everything else has been asked for, and its id with another body.
 """
 
-from collections import defaultdict
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -153,7 +152,9 @@ def test_a_request_is_answered_once_and_its_id_stands_for_no_other(
     sent = house.sent[method.name]
     assert sent
     if method.name in ACCEPTED_FOR_SURE and not house.in_default:
-        assert any(first.startswith("answered") for *_, first in sent), Counter(first[:60] for *_, first in sent)
+        assert any(first.startswith("answered") for *_, first in sent), Counter(
+            first[:60] for *_, first in sent
+        )
 
 
 def test_at_the_end_each_gets_its_first_answer_again(house: House) -> None:

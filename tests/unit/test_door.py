@@ -21,7 +21,7 @@ from clearing.server.drain import Drain
 from clearing.server.errors import Fault, Refused
 from clearing.server.identity import Role, parse_spiffe
 from clearing.server.interceptors import Access, Authority, Inside, Patience, accesses, elements_of
-from clearing.server.limits import ALLOWANCES, CALL_COST, SCANS_AT_ONCE
+from clearing.server.limits import ALLOWANCES, CALL_COST, LONG_AT_ONCE
 from clearing.server.metrics import Metrics
 from clearing.server.pools import Pool
 from clearing.server.services import DESCRIBED
@@ -136,22 +136,35 @@ def test_one_caller_has_half_of_the_threads_at_most() -> None:
 
 
 def test_one_caller_goes_through_the_journal_twice_at_once_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interceptors, "SCANS", frozenset({PATH}))
+    monkeypatch.setattr(interceptors, "LONG", frozenset({PATH}))
     inside: list[str] = []
 
     def answer(request: Any, context: Any) -> str:
-        if len(inside) < SCANS_AT_ONCE:
+        if len(inside) < LONG_AT_ONCE:
             inside.append("one")
             return door.call(GOOD)
         return door.call(pb.SubmitTradesRequest(parent="members/beta"), caller="spiffe://h/member/beta")
 
     door = Door(answer)
     assert door.call(GOOD) == "CALLS_TAKEN"
-    assert len(inside) == SCANS_AT_ONCE
+    assert len(inside) == LONG_AT_ONCE
 
 
-def test_the_methods_that_scan_are_there() -> None:
-    assert set(accesses(DESCRIBED)) >= interceptors.SCANS
+def test_a_preview_takes_long_whatever_is_previewed() -> None:
+    inside: list[str] = []
+    preview = pb.SubmitTradesRequest(parent="members/alpha", request_id="r-1", validate_only=True)
+
+    def answer(request: Any, context: Any) -> str:
+        inside.append("one")
+        return door.call(preview) if len(inside) <= LONG_AT_ONCE else "answered"
+
+    door = Door(answer)
+    assert door.call(preview) == "CALLS_TAKEN"
+    assert len(inside) == LONG_AT_ONCE
+
+
+def test_the_methods_that_take_long_are_there() -> None:
+    assert set(accesses(DESCRIBED)) >= interceptors.LONG
 
 
 def test_a_full_house_refuses_with_a_reason_and_without_waiting_for_the_request() -> None:

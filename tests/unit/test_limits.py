@@ -13,8 +13,8 @@ from clearing.server.limits import (
     CALL_COST,
     ELEMENTS_FREE,
     FURTHER_MAX,
+    LONG_AT_ONCE,
     NS,
-    SCANS_AT_ONCE,
     Limits,
     RateLimited,
     further_cost,
@@ -96,7 +96,7 @@ def test_calls_and_streams_have_so_many_places_which_are_given_back(role: Role) 
     for place, most, reason in (
         (limits.call, ALLOWANCES[role].calls, "CALLS_TAKEN"),
         (limits.stream, ALLOWANCES[role].streams, "STREAMS_TAKEN"),
-        (limits.scan, SCANS_AT_ONCE, "CALLS_TAKEN"),
+        (limits.long, LONG_AT_ONCE, "CALLS_TAKEN"),
     ):
         with ExitStack() as opened:
             for _ in range(most):
