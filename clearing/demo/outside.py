@@ -38,6 +38,7 @@ class NotServing(Exception):
 class Outside:
     """The house behind its interface: each command is sent with the certificate of the one who may send it."""
 
+    address: str
     steps: ScenarioServiceStub
     clients: dict[str, Client]
     terms: Terms = field(default_factory=Terms)
@@ -105,7 +106,7 @@ def served(seed: int, folder: Path, file: Path, keys: Path) -> Iterator[Outside]
             for place in sorted((keys / "clients").glob("*/*"))
         }
         connected = stack.enter_context(channel(address, client_folder(keys, ADMINISTRATOR)))
-        yield Outside(steps=ScenarioServiceStub(connected), clients=clients)
+        yield Outside(address=address, steps=ScenarioServiceStub(connected), clients=clients)
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:

@@ -109,6 +109,8 @@ def _run(run: "_Run", console: Console, *, quiet: bool) -> Finished:
             raise AnotherRun(f"{run.folder} holds the run of {charter.house}: choose another folder")
     with _inside(database, run) if run.inside else served(run.seed, run.folder, run.file, run.keys) as door:
         desk = _desk(run, door)
+        if isinstance(door, Outside) and not quiet:
+            show.served(console, door.address, len(door.clients))
         _replay(desk, console, quiet=quiet)
     _publish(database, run)
     with closing(_engine(database, run)) as engine:

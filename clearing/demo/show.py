@@ -71,6 +71,14 @@ def scenarios(console: Console) -> None:
         console.print(f"[bold]Not all can be run:[/bold] {missing}", soft_wrap=True)
 
 
+def served(console: Console, address: str, callers: int) -> None:
+    """That the house is another process."""
+    console.print(
+        f"The house is a process of its own on {address}. {callers} callers ask it over gRPC with mutual TLS, "
+        "each with a certificate of its own: members, price sources, the custodian, an administrator.\n"
+    )
+
+
 def opening(console: Console, desk: Desk) -> None:
     """What the house is, before anything happens."""
     market, participants = desk.market, desk.books.participants
