@@ -29,7 +29,7 @@ from clearing.demo.keys import administrator_actor, client_folder, make
 from clearing.demo.library import MARCH_2020, load
 from clearing.demo.listing import Listing
 from clearing.demo.market import Market
-from clearing.demo.outside import served
+from clearing.demo.outside import Outside, served
 from clearing.engine import Engine
 from clearing.model.house import House, ordered
 from clearing.model.ids import house_account
