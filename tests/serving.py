@@ -104,8 +104,10 @@ def served_house(directory: Path, *arguments: str, **settings: str) -> Iterator[
 
 
 @contextmanager
-def serving(directory: Path, *arguments: str, program: str = CLEARING, **settings: str) -> Iterator[Served]:
-    """Serve what was seeded in ``directory``; ``program`` runs the command line.
+def serving(
+    directory: Path, *arguments: str, program: str = CLEARING, house: str = HOUSE, **settings: str
+) -> Iterator[Served]:
+    """Serve the ``house`` that was seeded in ``directory``, or an empty one; ``program`` runs the command line.
 
     ``settings`` are added to its environment.
     """
@@ -119,7 +121,7 @@ def serving(directory: Path, *arguments: str, program: str = CLEARING, **setting
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line.startswith(f"serving {HOUSE} on "), (line, (directory / "serve.log").read_text())
+        assert line.startswith(f"serving {house} on "), (line, (directory / "serve.log").read_text())
         address = line.split()[3].rstrip(",")
         yield Served(
             address=address, keys=directory / "keys", directory=directory, process=process, said=line

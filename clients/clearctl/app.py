@@ -46,9 +46,10 @@ NOUNS = {
         "porting": "Clients that wait for another member.",
     },
     "Government, by two administrators": {
+        "house": "Found the house, and its own money.",
         "param": "The parameters, and proposals of others.",
         "proposal": "What was proposed, and approving it.",
-        "change": "Propose a change of the house.",
+        "change": "Propose a change of the house, or set it up.",
         "cert": "Certificates that are good for nothing.",
     },
     "Proof": {

@@ -17,6 +17,11 @@ from clearing_client.reports import ReportBroken
 Q = TypeVar("Q")
 A = TypeVar("A")
 
+FOUND_IT = (
+    "  an administrator founds it: clearctl house template > founding.json, edit it, "
+    "clearctl house found founding.json"
+)
+
 
 @contextmanager
 def connected(context: typer.Context) -> Iterator[Client]:
@@ -95,6 +100,8 @@ def _refused(asked: Asked, error: ClearingError) -> None:
             )
     else:
         lines, code = [str(error), *(f"  {v.field}: {v.description}" for v in error.violations)], REFUSED
+        if error.reason == "HOUSE_NOT_FOUNDED":
+            lines.append(FOUND_IT)
         if error.retry_delay_s is not None:
             lines.append(f"  it is worth trying again in {error.retry_delay_s:g} seconds")
     stop("\n".join(lines), code)

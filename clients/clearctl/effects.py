@@ -11,7 +11,7 @@ from clearctl.amounts import grouped, own_name
 from clearctl.nouns import preview
 from clearctl.nouns.margin import HEALTH
 from clearctl.nouns.status import unit_of
-from clearctl.tables import Column, amount, facts, listing, listings, name
+from clearctl.tables import Column, amount, facts, listing, listings, name, text
 from clearing_client.client import Client
 from clearinghouse.v1 import admin_service_pb2 as pb
 from clearinghouse.v1.parameters_pb2 import Parameters
@@ -31,6 +31,7 @@ REPLACED = (
     Column("now", lambda row: row.old, is_number=True),
     Column("then", lambda row: row.new, is_number=True),
 )
+EFFECTS = (text("what happens", "kind"), text("to", "subject"), amount("amount"))
 AFFECTED = (name("netting set", "netting_set"), HEALTH, amount("missing", "shortfall"))
 
 

@@ -10,7 +10,7 @@ from clearctl.amounts import own_name, word
 from clearctl.asked import Reason, Yes, noun
 from clearctl.confirming import confirm
 from clearctl.connecting import connected, send, tried
-from clearctl.nouns.proposal import EFFECTS
+from clearctl.effects import EFFECTS
 from clearctl.tables import Column, enum, facts, listings, text, time
 from clearctl.writing import write_done, write_rows
 from clearing_client.client import Client, pages

@@ -1,6 +1,7 @@
 """``clearctl change``: changes of the house, proposed by one administrator and approved by another.
 
-Each is tried first. What cannot be undone is shown with its effect, and asked for.
+Each is tried first. What cannot be undone is shown with its effect, and asked for. While the house is set up, before
+its first prices, one administrator makes a change at once.
 """
 
 import json
@@ -15,9 +16,10 @@ from clearctl.amounts import own_name
 from clearctl.asked import WRONG_USE, Amount, Reason, Yes, noun, stop
 from clearctl.confirming import confirm
 from clearctl.connecting import connected, send, tried
-from clearctl.effects import effect, typed_for
+from clearctl.effects import EFFECTS, effect, typed_for, what_it_is
+from clearctl.tables import listings
 from clearctl.writing import write_done
-from clearing_client.client import new_id
+from clearing_client.client import Client, new_id
 from clearinghouse.v1 import admin_service_pb2 as pb
 
 app = noun("Propose a change of the house; `clearctl proposal approve` by another administrator makes it.")
@@ -26,13 +28,25 @@ ProposalId = Annotated[
     str | None,
     typer.Option("--id", help="Your id of the proposal; one is made if you give none.", metavar="ID"),
 ]
+AtOnce = Annotated[
+    bool,
+    typer.Option(
+        "--at-once", help="During set-up only, before the first prices: one administrator is enough."
+    ),
+]
 Terms = Annotated[Path, typer.Argument(help="The terms as JSON, as `--help` shows.", metavar="FILE")]
 Source = Annotated[str, typer.Argument(help="The id of the price source.", metavar="SOURCE")]
 NO_WAY_BACK = frozenset({"wind_down", "declare_default", "record_non_default_loss"})
 
 
 @app.command("list-asset")
-def list_asset(context: typer.Context, terms: Terms, reason: Reason, proposal_id: ProposalId = None) -> None:
+def list_asset(
+    context: typer.Context,
+    terms: Terms,
+    reason: Reason,
+    proposal_id: ProposalId = None,
+    at_once: AtOnce = False,
+) -> None:
     """Propose to accept an asset as collateral.
 
     The file has {"name": "assets/ETH", "decimals": 18, "feed": "feeds/ETH", "tickValue": "0.01", "haircutBp": 1000}.
@@ -40,12 +54,16 @@ def list_asset(context: typer.Context, terms: Terms, reason: Reason, proposal_id
     Example: clearctl change list-asset ether.json --reason "members hold it"
     """
     wanted = pb.Change(list_asset=pb.ListAssetChange(asset=_terms(terms, pb.AssetTerms())))
-    propose(context, wanted, reason, proposal_id)
+    propose(context, wanted, reason, proposal_id, at_once=at_once)
 
 
 @app.command("list-instrument")
 def list_instrument(
-    context: typer.Context, terms: Terms, reason: Reason, proposal_id: ProposalId = None
+    context: typer.Context,
+    terms: Terms,
+    reason: Reason,
+    proposal_id: ProposalId = None,
+    at_once: AtOnce = False,
 ) -> None:
     """Propose to clear an instrument.
 
@@ -55,9 +73,8 @@ def list_instrument(
     Example: clearctl change list-instrument eth-perp.json --reason "two members ask for it"
     """
     found = _terms(terms, pb.InstrumentTerms())
-    propose(
-        context, pb.Change(list_instrument=pb.ListInstrumentChange(instrument=found)), reason, proposal_id
-    )
+    wanted = pb.Change(list_instrument=pb.ListInstrumentChange(instrument=found))
+    propose(context, wanted, reason, proposal_id, at_once=at_once)
 
 
 @app.command("register-source")
@@ -67,6 +84,7 @@ def register_source(
     public_key: Annotated[str, typer.Option(help="The 64 hex digits of its signing.pub.", metavar="HEX")],
     reason: Reason,
     proposal_id: ProposalId = None,
+    at_once: AtOnce = False,
 ) -> None:
     """Propose to take prices of a source, signed with its key.
 
@@ -77,19 +95,23 @@ def register_source(
     except ValueError:
         raise typer.BadParameter("write 64 hex digits", param_hint="--public-key") from None
     change = pb.RegisterSourceChange(source=names.named("sources", source), public_key=key)
-    propose(context, pb.Change(register_source=change), reason, proposal_id)
+    propose(context, pb.Change(register_source=change), reason, proposal_id, at_once=at_once)
 
 
 @app.command("retire-source")
 def retire_source(
-    context: typer.Context, source: Source, reason: Reason, proposal_id: ProposalId = None
+    context: typer.Context,
+    source: Source,
+    reason: Reason,
+    proposal_id: ProposalId = None,
+    at_once: AtOnce = False,
 ) -> None:
     """Propose to take no more prices of a source. Below the quorum an outage begins.
 
     Example: clearctl change retire-source s4 --reason "its key was lost"
     """
     change = pb.RetireSourceChange(source=names.named("sources", source))
-    propose(context, pb.Change(retire_source=change), reason, proposal_id)
+    propose(context, pb.Change(retire_source=change), reason, proposal_id, at_once=at_once)
 
 
 @app.command("non-default-loss")
@@ -100,18 +122,23 @@ def non_default_loss(
     reason: Reason,
     proposal_id: ProposalId = None,
     yes: Yes = False,
+    at_once: AtOnce = False,
 ) -> None:
     """Propose to record that custody lost something and no member is to blame: the house's capital pays.
 
     Example: clearctl change non-default-loss 300 USDC --reason "a key was stolen"
     """
     loss = pb.RecordNonDefaultLossChange(asset=names.named("assets", asset), amount=amount)
-    propose(context, pb.Change(record_non_default_loss=loss), reason, proposal_id, yes=yes)
+    propose(context, pb.Change(record_non_default_loss=loss), reason, proposal_id, yes=yes, at_once=at_once)
 
 
 @app.command("wind-down")
 def wind_down(
-    context: typer.Context, reason: Reason, proposal_id: ProposalId = None, yes: Yes = False
+    context: typer.Context,
+    reason: Reason,
+    proposal_id: ProposalId = None,
+    yes: Yes = False,
+    at_once: AtOnce = False,
 ) -> None:
     """Propose to end the house: all positions are torn up, the rest is paid back. Nothing undoes it.
 
@@ -119,23 +146,47 @@ def wind_down(
 
     Example: clearctl change wind-down --reason "the members have decided it"
     """
-    propose(context, pb.Change(wind_down=pb.WindDownChange()), reason, proposal_id, yes=yes)
+    propose(context, pb.Change(wind_down=pb.WindDownChange()), reason, proposal_id, yes=yes, at_once=at_once)
 
 
 def propose(
-    context: typer.Context, change: pb.Change, reason: str, proposal_id: str | None, *, yes: bool = False
+    context: typer.Context,
+    change: pb.Change,
+    reason: str,
+    proposal_id: str | None,
+    *,
+    at_once: bool,
+    yes: bool = False,
 ) -> None:
-    """Propose a change; if it cannot be undone, only after its effect was shown and somebody said yes."""
-    request = pb.ProposeChangeRequest(proposal_id=proposal_id or new_id(), change=change, reason=reason)
+    """Propose a change, or make it at once; if it cannot be undone, only after somebody saw its effect and said yes."""
+    if at_once and proposal_id is not None:
+        raise typer.BadParameter("nothing is proposed with --at-once", param_hint="--id")
     with connected(context) as client:
+        if at_once:
+            _make(context, client, change, reason, yes=yes)
+            return
+        request = pb.ProposeChangeRequest(proposal_id=proposal_id or new_id(), change=change, reason=reason)
         tried(client.administration.ProposeChange, request)
-        if change.WhichOneof("change") in NO_WAY_BACK:
-            confirm(
-                context, effect(client, change), "Propose this?", yes=yes, typed=typed_for(client, change)
-            )
+        _ask_before_the_worst(context, client, change, "Propose this?", yes=yes)
         done = send(context, client.administration.ProposeChange, request)
         told = f"Proposed as {own_name(done.proposal)}: another administrator has to approve it."
         write_done(context, done, told)
+
+
+def _make(context: typer.Context, client: Client, change: pb.Change, reason: str, *, yes: bool) -> None:
+    request = pb.MakeChangeRequest(house=client.house().house.house, change=change, reason=reason)
+    tried(client.administration.MakeChange, request)
+    _ask_before_the_worst(context, client, change, "Do this?", yes=yes)
+    done = send(context, client.administration.MakeChange, request)
+    happened = listings("What happened", done.effects, EFFECTS)
+    write_done(context, done, f"Done: {what_it_is(change)}.", happened)
+
+
+def _ask_before_the_worst(
+    context: typer.Context, client: Client, change: pb.Change, question: str, *, yes: bool
+) -> None:
+    if change.WhichOneof("change") in NO_WAY_BACK:
+        confirm(context, effect(client, change), question, yes=yes, typed=typed_for(client, change))
 
 
 def _terms(path: Path, terms: Any) -> Any:

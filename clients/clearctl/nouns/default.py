@@ -11,7 +11,7 @@ from clearctl.amounts import account_name, grouped, own_name, when, word
 from clearctl.asked import Amount, Member, Reason, Yes, noun
 from clearctl.connecting import connected, send
 from clearctl.nouns import preview
-from clearctl.nouns.change import ProposalId, propose
+from clearctl.nouns.change import AtOnce, ProposalId, propose
 from clearctl.nouns.status import unit_of
 from clearctl.tables import (
     Column,
@@ -75,7 +75,12 @@ def show(context: typer.Context, default: Default) -> None:
 
 @app.command()
 def declare(
-    context: typer.Context, member: Member, reason: Reason, proposal_id: ProposalId = None, yes: Yes = False
+    context: typer.Context,
+    member: Member,
+    reason: Reason,
+    proposal_id: ProposalId = None,
+    yes: Yes = False,
+    at_once: AtOnce = False,
 ) -> None:
     """Propose, as administrator, that a member be in default. Another approves, and it is: nothing undoes it.
 
@@ -84,7 +89,7 @@ def declare(
     Example: clearctl default declare alpha --reason "insolvent since this morning"
     """
     wanted = admin_pb.Change(declare_default=admin_pb.DeclareDefaultChange(member=names.member(member)))
-    propose(context, wanted, reason, proposal_id, yes=yes)
+    propose(context, wanted, reason, proposal_id, yes=yes, at_once=at_once)
 
 
 @app.command()

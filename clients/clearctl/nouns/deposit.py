@@ -37,3 +37,19 @@ def notify(
     with connected(context) as client:
         done = send(context, client.collateral.NotifyDeposit, request)
         write_done(context, done, f"Credited {grouped(amount)} {asset} to {account_name(request.account)}.")
+
+
+@app.command()
+def replace(
+    context: typer.Context,
+    amount: Amount,
+    asset: Annotated[str, typer.Argument(help="What is back.", metavar="ASSET")],
+) -> None:
+    """Say, as custodian, that some of what was lost without a default is back. The outflow gate opens with the last.
+
+    Example: clearctl deposit replace 300 USDC
+    """
+    request = pb.ReplaceLostAssetRequest(asset=names.named("assets", asset), amount=amount)
+    with connected(context) as client:
+        done = send(context, client.collateral.ReplaceLostAsset, request)
+        write_done(context, done, f"Replaced {grouped(amount)} {asset}.")

@@ -10,7 +10,7 @@ from clearctl.asked import Member, Mine, Reason, Yes, noun
 from clearctl.confirming import confirm
 from clearctl.connecting import connected, own_member, send, tried
 from clearctl.nouns.account import accounts
-from clearctl.nouns.change import ProposalId, propose
+from clearctl.nouns.change import AtOnce, ProposalId, propose
 from clearctl.nouns.status import unit_of
 from clearctl.tables import amount, enum, facts, listings, name, text, time
 from clearctl.writing import write, write_done, write_rows
@@ -80,13 +80,14 @@ def admit(
     display_name: DisplayName,
     reason: Reason,
     proposal_id: ProposalId = None,
+    at_once: AtOnce = False,
 ) -> None:
     """Propose, as administrator, to admit a member. Another one approves.
 
     Example: clearctl member admit gamma --name "Gamma Options" --reason "it applied and was examined"
     """
     change = admin_pb.AdmitMemberChange(member=names.member(member), display_name=display_name)
-    propose(context, admin_pb.Change(admit_member=change), reason, proposal_id)
+    propose(context, admin_pb.Change(admit_member=change), reason, proposal_id, at_once=at_once)
 
 
 @app.command()
@@ -110,13 +111,19 @@ def suspend(context: typer.Context, member: Member, reason: Reason, yes: Yes = F
 
 
 @app.command()
-def reinstate(context: typer.Context, member: Member, reason: Reason, proposal_id: ProposalId = None) -> None:
+def reinstate(
+    context: typer.Context,
+    member: Member,
+    reason: Reason,
+    proposal_id: ProposalId = None,
+    at_once: AtOnce = False,
+) -> None:
     """Propose, as administrator, that a suspended member may do everything again. Another one approves.
 
     Example: clearctl member reinstate alpha --reason "the contracts were mended"
     """
     change = admin_pb.ReinstateMemberChange(member=names.member(member))
-    propose(context, admin_pb.Change(reinstate_member=change), reason, proposal_id)
+    propose(context, admin_pb.Change(reinstate_member=change), reason, proposal_id, at_once=at_once)
 
 
 def _member(client: Client, member: str) -> pb.Member:

@@ -11,7 +11,7 @@ from clearctl.amounts import when
 from clearctl.asked import Reason, Yes, noun
 from clearctl.confirming import confirm
 from clearctl.connecting import connected, send, tried
-from clearctl.nouns.proposal import EFFECTS
+from clearctl.effects import EFFECTS
 from clearctl.tables import facts, listings, name, text, time
 from clearctl.writing import write, write_done
 from clearinghouse.v1 import admin_service_pb2 as pb

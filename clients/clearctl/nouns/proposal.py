@@ -11,8 +11,8 @@ from clearctl.amounts import own_name, when, word
 from clearctl.asked import Reason, Yes, noun
 from clearctl.confirming import confirm
 from clearctl.connecting import connected, send, tried
-from clearctl.effects import effect, impact, replaced, typed_for, what_it_is
-from clearctl.tables import Column, amount, enum, facts, listings, name, text, time
+from clearctl.effects import EFFECTS, effect, impact, replaced, typed_for, what_it_is
+from clearctl.tables import Column, enum, facts, listings, name, text, time
 from clearctl.writing import write, write_done, write_rows
 from clearing_client.client import Client, pages
 from clearinghouse.v1 import admin_service_pb2 as pb
@@ -35,7 +35,6 @@ PROPOSALS = (
     time("expires", "expire_time"),
     text("reason"),
 )
-EFFECTS = (text("what happens", "kind"), text("to", "subject"), amount("amount"))
 
 
 @app.command("list")
