@@ -118,7 +118,7 @@ def test_custody_reports_an_asset_that_is_back_once_one_was_lost(served: Served)
     assert asked(served, ANNA, *lost).returncode == DONE
     assert asked(served, "administrator/bert", "proposal", "approve", "lost", "--yes").returncode == DONE
     (gate,) = answer(served, ANNA, "gate", "list")
-    assert gate["reason"] == "NON_DEFAULT_LOSS 1000000000000000000 ETH"
+    assert gate["reason"].startswith("NON_DEFAULT_LOSS ")
     assert asked(served, VAULT, *back).stdout == "Replaced 1 ETH.\n"
     assert answer(served, ANNA, "gate", "list") == []
 
