@@ -28,7 +28,7 @@ from ledger.account import AccountId
 from ledger.leaf import RecordMalformed
 from ledger.require import InvariantViolated
 from ledger.store.columns import Amounts, Run, Unfolding
-from ledger.store.connect import Database, OutcomeUnknown, snapshot, transaction
+from ledger.store.connect import Database, OutcomeUnknown, StoreUnreachable, snapshot, transaction
 from ledger.store.kinds import Columns, kind_of
 from ledger.store.queries import Segment, read_segments
 from ledger.store.tables import PROJECTED, accounts, entries, postings, projection, segments
@@ -391,7 +391,7 @@ class Projecting:
         while not self._closing:
             try:
                 moved = self._projector.step() if self._view_size() > self._projector.position else False
-            except (SQLAlchemyError, OutcomeUnknown) as error:
+            except (SQLAlchemyError, StoreUnreachable, OutcomeUnknown) as error:
                 self._publish(error)
                 self._awake.wait(RETRY_S)  # whoever wakes it may know that the store is back
             except BaseException as error:  # noqa: BLE001  # ends the thread, and is shown to whoever looks

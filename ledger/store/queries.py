@@ -96,7 +96,7 @@ def read_segments(connection: Connection, from_sequence: int = 0) -> Iterator[Se
     other, so what is committed meanwhile may be read as well.
     """
     beyond = [segments.c.first_sequence >= from_sequence] if from_sequence else []
-    while firsts := _next_page(connection, beyond):
+    while firsts := _next_page(connection, beyond, PAGE_BYTES):
         page = segments.c.first_sequence.between(firsts[0], firsts[-1])
         query = _ALL.where(page).order_by(segments.c.first_sequence)
         for row in connection.execute(query).mappings().all():
@@ -119,9 +119,7 @@ def segments_with(connection: Connection, sequence: int, bytes_max: int) -> list
     return found if found[-1].first_sequence + found[-1].count > sequence else []
 
 
-def _next_page(
-    connection: Connection, beyond: list[ColumnElement[bool]], bytes_max: int = PAGE_BYTES
-) -> list[int]:
+def _next_page(connection: Connection, beyond: list[ColumnElement[bool]], bytes_max: int) -> list[int]:
     """Where the segments of the next page start."""
     query = select(segments.c.first_sequence, _STORED_BYTES).where(*beyond)
     rows = connection.execute(query.order_by(segments.c.first_sequence).limit(PAGE_SEGMENTS)).all()

@@ -20,7 +20,7 @@ from ledger.amount import AMOUNT_MAX
 from ledger.entry import Entry, credit, debit
 from ledger.leaf import RecordMalformed
 from ledger.store import projector as module
-from ledger.store.connect import Database, transaction
+from ledger.store.connect import Database, OutcomeUnknown, StoreUnreachable, transaction
 from ledger.store.history import projected
 from ledger.store.kinds import KINDS
 from ledger.store.projector import (
@@ -371,13 +371,22 @@ def test_lag_is_that_of_the_oldest_entry_that_waits(database: Database) -> None:
     assert projecting.lag_ms == 0
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OperationalError("load", None, Exception("the disk is full")),
+        StoreUnreachable("the store cannot be read"),
+        OutcomeUnknown("the commit"),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
 def test_a_store_that_fails_is_tried_again_and_it_shows(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     kind = KINDS[database.dialect.name]
 
     def load(*_: Any) -> None:
-        raise OperationalError("load", None, Exception("the disk is full"))
+        raise fault
 
     monkeypatch.setattr(module, "RETRY_S", 0.02)
     monkeypatch.setattr(kind, "load", load)
