@@ -36,7 +36,7 @@ from ledger.store.connect import open_store, system_salts
 from ledger.store.queries import journal_size
 
 CALLERS = 64
-EMPTY_S, UNARY_S, EARLY_S = 6, 15, 10
+EMPTY_S, UNARY_S, EARLY_S = 10, 60, 10
 BATCH, BATCHES, STREAMS = 1_000, 5, 5
 
 Call: TypeAlias = Callable[[SubmitTrades, str], object]
