@@ -74,9 +74,12 @@ class _Batch:
         )
 
     def _account(self, name: str) -> AccountKey:
+        """A key that the house has already is that very string: trades stay in memory, and share it."""
         key = self._accounts.get(name)
         if key is None:
-            key = self._accounts[name] = names.account_key(name)
+            own = names.account_key(name)
+            account = self._house.accounts.get(own)
+            key = self._accounts[name] = own if account is None else account.key
         return key
 
     def _instrument(self, name: str) -> "_Instrument":
@@ -85,7 +88,7 @@ class _Batch:
             instrument_id = InstrumentId(names.own_id(name))
             row = self._house.instruments.get(instrument_id)
             known = _Instrument(
-                id=instrument_id,
+                id=instrument_id if row is None else row.id,
                 unit_of_size=None if row is None else units.of_size(row),
                 unit_of_price=None if row is None else units.of_price(row),
             )
