@@ -202,7 +202,8 @@ class Auditor:
         (row,) = line.changes("withdrawals").values()
         key = after.holder(row["account"])
         set_id = after.set_of(key)
-        if line.command["type"] != "SettleWithdrawal" and set_id not in self.recalled:
+        decreed = laws_of_default.is_decreed(self.books, set_id)
+        if line.command["type"] != "SettleWithdrawal" and set_id not in self.recalled and not decreed:
             needed = laws_of_money.is_wanted(self.books, key, line.at_ms)
             require(needed, "a hold is given back if needed", row["id"])
             self.recalled.add(set_id)

@@ -42,7 +42,7 @@ def declared(before: Books, line: Line, after: Books) -> None:
         stands = measured(before, set_id)
         require(int(one["equity_minor"]) == stands.equity, "equity at T0", set_id, stands.equity)
         reason = stands.equity < 0 or stands.cash < 0 or set_id in before.table("liquidations")
-        reason = reason or _nobody_took_it(before, line, set_id) or _decreed(before, set_id)
+        reason = reason or _nobody_took_it(before, line, set_id) or is_decreed(before, set_id)
         require(reason, "a default has a reason", set_id, stands)
         nothing_held(before, set_id)
         weights = {w["member"]: int(w["amount_minor"]) for w in one["weights"]}
@@ -59,7 +59,7 @@ def _nobody_took_it(books: Books, line: Line, set_id: str) -> bool:
     return porting is not None and int(porting["due_ms"]) <= line.at_ms
 
 
-def _decreed(books: Books, set_id: str) -> bool:
+def is_decreed(books: Books, set_id: str) -> bool:
     """Whether two administrators declared the member whose own account this is."""
     member, account = set_id.split("/")
     decrees = [p for p in books.table("change_proposals").values() if p["command"] == "DeclareDefault"]
@@ -143,7 +143,7 @@ def closed_out(before: Books, line: Line, _: Books) -> None:
     left = {key: before.positions(key) for s in sets for key in before.accounts_of(s)}
     require(not any(left.values()), "a closed-out set has no position", name, left)
     outage = before.single("outage")
-    if outage is not None and not all(_decreed(before, set_id) for set_id in sets):
+    if outage is not None and not all(is_decreed(before, set_id) for set_id in sets):
         _was_let_close(before, line, name, outage)
 
 
@@ -243,7 +243,7 @@ def member_failed(before: Books, line: Line, _: Books) -> None:
     """A member is in default for a hole that it did not fill in time (rulebook §10.5), or by two administrators."""
     (event,), (member,) = line.references, line.changes("members")
     default = before.table("defaults")[event]
-    if _decreed(before, f"{member}/house"):
+    if is_decreed(before, f"{member}/house"):
         own = f"{member}/house" in {one["netting_set"] for one in default["sets"]}
         require(own, "its own account is in the event", member)
         return
