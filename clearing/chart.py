@@ -1,5 +1,6 @@
 """The chart of accounts (rulebook §3). No other module spells an account path."""
 
+from enum import Enum
 from functools import cache
 
 from clearing.model.ids import AccountKey, AssetId, DefaultId, InstrumentId, MemberId
@@ -7,6 +8,32 @@ from ledger.account import Account, Limit, Side
 
 NEVER_NEGATIVE = Limit.DEBITS_MUST_NOT_EXCEED_CREDITS
 """The limit of an account whose normal side is credit and that may not be overdrawn."""
+
+
+class Line(Enum):
+    """The lines of the chart, spelt as in rulebook §3."""
+
+    CUSTODY = "custody"
+    CASH = "members/{m}/accounts/{a}/cash"
+    COLLATERAL = "members/{m}/accounts/{a}/collateral"
+    POSITION = "members/{m}/accounts/{a}/position"
+    NOVATION = "novation"
+    WITHDRAWAL = "withdrawals/{w}"
+    POOL = "members/{m}/pool"
+    ASSESSMENT = "members/{m}/assessment"
+    CAPITAL = "house/capital"
+    SKIN_IN_THE_GAME = "house/skin_in_the_game"
+    SECOND_TRANCHE = "house/second_tranche"
+    INSURANCE_FUND = "house/insurance_fund"
+    FEES = "house/fees"
+    NON_DEFAULT_LOSSES = "house/non_default_losses"
+    LOSS = "defaults/{d}/members/{m}/loss"
+    CLAIMS = "defaults/{d}/claims"
+    ACCOUNT_CLAIM = "members/{m}/accounts/{a}/claim"
+    MEMBER_CLAIM = "members/{m}/claim"
+    HOUSE_CLAIM = "house/claims/{tier}"
+    RECOVERIES = "defaults/{d}/recoveries"
+    UNCOVERED = "defaults/{d}/uncovered"
 
 
 @cache
@@ -151,6 +178,27 @@ def holder(path: str) -> tuple[AccountKey, str] | None:
     if len(parts) == 5 and parts[0] == "members" and parts[2] == "accounts":
         return AccountKey(f"{parts[1]}/{parts[3]}"), parts[4]
     return None
+
+
+def line_of(path: str) -> tuple[Line, str]:
+    """The line on which ``path`` stands, and whose it is there: the key of the account, or the id of the member,
+    withdrawal or default; empty for what is the house's own. Raises ``ValueError`` for a path that is on no line.
+    """
+    if (held := holder(path)) is not None:
+        return Line(f"members/{{m}}/accounts/{{a}}/{held[1]}"), held[0]
+    match path.split("/"):
+        case ["members", member, what]:
+            return Line(f"members/{{m}}/{what}"), member
+        case ["withdrawals", *names]:
+            return Line.WITHDRAWAL, "/".join(names)
+        case ["defaults", default, "members", _, what]:
+            return Line(f"defaults/{{d}}/members/{{m}}/{what}"), default
+        case ["defaults", default, what]:
+            return Line(f"defaults/{{d}}/{what}"), default
+        case ["house", "claims", _]:
+            return Line.HOUSE_CLAIM, ""
+        case _:
+            return Line(path), ""
 
 
 def _account(key: AccountKey) -> str:

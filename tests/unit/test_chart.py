@@ -106,6 +106,40 @@ def test_only_clearing_accounts_have_a_holder() -> None:
     }
 
 
+def test_every_line_of_the_chart_is_recognised() -> None:
+    found = {account.path: chart.line_of(account.path) for account, *_ in CHART}
+    assert {line for line, _ in found.values()} == set(chart.Line)
+    assert {path: name for path, (_, name) in found.items() if name} == {
+        "members/m/accounts/a/cash": "m/a",
+        "members/m/accounts/a/collateral": "m/a",
+        "members/m/accounts/a/position": "m/a",
+        "members/m/accounts/a/claim": "m/a",
+        "members/m/pool": "m",
+        "members/m/assessment": "m",
+        "members/m/claim": "m",
+        "withdrawals/w1": "w1",
+        "defaults/d1/members/m/loss": "d1",
+        "defaults/d1/claims": "d1",
+        "defaults/d1/recoveries": "d1",
+        "defaults/d1/uncovered": "d1",
+    }
+    for path, (line, name) in found.items():
+        shape = pattern(line.value.replace("{tier}", "[0-9]").replace("{", "(?P<").replace("}", ">[^/]+)"))
+        assert shape.fullmatch(path), (path, name)
+
+
+def test_the_name_of_a_withdrawal_may_have_its_account_in_front() -> None:
+    assert chart.line_of("withdrawals/m/a/w1") == (chart.Line.WITHDRAWAL, "m/a/w1")
+
+
+@pytest.mark.parametrize(
+    "path", ["", "cash", "members/m", "members/m/lunch", "members/m/accounts/a/fees", "holds"]
+)
+def test_a_path_that_is_on_no_line_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="is not a valid Line"):
+        chart.line_of(path)
+
+
 def test_the_accounts_that_a_house_opens_are_those_of_the_chart() -> None:
     world: World = two_traders()
     fund(world, capital=1, skin_in_the_game=1, second_tranche=1, insurance_fund=1)
