@@ -57,7 +57,12 @@ OFFLINE = (
         "ledger.receipt",
         "ledger.tiles",
     ),
-    *("clearing.attest.envelope", "clearing.attest.policy", "clearing.attest.statement"),
+    *(
+        "clearing.attest.envelope",
+        "clearing.attest.liabilities",
+        "clearing.attest.policy",
+        "clearing.attest.statement",
+    ),
 )
 
 DRAWERS = {"util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"}
