@@ -6,10 +6,13 @@ from collections import Counter
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from random import Random
 
 import pytest
 from rich.console import Console
 
+from clearing.model.commands import Command
+from clearing.model.outcomes import Outcome
 from tests.simulation import (
     auditor,
     black76,
@@ -24,9 +27,13 @@ from tests.simulation import (
     measure,
 )
 from tests.simulation.__main__ import tell
-from tests.simulation.books import Violation, shares
+from tests.simulation.acts import go
+from tests.simulation.books import Line, Violation, shares
+from tests.simulation.houses import Decided
+from tests.simulation.walk import STEPS, Walk
 from tests.simulation.worlds import Report, run, run_on
 from tests.stores import Stores
+from tests.unit.test_liability_accounts import require_tied
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +75,22 @@ def test_the_worlds_contain_what_the_auditor_is_there_for() -> None:
         *("crashed", "asked again"),
     )
     assert [kind for kind in wanted if not seen[kind]] == []
+
+
+class Counting(Decided):
+    """A house whose liabilities are counted after every command."""
+
+    def execute(self, command: Command, request_id: str) -> tuple[Outcome, list[Line]]:
+        told = super().execute(command, request_id)
+        require_tied(self.state)
+        return told
+
+
+@pytest.mark.parametrize("seed", SEEDS[1:3])
+def test_what_is_owed_ties_to_the_trial_balance_in_a_world(seed: int) -> None:
+    walk = Walk(dice=Random(seed), house=Counting())
+    go(walk, STEPS)
+    assert walk.auditor.seen["DEFAULT_DECLARED"]
 
 
 def test_no_law_breaks_in_a_world_on_postgresql(postgresql_stores: Stores) -> None:
