@@ -8,13 +8,14 @@ liable. What a set held for withdrawal was given back before it was found wantin
 from dataclasses import replace
 
 from clearing.decide.auctions import void_all
+from clearing.default.answering import answer_weights
 from clearing.default.capped_period import extended
 from clearing.default.exits import survivors_at
 from clearing.default.gate import won, won_in_cycle
-from clearing.margin.assess import Assessment, living_sets, maintenance
+from clearing.margin.assess import Assessment, living_sets
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put, ordered, single
-from clearing.model.ids import DefaultId, MemberId, SetId, member_of
+from clearing.model.ids import AccountKey, DefaultId, MemberId, SetId
 from clearing.model.kinds import Kind
 from clearing.model.values import (
     CallKind,
@@ -83,7 +84,7 @@ def _cycle(house: House) -> int:
 
 
 def _defaulted(house: House, measured: Assessment) -> DefaultedSet:
-    weights = answer_weights(house, measured.netting_set)
+    weights = answer_weights(house, measured.netting_set, _won_since_met(house, measured.netting_set))
     return DefaultedSet(
         netting_set=measured.netting_set,
         equity_minor=measured.equity_minor,
@@ -91,20 +92,10 @@ def _defaulted(house: House, measured: Assessment) -> DefaultedSet:
     )
 
 
-def answer_weights(house: House, set_id: SetId) -> dict[str, int]:
-    """How members answer for a set (rulebook §10.5): by what their legs lost since it last met R; if none
-    lost, by what they need alone; if none needs anything, equally.
-    """
-    lost: dict[str, int] = {}
-    alone: dict[str, int] = {}
-    for key in house.netting_sets[set_id].accounts:
-        member, pnl = member_of(key), house.pnl.get(key)
-        loss = 0 if pnl is None else max(0, -pnl.since_met_minor)
-        lost[member] = lost.get(member, 0) + loss
-        alone[member] = alone.get(member, 0) + maintenance(house, house.positions(key)).amount_minor
-    if any(lost.values()):
-        return lost
-    return alone if any(alone.values()) else dict.fromkeys(alone, 1)
+def _won_since_met(house: House, set_id: SetId) -> dict[AccountKey, int]:
+    """What each account won since the set last met R."""
+    known = {key: house.pnl.get(key) for key in house.netting_sets[set_id].accounts}
+    return {key: pnl.since_met_minor for key, pnl in known.items() if pnl is not None}
 
 
 def dropped(house: House, set_id: SetId) -> list[Put | Drop]:

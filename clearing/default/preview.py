@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import floor
 
+from clearing.default.answering import answer_weights
 from clearing.default.exits import survivors_at
 from clearing.default.resources import Resources, Winner, resources_of
 from clearing.default.waterfall import absorb
@@ -26,7 +27,6 @@ from clearing.model.ids import (
     MemberId,
     SetId,
     house_account,
-    member_of,
     single_set,
 )
 from clearing.model.values import BP, Default, Draw, Stage, TierResult
@@ -119,13 +119,11 @@ def _moved(house: House, key: AccountKey, per_lot: Mapping[InstrumentId, Fractio
 
 
 def _loss(house: House, member: MemberId, set_id: SetId, gains: Mapping[AccountKey, _Moved]) -> int:
-    """The member's part of what the set would owe: by what its own legs lost (rulebook §10.5)."""
+    """The member's part of what the set would owe."""
     total = sum(one.gain_minor for one in gains.values())
     deficit = max(0, -(portfolio_of(house, set_id).equity_minor + total))
-    lost = {str(member_of(key)): 0 for key in gains}
-    for key, one in gains.items():
-        lost[member_of(key)] += max(0, -one.gain_minor)
-    return apportion(deficit, lost, f"preview/{set_id}").get(member, 0)
+    weights = answer_weights(house, set_id, {key: one.gain_minor for key, one in gains.items()})
+    return apportion(deficit, weights, f"preview/{set_id}").get(member, 0)
 
 
 def _resources(

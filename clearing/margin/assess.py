@@ -257,26 +257,53 @@ def collateral_value(
     A token counts zero in a set that has an account at the member that issued it: it falls when the member does,
     and the whole set with it.
     """
+    return sum(
+        after_haircut(one, price_of_asset(house, one.asset)) for one in holdings(house, accounts, more)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """What an account posted of an asset, apart from its part of what its participant posted above the limit."""
+
+    asset: Asset
+    within_minor: int
+    beyond_minor: int
+
+
+def holdings(
+    house: House, accounts: tuple[AccountKey, ...], more: Mapping[tuple[AccountKey, AssetId], int] = NOTHING
+) -> list[Holding]:
+    """The posted collateral that counts in a netting set, account by account and asset by asset."""
     members = {member_of(key) for key in accounts}
     assets = [asset for asset in ordered(house.assets) if asset.issuer not in members]
-    return sum(_value_after_haircut(house, asset, key, more) for key in accounts for asset in assets)
+    found = [_holding(house, asset, key, more) for key in accounts for asset in assets]
+    return [one for one in found if one is not None]
 
 
-def _value_after_haircut(
+def after_haircut(held: Holding, price_ticks: int) -> int:
+    """What a holding counts at a price, rounded down; what is above the limit has the higher haircut."""
+    asset = held.asset
+    within = value_at(asset, held.within_minor, price_ticks) * (BP - asset.haircut_bp)
+    if not held.beyond_minor:
+        return divide_down(within, BP)
+    beyond = value_at(asset, held.beyond_minor, price_ticks) * (BP - asset.concentration_haircut_bp)
+    return divide_down(within, BP) + divide_down(beyond, BP)
+
+
+def _holding(
     house: House, asset: Asset, key: AccountKey, more: Mapping[tuple[AccountKey, AssetId], int]
-) -> int:
-    """The account's part of what its participant posted above the limit, rounded up, has the higher haircut."""
+) -> Holding | None:
+    """The account's part of what its participant posted above the limit is rounded up."""
     amount = posted(house, key, asset.id) + more.get((key, asset.id), 0)
     if not amount:
-        return 0
+        return None
     excess = 0
     if asset.concentration_minor:
         own = _accounts_by_owner(house.accounts)[_owner(house.accounts[key])]
         total = sum(posted(house, one, asset.id) + more.get((one, asset.id), 0) for one in own)
         excess = divide_up(max(0, total - asset.concentration_minor) * amount, total)
-    return divide_down(
-        market_value(house, asset, amount - excess) * (BP - asset.haircut_bp), BP
-    ) + divide_down(market_value(house, asset, excess) * (BP - asset.concentration_haircut_bp), BP)
+    return Holding(asset=asset, within_minor=amount - excess, beyond_minor=excess)
 
 
 def _owner(account: ClearingAccount) -> tuple[AccountKind, ParticipantId]:
@@ -302,8 +329,17 @@ def posted(house: House, key: AccountKey, asset: AssetId) -> int:
 
 def market_value(house: House, asset: Asset, amount_minor: int) -> int:
     """Value at the mark in the settlement asset, before haircut, rounded down; zero without a mark."""
-    ticks = 0 if asset.feed is None else price_of_feed(house, asset.feed)
-    return divide_down(amount_minor * ticks * asset.tick_value_minor, 10**asset.decimals)
+    return value_at(asset, amount_minor, price_of_asset(house, asset))
+
+
+def value_at(asset: Asset, amount_minor: int, price_ticks: int) -> int:
+    """Value at a price in the settlement asset, before haircut, rounded down."""
+    return divide_down(amount_minor * price_ticks * asset.tick_value_minor, 10**asset.decimals)
+
+
+def price_of_asset(house: House, asset: Asset) -> int:
+    """The newest mark of an asset in ticks; zero without one."""
+    return 0 if asset.feed is None else price_of_feed(house, asset.feed)
 
 
 def price_of_feed(house: House, feed: str) -> int:

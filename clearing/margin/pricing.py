@@ -21,6 +21,9 @@ from ledger.require import InvariantViolated
 
 YEAR_MS = 365 * DAY_MS
 
+FINE = 10**6
+"""A value in a scenario is taken to a millionth of a tick, down for who is long, up for who is short."""
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
@@ -87,6 +90,25 @@ def value_ticks(instrument: Instrument, forward_ticks: int, volatility_bp: int, 
     forward, volatility = np.array([float(forward_ticks)]), np.array([volatility_bp / BP])
     years = years_to_expiry(instrument, at_ms)
     return round(float(value(terms.right, forward, terms.strike_ticks, volatility, years)[0]))
+
+
+def factors(moves_bp: Iterable[int]) -> Floats:
+    """What moves by basis points multiply by; nothing moves below zero."""
+    return np.array([max(0, BP + move_bp) / BP for move_bp in moves_bp])
+
+
+def revaluation(
+    option: Instrument, forward_ticks: int, volatility_bp: int, at_ms: int, moves: Floats, shocks: Floats
+) -> list[tuple[int, int]]:
+    """P&L against the mark of one lot held long, and of one held short, for each pair of a factor of the forward and
+    one of the volatility: in millionths (``FINE``) of a smallest unit, against the holder.
+    """
+    terms, years = terms_of(option), years_to_expiry(option, at_ms)
+    values = value(terms.right, forward_ticks * moves, terms.strike_ticks, volatility_bp / BP * shocks, years)
+    mark = value_ticks(option, forward_ticks, volatility_bp, at_ms) * FINE
+    low = [int(fine) for fine in np.floor(values * FINE)]
+    tick_value = option.tick_value_minor
+    return [((fine - mark) * tick_value, (mark - fine - 1) * tick_value) for fine in low]
 
 
 def intrinsic_ticks(instrument: Instrument, forward_ticks: int) -> int:

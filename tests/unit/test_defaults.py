@@ -41,6 +41,7 @@ from tests.builders import (
     public_hex,
     size_pool,
     source_key,
+    with_provider,
 )
 
 OIL = InstrumentId("OIL-PERP")
@@ -384,3 +385,10 @@ def test_the_preview_without_a_move_takes_the_worse_of_the_models_extremes() -> 
     seen = preview(world.state, MemberId("x"), None)
     assert dict(seen.move_bp)[FeedId("OIL")] in (-2_000, 2_000)
     assert seen.loss_minor == 16 * 200 - 2_000
+
+
+def test_the_preview_of_a_declared_set_has_a_loss_although_no_leg_of_it_loses() -> None:
+    world = house_of_three(parameters=replace(PARAMETERS, close_out_auction_ms=600_000))
+    short_side_wins(with_provider(world, capacity_minor=1), "x")
+    assert world.state.defaults[D1].stage is Stage.DECLARED
+    assert preview(world.state, MemberId("x"), 0).loss_minor == LOSS

@@ -28,7 +28,7 @@ from functools import lru_cache
 import numpy as np
 
 from clearing.margin.model import Column, Margin, Positions, UnderlyingRisk
-from clearing.margin.pricing import delta, terms_of, value, value_ticks, years_to_expiry
+from clearing.margin.pricing import FINE, delta, revaluation, terms_of, years_to_expiry
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import BP, Instrument, InstrumentRisk, Parameters, RiskArray, ScanRange
 from ledger.amount import divide_down, divide_up
@@ -50,8 +50,6 @@ counts.
 """
 FORWARD_LEAST = 0.01
 """No scenario moves a forward below this share of itself: it stays positive under any scan range."""
-FINE = 10**6
-"""A value in a scenario is taken to a millionth of a tick, down for who is long, up for who is short."""
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -79,29 +77,23 @@ def _option_row(
     option: Instrument, forward_ticks: int, volatility_bp: int, scanned: ScanRange, at_ms: int
 ) -> InstrumentRisk:
     """Every scenario by full revaluation, against the option's mark."""
-    terms, years = terms_of(option), years_to_expiry(option, at_ms)
     moves = np.array([max(FORWARD_LEAST, 1 + scanned.move_bp * t / (3 * BP)) for t, _, _ in _SHIFTS])
     shocks = np.array([max(0.0, 1 + scanned.volatility_bp * v / BP) for _, v, _ in _SHIFTS])
-    values = value(terms.right, forward_ticks * moves, terms.strike_ticks, volatility_bp / BP * shocks, years)
-    mark, tick_value = (
-        value_ticks(option, forward_ticks, volatility_bp, at_ms) * FINE,
-        option.tick_value_minor,
-    )
-    low = [int(fine) for fine in np.floor(values * FINE)]
+    lots = revaluation(option, forward_ticks, volatility_bp, at_ms, moves, shocks)
     percents = [percent for _, _, percent in _SHIFTS]
-    notional = forward_ticks * tick_value
+    terms, years = terms_of(option), years_to_expiry(option, at_ms)
+    notional = forward_ticks * option.tick_value_minor
     share = delta(terms.right, forward_ticks, terms.strike_ticks, volatility_bp / BP, years)
     return InstrumentRisk(
         instrument=option.id,
         underlying=option.underlying,
         notional_minor=notional,
         long_minor=tuple(
-            divide_down((fine - mark) * tick_value * percent, FINE * 100)
-            for fine, percent in zip(low, percents, strict=True)
+            divide_down(long * percent, FINE * 100) for (long, _), percent in zip(lots, percents, strict=True)
         ),
         short_minor=tuple(
-            divide_down((mark - fine - 1) * tick_value * percent, FINE * 100)
-            for fine, percent in zip(low, percents, strict=True)
+            divide_down(short * percent, FINE * 100)
+            for (_, short), percent in zip(lots, percents, strict=True)
         ),
         delta_minor=divide_down(notional * round(share * FINE), FINE),
     )
