@@ -1,0 +1,103 @@
+"""The stress library: what the house is tested against (rulebook §12).
+
+1. A scenario moves the price of each underlying and its volatility at once, as a share of themselves. An underlying
+   that it does not name moves with all others: twice as far as the further of BTC and ETH, and at most 90 % down.
+2. The historical ones are the days of §12 for which there are hourly prices of BTC and ETH. A fall is the worst from
+   an hourly close to a later one, of each by itself, from the last close before the first day to the end of the last
+   day; a rally the best. A rally that was less than a day's ordinary move is left out.
+3. The hypothetical ones go further than any four days did: down, up, and BTC and ETH apart, which strikes who was given
+   credit for one against the other.
+4. Where a member has issued a token, it is exploited and its token is worth nothing. All else stays, so that it shows
+   what hangs on that token.
+
+Of §12's list 11 March 2023, 5 August 2024 and 10 October 2025 are missing: there are no prices of them. What a scenario
+does to the settlement asset itself is nothing: every amount is counted in it.
+
+docs/adr/0022 gives the reasons for each figure.
+"""
+
+from dataclasses import dataclass
+
+from clearing.model.house import House, ordered
+from clearing.model.ids import FeedId
+from clearing.model.values import BP
+from ledger.amount import divide_down
+
+BTC, ETH = FeedId("BTC"), FeedId("ETH")
+OTHERS = FeedId("*")
+"""Stands for every underlying that a scenario does not name."""
+OTHERS_TIMES = 2
+"""No coin with hourly prices fell further than this many times the further of BTC and ETH in any of the historical
+falls, but for the tokens of the protocols that failed.
+"""
+OTHERS_FALL_MOST_BP = 9_000
+VOLATILITY_RISE_BP = 10_307
+"""The most that the volatility at the money of an expiry rose in two days, December 2025 to March 2026, with five days
+left or more. For the days of §12 there are no volatilities.
+"""
+VOLATILITY_FALL_BP = -4_302
+"""The most that it fell, in the same way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """By what share of themselves the price of an underlying and its volatility move."""
+
+    underlying: FeedId
+    price_bp: int
+    volatility_bp: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """Moves that happen at once. The one of ``OTHERS`` is of whatever is not named."""
+
+    name: str
+    moves: tuple[Move, ...]
+
+    def move_of(self, underlying: FeedId) -> Move:
+        """How an underlying moves, or an asset with the feed of that name."""
+        by_name = {move.underlying: move for move in self.moves}
+        return by_name.get(underlying, by_name[OTHERS])
+
+
+def _market(name: str, *, btc_bp: int, eth_bp: int, volatility_bp: int = VOLATILITY_RISE_BP) -> Scenario:
+    """The whole market moves; if BTC and ETH move equally far apart, the others go with BTC."""
+    others_bp = max(-OTHERS_FALL_MOST_BP, OTHERS_TIMES * max(btc_bp, eth_bp, key=abs))
+    prices = {BTC: btc_bp, ETH: eth_bp, OTHERS: others_bp}
+    moves = (Move(underlying=u, price_bp=bp, volatility_bp=volatility_bp) for u, bp in prices.items())
+    return Scenario(name=name, moves=tuple(moves))
+
+
+SCENARIOS = (
+    _market("march-2020 fall", btc_bp=-4_818, eth_bp=-4_886),
+    _market("march-2020 rally", btc_bp=4_210, eth_bp=3_612, volatility_bp=VOLATILITY_FALL_BP),
+    _market("may-2021 fall", btc_bp=-2_098, eth_bp=-3_103),
+    _market("may-2021 rally", btc_bp=1_746, eth_bp=2_260, volatility_bp=VOLATILITY_FALL_BP),
+    _market("luna-2022 fall", btc_bp=-2_059, eth_bp=-2_730),
+    _market("june-2022 fall", btc_bp=-1_538, eth_bp=-1_689),
+    _market("ftx-2022 fall", btc_bp=-2_365, eth_bp=-2_983),
+    _market("largest fall", btc_bp=-6_000, eth_bp=-6_500, volatility_bp=15_000),
+    _market("largest rise", btc_bp=6_000, eth_bp=7_000, volatility_bp=15_000),
+    _market("BTC falls, ETH rises", btc_bp=-2_000, eth_bp=2_000),
+    _market("BTC rises, ETH falls", btc_bp=2_000, eth_bp=-2_000),
+)
+
+
+def scenarios_of(house: House) -> tuple[Scenario, ...]:
+    """Every scenario that the house is tested against now, in order."""
+    tokens: dict[str, list[FeedId]] = {}
+    for asset in ordered(house.assets):
+        if asset.issuer is not None and asset.feed is not None:
+            tokens.setdefault(asset.issuer, []).append(asset.feed)
+    return (*SCENARIOS, *(_exploited(issuer, feeds) for issuer, feeds in sorted(tokens.items())))
+
+
+def _exploited(issuer: str, feeds: list[FeedId]) -> Scenario:
+    gone = (Move(underlying=feed, price_bp=-BP) for feed in sorted(set(feeds)))
+    return Scenario(name=f"exploit of {issuer}", moves=(*gone, Move(underlying=OTHERS, price_bp=0)))
+
+
+def moved(ticks: int, move: Move) -> int:
+    """A price after a move, rounded down."""
+    return divide_down(ticks * (BP + move.price_bp), BP)
