@@ -12,6 +12,7 @@ Layout of a key directory::
                                               changed, ca.crt holds the old one and the new one
     issued/<serial>.crt                       every certificate that was issued, public
     signing/{log,risk,operations,compliance}.key
+    signing/blinding.key                      hides whose is what in what is published; never changed
     policy.txt                                what a verifier needs, public
     clients/<role>/<id>/{ca.crt,client.crt,client.key}
     clients/price-source/<id>/signing.{key,pub}
@@ -19,6 +20,7 @@ Layout of a key directory::
 
 import ipaddress
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -285,6 +287,7 @@ def read_signing_keys(directory: Path) -> SigningKeys:
         origin=log_origin(house_of(directory)),
         log_key=read_signing_key(signing / "log.key"),
         officers=tuple(ed25519_signer(read_signing_key(signing / f"{name}.key")) for name in SIGNERS),
+        blinding=_read_blinding(signing / "blinding.key"),
     )
 
 
@@ -305,6 +308,15 @@ def read_signing_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise KeysRefused(f"{path} holds no Ed25519 key")
     return key
+
+
+def _read_blinding(path: Path) -> bytes:
+    text = _read(path).decode("ascii", "replace").strip()
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise KeysRefused(
+            f"{path} holds no 32 bytes in hexadecimal digits (`openssl rand -hex 32` makes some)"
+        )
+    return bytes.fromhex(text)
 
 
 def make_log_key(path: Path) -> None:
@@ -381,6 +393,7 @@ def _make_signers(directory: Path, house: str, secret: Secret) -> None:
     keys = {name: _ed25519_key(secret(f"signing {name}")) for name in ("log", *SIGNERS)}
     for name, key in keys.items():
         _write_private(directory / "signing" / f"{name}.key", _private_pem(key))
+    _write_private(directory / "signing" / "blinding.key", f"{secret('blinding')[:32].hex()}\n".encode())
     roles = tuple(RoleKey(role=name, key=ed25519_signer(keys[name]).public_key) for name in SIGNERS)
     origin = log_origin(house)
     policy = Policy(

@@ -48,10 +48,16 @@ class Publisher:
     ) -> None:
         self._engine, self._keys, self._log, self._clock = engine, keys, log, clock
         self._turn = threading.Lock()
+        self._attested: House | None = None
         attested = engine.view.state.attestation
         log.anchor.require_covers(0 if attested is None else attested.tree_size)
         _require_own(log.checkpoint(), keys)
         self._show(engine.view)
+
+    @property
+    def attested(self) -> House | None:
+        """The state of which the newest attestation speaks, if it was made here."""
+        return self._attested
 
     def publish_if_due(self) -> Outcome | None:
         """Attest the newest cycle if it is closed and not attested yet; the outcome of journaling it.
@@ -74,6 +80,7 @@ class Publisher:
         tree = self._log.tree()
         require((tree.size, tree.root) == (view.size, view.frontier.root()), "what is attested is shown")
         command = sign_attestation(house, tree, self._keys)
+        self._attested = house
         return self._engine.execute(
             command, request_id=f"attestation/{command.sequence}", actor=f"house/{house.founded.house}"
         )

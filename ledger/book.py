@@ -15,7 +15,7 @@ Rules 9 and 10 hold for the balance as it is, and as it would be if all that is 
 back. So a hold lends its source no room, and what is held can be given back at any time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from immutables import Map
@@ -98,6 +98,10 @@ class Book:
         for account, balance in sorted(both, key=lambda pair: (pair[0].path, pair[0].unit)):
             yield account, account.on_normal_side(balance)
 
+    def debit_balances(self) -> Iterator[tuple[Account, int]]:
+        """Every account with its debits − credits, in the order in which they were opened."""
+        return zip(self.accounts, self.balances, strict=True)
+
     def trial_balance(self) -> dict[str, tuple[int, int]]:
         """Per unit: the sum of debit balances and the sum of credit balances, both positive."""
         totals = dict.fromkeys(sorted(self.unit_numbers), (0, 0))
@@ -105,6 +109,20 @@ class Book:
             debits, credits = totals[account.unit]
             totals[account.unit] = (debits + max(balance, 0), credits + max(-balance, 0))
         return totals
+
+
+def book_of(balances: Iterable[tuple[Account, int]], units: Iterable[str] = ()) -> Book:
+    """A book with these accounts, each once, and their debits − credits, which no entries led to.
+
+    ``units`` are known besides, though no account may have them any more.
+    """
+    listed = list(balances)
+    opened = _open(Book(), [account for account, _ in listed])
+    known = opened.unit_numbers
+    for unit in units:
+        known = known if unit in known else known.set(unit, len(known))
+    amounts = opened.balances.set_items({number: amount for number, (_, amount) in enumerate(listed)})
+    return replace(opened, balances=amounts, unit_numbers=known)
 
 
 def holds_account(unit: str) -> Account:

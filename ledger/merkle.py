@@ -123,15 +123,25 @@ def inclusion_path(leaf_hashes: Sequence[bytes], index: int) -> tuple[bytes, ...
 
     Raises :class:`ProofRefused`: ``HASH_LENGTH``, ``INDEX_OUT_OF_RANGE``.
     """
+    (path,) = inclusion_paths(leaf_hashes, [index])
+    return path
+
+
+def inclusion_paths(leaf_hashes: Sequence[bytes], indices: Sequence[int]) -> list[tuple[bytes, ...]]:
+    """Audit paths of several leaves, for little more than that of one. Errors as in :func:`inclusion_path`."""
     _require_hashes(leaf_hashes)
-    _require_index(index, len(leaf_hashes))
-    path = []
+    for index in indices:
+        _require_index(index, len(leaf_hashes))
+    paths: list[list[bytes]] = [[] for _ in indices]
     nodes: Sequence[bytes] = leaf_hashes
+    level = 0
     while len(nodes) > 1:
-        if index ^ 1 < len(nodes):
-            path.append(nodes[index ^ 1])
-        nodes, index = _parents(nodes), index >> 1
-    return tuple(path)
+        for path, index in zip(paths, indices, strict=True):
+            sibling = index >> level ^ 1
+            if sibling < len(nodes):
+                path.append(nodes[sibling])
+        nodes, level = _parents(nodes), level + 1
+    return [tuple(path) for path in paths]
 
 
 def consistency_path(leaf_hashes: Sequence[bytes], size1: int) -> tuple[bytes, ...]:

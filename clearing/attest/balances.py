@@ -7,12 +7,14 @@ leaf: it is stated beside the totals, as receivables.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
-from clearing.attest.liabilities import Context, Liabilities, Owed, SumTree, grow, member_secret
+from clearing.attest.liabilities import Context, Liabilities, Owed, Sums, SumTree, grow, member_secret
 from clearing.chart import Line, line_of
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, MemberId, member_of
 from ledger.account import Account
+from ledger.checkpoint import Checkpoint
 from ledger.require import require
 
 Owner = Callable[[House, str], MemberId]
@@ -66,6 +68,39 @@ def units_of(house: House) -> tuple[str, ...]:
     return tuple(sorted(house.assets))
 
 
+def context_of(house: House, journal: Checkpoint, snapshot: int) -> Context:
+    """What the tree of attestation number ``snapshot`` over ``journal`` is bound to."""
+    return Context(journal=journal, snapshot=snapshot, units=units_of(house))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What members are owed: amounts by path and unit, whose each path is, and by unit what is overdrawn."""
+
+    owed: Mapping[str, Mapping[str, int]]
+    owners: Mapping[str, MemberId]
+    receivables: Mapping[str, int]
+
+
+def counted(house: House) -> Counted:
+    """What the house owes its members, in smallest units."""
+    owed: dict[str, dict[str, int]] = {}
+    owners: dict[str, MemberId] = {}
+    receivables = dict.fromkeys(units_of(house), 0)
+    for account, balance, owner in _balances(house):
+        if balance > 0:
+            owed.setdefault(account.path, {})[account.unit] = balance
+            owners[account.path] = owner
+        else:
+            receivables[account.unit] -= balance
+    return Counted(owed=owed, owners=owners, receivables=receivables)
+
+
+def stated(tree: Sums, receivables: Mapping[str, int]) -> Liabilities:
+    """What an attestation says of a tree."""
+    return Liabilities(root=tree.root, leaf_count=tree.count, totals=tree.totals, receivables=receivables)
+
+
 def liabilities_of(house: House, context: Context, blinding: bytes) -> tuple[Liabilities, SumTree]:
     """What the house, as the journal of ``context`` leaves it, owes its members, and the tree that proves it.
 
@@ -74,27 +109,19 @@ def liabilities_of(house: House, context: Context, blinding: bytes) -> tuple[Lia
     """
     require(house.size == context.journal.size, "what is counted is the state that is attested")
     require(context.units == units_of(house), "what is counted is every asset")
-    owed: dict[str, dict[str, int]] = {}
-    owners: dict[str, MemberId] = {}
-    receivables = dict.fromkeys(context.units, 0)
-    for account, balance, owner in _counted(house):
-        if balance > 0:
-            owed.setdefault(account.path, {})[account.unit] = balance
-            owners[account.path] = owner
-        else:
-            receivables[account.unit] -= balance
-    secrets = {member: member_secret(blinding, member) for member in sorted(set(owners.values()))}
+    found = counted(house)
+    secrets = {member: member_secret(blinding, member) for member in sorted(set(found.owners.values()))}
     tree = grow(
         context,
-        (Owed(account=path, secret=secrets[owners[path]], amounts=owed[path]) for path in sorted(owed)),
+        (
+            Owed(account=path, secret=secrets[found.owners[path]], amounts=found.owed[path])
+            for path in sorted(found.owed)
+        ),
     )
-    stated = Liabilities(
-        root=tree.root, leaf_count=len(tree.leaves), totals=tree.totals, receivables=receivables
-    )
-    return stated, tree
+    return stated(tree, found.receivables), tree
 
 
-def _counted(house: House) -> Iterator[tuple[Account, int, MemberId]]:
+def _balances(house: House) -> Iterator[tuple[Account, int, MemberId]]:
     """The accounts of the book that are owed to a member, with credits − debits."""
     book = house.book
     for account, debit_balance in zip(book.accounts, book.balances, strict=True):

@@ -182,28 +182,39 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SumTree:
-    """A tree with all its levels, the leaves first. Only :func:`grow` makes one; ``leaves`` are in their order."""
+class Sums:
+    """A tree with all its levels, the leaves first. Only :func:`sums_over` and :func:`grow` make one."""
 
     context: Context
-    leaves: tuple[Owed, ...]
     levels: tuple[tuple[Node, ...], ...]
-    numbers: Mapping[str, int]
+
+    @property
+    def count(self) -> int:
+        """How many leaves there are."""
+        return len(self.levels[0])
 
     @property
     def top(self) -> Node:
         """The node that the root is made of."""
-        return self.levels[-1][0] if self.leaves else Node((0,) * len(self.context.units), EMPTY_ROOT)
+        return self.levels[-1][0] if self.count else Node((0,) * len(self.context.units), EMPTY_ROOT)
 
     @property
     def root(self) -> bytes:
         """What the attestation states."""
-        return _root(self.context.digest(), len(self.leaves), self.top)
+        return _root(self.context.digest(), self.count, self.top)
 
     @property
     def totals(self) -> dict[str, int]:
         """The sums of all leaves by unit, in smallest units."""
         return dict(zip(self.context.units, self.top.sums, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumTree(Sums):
+    """A tree that knows whose its leaves are: ``leaves`` in their order, and their numbers by account."""
+
+    leaves: tuple[Owed, ...]
+    numbers: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,31 +291,34 @@ def grow(context: Context, owed: Iterable[Owed]) -> SumTree:
     Raises :class:`LiabilityRefused`: ``UNITS`` (one that the context lacks), ``AMOUNT``, ``COUNTED_TWICE``,
     ``COUNT``.
     """
-    ctx, named = context.digest(), _named(context, owed)
-    leaves = []
-    for name, one in named:
-        amounts = _in_order(context, one.amounts)
-        leaves.append(Node(amounts, _leaf(ctx, name, amounts)))
-    levels = [tuple(leaves)]
-    while len(levels[-1]) > 1:
-        levels.append(_above(ctx, levels[-1]))
+    accounts = list(owed)
+    named = {blinded_id(one.secret, context.snapshot, one.account): one for one in accounts}
+    if not len(named) == len({one.account for one in accounts}) == len(accounts):
+        raise LiabilityRefused(LiabilityReason.COUNTED_TWICE, "an account is counted twice")
+    leaves = tuple(named[name] for name in sorted(named))
     return SumTree(
         context=context,
-        leaves=tuple(one for _, one in named),
-        levels=tuple(levels),
-        numbers={one.account: number for number, (_, one) in enumerate(named)},
+        leaves=leaves,
+        levels=sums_over(context, {name: one.amounts for name, one in named.items()}).levels,
+        numbers={one.account: number for number, one in enumerate(leaves)},
     )
 
 
-def _named(context: Context, owed: Iterable[Owed]) -> list[tuple[bytes, Owed]]:
-    """The leaves under their blinded ids, in the order of these."""
-    accounts = list(owed)
-    found = {blinded_id(one.secret, context.snapshot, one.account): one for one in accounts}
-    if not len(found) == len({one.account for one in accounts}) == len(accounts):
-        raise LiabilityRefused(LiabilityReason.COUNTED_TWICE, "an account is counted twice")
-    if len(found) > LEAVES_MAX:
+def sums_over(context: Context, amounts: Mapping[bytes, Mapping[str, int]]) -> Sums:
+    """The same tree over amounts by unit under their blinded ids, for who knows these and no secret.
+
+    Raises :class:`LiabilityRefused`: ``UNITS``, ``AMOUNT``, ``COUNT``.
+    """
+    if len(amounts) > LEAVES_MAX:
         raise LiabilityRefused(LiabilityReason.COUNT, f"a tree has at most {LEAVES_MAX} leaves")
-    return [(name, found[name]) for name in sorted(found)]
+    ctx, leaves = context.digest(), []
+    for name in sorted(amounts):
+        ordered = _in_order(context, amounts[name])
+        leaves.append(Node(ordered, _leaf(ctx, name, ordered)))
+    levels = [tuple(leaves)]
+    while len(levels[-1]) > 1:
+        levels.append(_above(ctx, levels[-1]))
+    return Sums(context=context, levels=tuple(levels))
 
 
 def prove(tree: SumTree, account: str) -> Proof:

@@ -7,7 +7,7 @@ keys signs the same bytes.
 from dataclasses import dataclass
 
 from clearing.attest.envelope import PAYLOAD_TYPE, Signer, sign
-from clearing.attest.figures import statement_of
+from clearing.attest.figures import compute, statement_of
 from clearing.attest.statement import Journal, build, payload_digest
 from clearing.model.commands import RecordAttestation
 from clearing.model.house import House
@@ -17,11 +17,14 @@ from ledger.tiles import TiledTree
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKeys:
-    """``origin`` names the log and its key; ``officers`` sign attestations."""
+    """``origin`` names the log and its key; ``officers`` sign attestations. ``blinding`` (32 bytes) signs nothing: it
+    hides in what is published whose is what (attestation.md §6, §9).
+    """
 
     origin: str
     log_key: NotePrivateKey
     officers: tuple[Signer, ...]
+    blinding: bytes
 
 
 def sign_checkpoint(keys: SigningKeys, size: int, root: bytes) -> bytes:
@@ -44,7 +47,8 @@ def sign_attestation(house: House, tree: TiledTree, keys: SigningKeys) -> Record
         previous_tree_size=before,
         consistency=() if before in (0, tree.size) else tree.consistency_path(before),
     )
-    statement = statement_of(house, house.founded.house, journal)
+    computed = compute(house, journal, keys.blinding)
+    statement = statement_of(house, house.founded.house, journal, computed)
     payload = build(statement)
     return RecordAttestation(
         sequence=statement.sequence,

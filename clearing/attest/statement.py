@@ -8,7 +8,8 @@ milliseconds since 1970. The subject is the checkpoint the statement speaks of: 
 SHA-256 of the checkpoint's body.
 
 A statement must also agree with itself: debits equal credits in every unit, the journal never shrinks, time
-runs forward, and a waterfall hands out exactly the loss. The first attestation has sequence 1, ``previous``
+runs forward, two members lose no less than one and no more than twice that, no more is owed than the trial balance
+has, and a waterfall hands out exactly the loss. The first attestation has sequence 1, ``previous``
 of 64 zeros, ``previousTreeSize`` 0 and no proof; every later one names a predecessor. ``waterfall`` is absent
 unless a default is open.
 
@@ -47,6 +48,7 @@ MAX_UNITS = 10_000
 MAX_GATES = 1_000
 MAX_DEFAULTS = 1_000
 MAX_TIERS = 16
+MAX_BREAKERS = 10_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -74,6 +76,9 @@ class StatementReason(Enum):
     TIMES = "times_reversed"
     CHAIN_START = "chain_start"
     PROOF = "needless_proof"
+    COVER = "cover_two_without_cover_one"
+    UNITS = "units_differ"
+    BEYOND_BALANCE = "liabilities_beyond_trial_balance"
     DRAWS = "draws_do_not_sum_to_loss"
     DEFAULT_REPEATED = "default_repeated"
     NOT_AS_BUILT = "statement_not_as_built"
@@ -128,8 +133,30 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stress:
+    """The largest losses over margin, in smallest units of the settlement asset, under the scenarios of the stress
+    library (rulebook §12): of one member, and of two in the same scenario. ``prefunded_minor`` stands against them.
+    ``worst_scenario`` is the one of ``cover2_minor``.
+    """
+
+    scenario_set_digest: bytes
+    cover1_minor: int
+    cover2_minor: int
+    prefunded_minor: int
+    worst_scenario: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calls:
     """Open margin calls: how many, and their sum in smallest units of the settlement asset."""
+
+    count: int
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaches:
+    """Netting sets below their requirement: how many, and what they lack, in smallest units of the settlement asset."""
 
     count: int
     amount_minor: int
@@ -145,6 +172,16 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitBreaker:
+    """A circuit breaker that does not let every trade through: of what, how far it is shut, by what, since when."""
+
+    scope: str
+    state: str
+    trigger: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Netting:
     """Requirement of all accounts alone and of the netting sets: the difference is what netting saves."""
 
@@ -154,12 +191,37 @@ class Netting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The margin model that was live, and the SHA-256 of the parameters and of the prices it used."""
+    """The margin model that was live, and the SHA-256 of the parameters and of the prices it used, and of the program
+    text that the figures were computed with.
+    """
 
     name: str
     version: str
     parameters_digest: bytes
     prices_digest: bytes
+    code_digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What the figures were computed from: the root of an RFC 6962 tree over the lines of the recompute bundle, and
+    how many lines there are.
+    """
+
+    root: bytes
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Liabilities:
+    """What the house owes its members, as a sum tree (attestation.md §6). Totals and receivables by unit, in its
+    smallest units: their difference is what the trial balance says of the same accounts.
+    """
+
+    root: bytes
+    leaf_count: int
+    totals_minor: Mapping[str, int]
+    receivables_minor: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,10 +250,15 @@ class Statement:
     journal: Journal
     trial_balance: Mapping[str, Totals]
     resources: Resources
+    stress: Stress
     calls: Calls
+    breaches: Breaches
     gates: tuple[Gate, ...]
+    breakers: tuple[CircuitBreaker, ...]
     netting: Netting
     model: Model
+    inputs: Inputs
+    liabilities: Liabilities
     waterfall: tuple[OpenDefault, ...] = ()
 
 
@@ -233,7 +300,11 @@ def payload_digest(payload: bytes) -> bytes:
 
 def attested_checkpoint(statement: Statement) -> Checkpoint:
     """The checkpoint that ``statement`` speaks of: its subject."""
-    journal = statement.journal
+    return attested_tree(statement.journal)
+
+
+def attested_tree(journal: Journal) -> Checkpoint:
+    """The tree that a statement speaks of."""
     return Checkpoint(origin=journal.origin, size=journal.tree_size, root=journal.root_hash)
 
 
@@ -266,6 +337,8 @@ def _read(payload: bytes) -> Statement:
     _require_subject(document)
     _require_balance(statement)
     _require_times(statement)
+    _require_stress(statement)
+    _require_liabilities(statement)
     _require_waterfall(statement)
     return statement
 
@@ -309,6 +382,30 @@ def _require_balance(statement: Statement) -> None:
 def _require_times(statement: Statement) -> None:
     if statement.as_of_ms >= statement.valid_until_ms:
         raise StatementRefused(StatementReason.TIMES, "$.predicate.validUntil", "is not after asOf")
+
+
+def _require_stress(statement: Statement) -> None:
+    one, two = statement.stress.cover1_minor, statement.stress.cover2_minor
+    if not one <= two <= 2 * one:
+        raise StatementRefused(
+            StatementReason.COVER, "$.predicate.stress.cover2", "lies between cover1 and twice that"
+        )
+
+
+def _require_liabilities(statement: Statement) -> None:
+    owed = statement.liabilities
+    if owed.totals_minor.keys() != owed.receivables_minor.keys():
+        raise StatementRefused(
+            StatementReason.UNITS, "$.predicate.liabilities", "totals and receivables are of the same units"
+        )
+    for unit, owed_minor in owed.totals_minor.items():
+        balances = statement.trial_balance.get(unit, Totals(debits_minor=0, credits_minor=0))
+        if owed_minor > balances.credits_minor or owed.receivables_minor[unit] > balances.debits_minor:
+            raise StatementRefused(
+                StatementReason.BEYOND_BALANCE,
+                f"$.predicate.liabilities.totals.{unit}",
+                "more is owed, or overdrawn, than the trial balance has",
+            )
 
 
 def _require_waterfall(statement: Statement) -> None:
@@ -517,9 +614,29 @@ _RESOURCES = _record(
         "assessmentsAvailable": ("assessments_available_minor", _AMOUNT),
     },
 )
+_STRESS = _record(
+    Stress,
+    {
+        "scenarioSetDigest": ("scenario_set_digest", _HASH),
+        "cover1": ("cover1_minor", _AMOUNT),
+        "cover2": ("cover2_minor", _AMOUNT),
+        "prefunded": ("prefunded_minor", _AMOUNT),
+        "worstScenario": ("worst_scenario", _NAME),
+    },
+)
 _CALLS = _record(Calls, {"count": ("count", _COUNT), "amount": ("amount_minor", _AMOUNT)})
+_BREACHES = _record(Breaches, {"count": ("count", _COUNT), "amount": ("amount_minor", _AMOUNT)})
 _GATE = _record(
     Gate, {"scope": ("scope", _NAME), "reason": ("reason", _NAME), "since": ("since_ms", _MOMENT)}
+)
+_BREAKER = _record(
+    CircuitBreaker,
+    {
+        "scope": ("scope", _NAME),
+        "state": ("state", _NAME),
+        "trigger": ("trigger", _NAME),
+        "since": ("since_ms", _MOMENT),
+    },
 )
 _NETTING = _record(
     Netting, {"standalone": ("standalone_minor", _AMOUNT), "portfolio": ("portfolio_minor", _AMOUNT)}
@@ -531,6 +648,17 @@ _MODEL = _record(
         "version": ("version", _NAME),
         "parametersDigest": ("parameters_digest", _HASH),
         "pricesDigest": ("prices_digest", _HASH),
+        "codeDigest": ("code_digest", _HASH),
+    },
+)
+_INPUTS = _record(Inputs, {"root": ("root", _HASH), "count": ("count", _COUNT)})
+_LIABILITIES = _record(
+    Liabilities,
+    {
+        "root": ("root", _HASH),
+        "leafCount": ("leaf_count", _COUNT),
+        "totals": ("totals_minor", _map(_AMOUNT, most=MAX_UNITS)),
+        "receivables": ("receivables_minor", _map(_AMOUNT, most=MAX_UNITS)),
     },
 )
 _DEFAULT = _record(
@@ -554,10 +682,15 @@ _PREDICATE = _record(
         "journal": ("journal", _JOURNAL),
         "trialBalance": ("trial_balance", _map(_TOTALS, most=MAX_UNITS)),
         "resources": ("resources", _RESOURCES),
+        "stress": ("stress", _STRESS),
         "calls": ("calls", _CALLS),
+        "breaches": ("breaches", _BREACHES),
         "gates": ("gates", _list(_GATE, least=0, most=MAX_GATES)),
+        "circuitBreakers": ("breakers", _list(_BREAKER, least=0, most=MAX_BREAKERS)),
         "netting": ("netting", _NETTING),
         "model": ("model", _MODEL),
+        "inputs": ("inputs", _INPUTS),
+        "liabilities": ("liabilities", _LIABILITIES),
         "waterfall": ("waterfall", _list(_DEFAULT, least=1, most=MAX_DEFAULTS)),
     },
 )

@@ -128,6 +128,42 @@ def standings(house: House, sets: Sequence[SetId]) -> list[Standing]:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What attestations say of a netting set; ``standalone_minor`` as in :class:`Assessment`."""
+
+    netting_set: SetId
+    equity_minor: int
+    maintenance_minor: int
+    requirement_minor: int
+    standalone_minor: int
+
+
+def measured_sets(house: House) -> list[Measured]:
+    """Every living netting set, in order, measured at once; the same figures as :func:`assess` gives."""
+    found = standings(house, living_sets(house))
+    linked = [
+        (one.netting_set, key)
+        for one in found
+        if len(accounts := house.netting_sets[one.netting_set].accounts) > 1
+        for key in accounts
+    ]
+    alone: dict[SetId, int] = {}
+    amounts = maintenance_of_all(house, [house.positions(key) for _, key in linked])
+    for (set_id, _), amount in zip(linked, amounts, strict=True):
+        alone[set_id] = alone.get(set_id, 0) + required(house, amount)
+    return [
+        Measured(
+            netting_set=one.netting_set,
+            equity_minor=one.equity_minor,
+            maintenance_minor=one.maintenance_minor,
+            requirement_minor=one.requirement_minor,
+            standalone_minor=alone.get(one.netting_set, one.requirement_minor),
+        )
+        for one in found
+    ]
+
+
 LOTS_IN_COLUMNS = 2**62
 """From here on a position, the sum of many accounts of a link, is too large for a column."""
 

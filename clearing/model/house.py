@@ -496,6 +496,20 @@ def _met(house: House, cycle: Cycle) -> "Map[AccountKey, Pnl]":
     )
 
 
+def house_of(changes: Iterable[Change], book: Book) -> House:
+    """A house that has these rows and balances, and nothing that entries alone would tell (profits, closed lots)."""
+    rows = _Rows(House())
+    for change in changes:
+        rows.change(change)
+    held: dict[AccountKey, dict[InstrumentId, int]] = {}
+    for account, balance in book.debit_balances():
+        owner = chart.holder(account.path)
+        if balance and owner is not None and owner[1] == "position":
+            held.setdefault(owner[0], {})[InstrumentId(account.unit)] = -balance
+    positions = Map({key: Map(lots) for key, lots in held.items()})
+    return replace(House(book=book, held=positions), **rows.changed())
+
+
 def rows_of(house: House) -> dict[str, Json]:
     """The state as plain rows, for comparison: every table, ordered, encoded."""
     tables: dict[str, Json] = {name: encode(getattr(house, name)) for name in SINGLE_ROWS}

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -240,8 +240,8 @@ def test_a_log_of_other_keys_is_not_written_on(seeded: Place, tmp_path: Path) ->
     own, shown = place.signing, (place.tiles / "checkpoint").read_bytes()
     stranger = Ed25519PrivateKey.generate()
     others = (
-        SigningKeys(origin=own.origin, log_key=stranger, officers=own.officers),
-        SigningKeys(origin="other/journal", log_key=own.log_key, officers=own.officers),
+        replace(own, log_key=stranger),
+        replace(own, origin="other/journal"),
     )
     for keys in others:
         with running(place) as house, pytest.raises(ForeignLog):

@@ -56,7 +56,7 @@ def test_the_servers_certificate_names_its_hosts_and_is_no_clients(directory: Pa
 
 def test_private_files_are_their_owners_alone_and_public_ones_are_no_keys(directory: Path) -> None:
     private = [path for path in directory.rglob("*") if path.suffix == ".key"]
-    assert len(private) == 2 + 4 + 2 + 1
+    assert len(private) == 2 + 4 + 1 + 2 + 1
     assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
     for path in directory.rglob("*"):
         if path.is_file() and path.suffix != ".key":

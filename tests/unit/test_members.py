@@ -7,8 +7,8 @@ from re import findall
 
 import pytest
 
-from clearing.attest.figures import statement_of
-from clearing.attest.statement import Journal
+from clearing.attest.figures import compute, statement_of
+from clearing.attest.statement import Journal, Resources
 from clearing.decide import membership, standing
 from clearing.decide.administrators import REASON_CHARS_MAX
 from clearing.decide.membership import DISPLAY_NAME_MAX, _bonds
@@ -572,9 +572,15 @@ def test_who_left_and_is_liable_counts_in_what_the_house_attests() -> None:
     journal = Journal(
         origin="o", tree_size=world.state.size, root_hash=bytes(32), previous_tree_size=0, consistency=()
     )
-    before = statement_of(world.state, "issuer", journal).resources
+
+    def resources() -> Resources:
+        over = replace(journal, tree_size=world.state.size)
+        computed = compute(world.state, over, blinding=bytes(32))
+        return statement_of(world.state, "issuer", over, computed).resources
+
+    before = resources()
     world.ok(leave(Y))
-    after = statement_of(world.state, "issuer", journal).resources
+    after = resources()
     assert (before.pool_held_minor, before.assessments_available_minor) == (300, 600)
     assert after == before
 

@@ -10,6 +10,7 @@ import pytest
 
 from clearing.attest.envelope import VerifiedPayload
 from clearing.attest.statement import (
+    MAX_BREAKERS,
     MAX_COUNT,
     MAX_DEFAULTS,
     MAX_GATES,
@@ -20,9 +21,13 @@ from clearing.attest.statement import (
     MAX_UNITS,
     PREDICATE_TYPE,
     STATEMENT_TYPE,
+    Breaches,
     Calls,
+    CircuitBreaker,
     Gate,
+    Inputs,
     Journal,
+    Liabilities,
     Model,
     Netting,
     OpenDefault,
@@ -30,6 +35,7 @@ from clearing.attest.statement import (
     Statement,
     StatementReason,
     StatementRefused,
+    Stress,
     Totals,
     attested_checkpoint,
     build,
@@ -62,6 +68,13 @@ SPENT = Resources(
     insurance_fund_minor=0,
     assessments_available_minor=39_984,
 )
+STRESS = Stress(
+    scenario_set_digest=payload_digest(b"scenarios"),
+    cover1_minor=400,
+    cover2_minor=650,
+    prefunded_minor=20_000,
+    worst_scenario="march-2020 fall",
+)
 WORKED_EXAMPLE = OpenDefault(
     default="d-1",
     stage="assessing",
@@ -93,14 +106,27 @@ def after_a_default() -> Statement:
             "USDC": Totals(debits_minor=1_000_300, credits_minor=1_000_300),
         },
         resources=SPENT,
+        stress=STRESS,
         calls=Calls(count=1, amount_minor=100),
+        breaches=Breaches(count=2, amount_minor=300),
         gates=(Gate(scope="all", reason="assessments unpaid", since_ms=NOON_MS - 1),),
+        breakers=(
+            CircuitBreaker(scope="BTC-PERP", state="reduce_only", trigger="price_move", since_ms=NOON_MS - 1),
+        ),
         netting=Netting(standalone_minor=900_000, portfolio_minor=700_000),
         model=Model(
             name="expected_shortfall",
             version="1",
             parameters_digest=payload_digest(b"parameters"),
             prices_digest=payload_digest(b"prices"),
+            code_digest=payload_digest(b"code"),
+        ),
+        inputs=Inputs(root=payload_digest(b"inputs"), count=52),
+        liabilities=Liabilities(
+            root=payload_digest(b"liabilities"),
+            leaf_count=3,
+            totals_minor={"BTC": 0, "USDC": 1_000_300},
+            receivables_minor={"BTC": 0, "USDC": 300},
         ),
         waterfall=(WORKED_EXAMPLE,),
     )
@@ -236,7 +262,7 @@ def every_member(found: Any, path: str = "$") -> list[tuple[str, Any, str]]:
     if not isinstance(found, dict):
         return []
     inner = [member for name, entry in found.items() for member in every_member(entry, f"{path}.{name}")]
-    if path.endswith(("trialBalance", "draws", "digest")):
+    if path.endswith(("trialBalance", "draws", "digest", "totals", "receivables")):
         return inner
     return [*((f"{path}.{name}", found, name) for name in found), *inner]
 
@@ -349,15 +375,24 @@ def test_lists_reach_their_limits_and_not_beyond() -> None:
     gate, event = statement.gates[0], statement.waterfall[0]
     events = tuple(replace(event, default=f"d-{number}") for number in range(MAX_DEFAULTS + 1))
     units = {f"U{number}": Totals(debits_minor=1, credits_minor=1) for number in range(MAX_UNITS)}
+    nothing = dict.fromkeys(units, 0)
     tiers = {f"t{number}": 1 for number in range(MAX_TIERS)}
     journal = replace(statement.journal, consistency=(bytes(32),) * MAX_PROOF_HASHES)
     full = replace(
-        statement, gates=(gate,) * MAX_GATES, waterfall=events[:-1], trial_balance=units, journal=journal
+        statement,
+        gates=(gate,) * MAX_GATES,
+        breakers=statement.breakers * MAX_BREAKERS,
+        waterfall=events[:-1],
+        trial_balance=units,
+        journal=journal,
+        liabilities=replace(statement.liabilities, totals_minor=nothing, receivables_minor=nothing),
     )
     reads_back(full)
     reads_back(replace(full, waterfall=(replace(event, draws_minor=tiers, loss_minor=MAX_TIERS),)))
     for beyond in (
         replace(full, gates=(gate,) * (MAX_GATES + 1)),
+        replace(full, breakers=statement.breakers * (MAX_BREAKERS + 1)),
+        replace(full, liabilities=replace(full.liabilities, totals_minor=nothing | {"more": 0})),
         replace(full, waterfall=events),
         replace(full, trial_balance=units | {"more": Totals(debits_minor=1, credits_minor=1)}),
         replace(full, journal=replace(journal, consistency=(bytes(32),) * (MAX_PROOF_HASHES + 1))),
@@ -437,6 +472,27 @@ def test_a_proof_where_nothing_is_to_prove_is_refused() -> None:
 def test_draws_that_do_not_sum_to_the_loss_are_refused(change: dict[str, Any]) -> None:
     event = replace(after_a_default().waterfall[0], **change)
     refused_build(StatementReason.DRAWS, replace(after_a_default(), waterfall=(event,)))
+
+
+@pytest.mark.parametrize(("one", "two"), [(400, 399), (400, 801), (0, 1)])
+def test_two_members_lose_no_less_than_one_and_no_more_than_twice_that(one: int, two: int) -> None:
+    stress = replace(STRESS, cover1_minor=one, cover2_minor=two)
+    refused_build(StatementReason.COVER, replace(after_a_default(), stress=stress))
+    for bound in (400, 800):
+        reads_back(replace(after_a_default(), stress=replace(STRESS, cover1_minor=400, cover2_minor=bound)))
+
+
+def test_liabilities_are_of_the_same_units_and_no_more_than_the_trial_balance_has() -> None:
+    statement = after_a_default()
+    owed = statement.liabilities
+    cases: list[tuple[dict[str, Any], StatementReason]] = [
+        ({"receivables_minor": {"USDC": 300}}, StatementReason.UNITS),
+        ({"totals_minor": {"BTC": 0, "USDC": 1_000_301}}, StatementReason.BEYOND_BALANCE),
+        ({"totals_minor": {"BTC": 1, "USDC": 0}}, StatementReason.BEYOND_BALANCE),
+        ({"receivables_minor": {"BTC": 0, "USDC": 1_000_301}}, StatementReason.BEYOND_BALANCE),
+    ]
+    for changes, reason in cases:
+        refused_build(reason, replace(statement, liabilities=replace(owed, **changes)))
 
 
 def test_one_default_named_twice_is_refused() -> None:

@@ -1,0 +1,342 @@
+"""Recomputing what a house attested, from a bundle of what it was computed from (attestation.md §9).
+
+What is checked, in this order, each with what was found:
+
+1. the risk array: made again from instruments, marks and parameters; within ``TOLERANCE_PPB`` of a notional and one
+   smallest unit, since floating point is not the same on every machine
+2. the requirements: equity, maintenance, requirement and standalone of every netting set that is shown, from the risk
+   array as it was published; exactly
+3. of a whole bundle, the figures: every member of the statement but those that only say where it stands (its number,
+   what came before it, the journal's tree); exactly, stress losses from the stress array as it was published
+
+Nothing here takes part in making an attestation, but the figures are computed by the same functions. Needs the extra
+``recompute``.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from clearing.attest.balances import context_of, counted, stated
+from clearing.attest.figures import Computed, model_of, statement_of
+from clearing.attest.inputs import BALANCES, MEASURED, STRESS_ARRAY, TABLES_USED, UNITS
+from clearing.attest.liabilities import Liabilities, LiabilityRefused, sums_over
+from clearing.attest.recompute_bundle import BundleReason, BundleRefused, VerifiedBundle
+from clearing.attest.statement import Statement, VerifiedStatement, attested_tree
+from clearing.default.stress import StressArray, stress_array, stressed
+from clearing.margin.assess import Measured, array_of, measured_sets, posted
+from clearing.margin.table import MODELS
+from clearing.model.codec import CodecError, decode
+from clearing.model.house import Change, House, decode_changes, house_of, ordered
+from clearing.model.ids import SetId
+from clearing.model.values import AccountKind, InstrumentRisk
+from ledger.account import Account, Side
+from ledger.book import book_of
+from ledger.entry import Json
+from ledger.require import InvariantViolated
+
+TOLERANCE_PPB = 1
+"""Parts of 10^9 of its notional by which a number of the risk array may differ, besides one smallest unit."""
+NOT_COMPARED = frozenset({"issuer", "sequence", "previous", "journal", "inputs"})
+"""What a statement says of itself and of the journal; other checks are for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was recomputed, whether it came out the same, and what was found."""
+
+    name: str
+    agrees: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recomputed:
+    """All findings, and in sentences what could not be recomputed from this bundle."""
+
+    findings: tuple[Finding, ...]
+    not_recomputed: tuple[str, ...]
+
+
+def recompute(statement: VerifiedStatement, bundle: VerifiedBundle) -> Recomputed:
+    """Compute again what ``bundle`` allows, and compare it with ``statement``.
+
+    Raises :class:`BundleRefused` (``CONTENT``) for a bundle that shows too little to compute anything, or rows that
+    are none.
+    """
+    shown = _read(bundle)
+    house, stated = replace(shown.house, size=statement.journal.tree_size), shown.measured
+    findings = [_digests(statement, house), _array(house)]
+    if not bundle.is_whole:
+        findings.append(_requirements(house, stated, unknown_equity=_concentrated(house)))
+        return Recomputed(findings=tuple(findings), not_recomputed=tuple(_left_out(bundle, house)))
+    findings.append(_requirements(house, stated))
+    findings.append(_stress_array(shown))
+    computed = Computed(
+        measured=measured_sets(house),
+        stress=stressed(house, shown.stress_array),
+        inputs=statement.inputs,
+        liabilities=_owed(house, statement, bundle),
+    )
+    again = statement_of(house, statement.issuer, statement.journal, computed)
+    findings += _figures(statement, again)
+    return Recomputed(findings=tuple(findings), not_recomputed=())
+
+
+# --- reading -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """What the lines of a bundle say: the house as far as it is shown, and what the house found of its sets."""
+
+    house: House
+    measured: tuple[Measured, ...]
+    stress_array: StressArray
+
+
+def _read(bundle: VerifiedBundle) -> _Shown:
+    read = _Read()
+    for line in bundle.lines:
+        try:
+            read.take(json.loads(line.text))
+        except (ValueError, TypeError, RecursionError, InvariantViolated) as error:
+            raise BundleRefused(BundleReason.CONTENT, f"line {line.index}: {error}") from None
+    house = house_of(read.changes, book_of(read.balances, read.units))
+    if house.charter is None or house.cycle is None:
+        raise BundleRefused(
+            BundleReason.CONTENT, "it shows no parameters or no prices: nothing can be computed"
+        )
+    if len(read.stress_arrays) != 1:
+        raise BundleRefused(
+            BundleReason.CONTENT, f"it shows {len(read.stress_arrays)} stress arrays, not one"
+        )
+    return _Shown(house=house, measured=tuple(read.measured), stress_array=read.stress_arrays[0])
+
+
+class _Read:
+    """What the lines read so far have said."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.balances: list[tuple[Account, int]] = []
+        self.units: list[str] = []
+        self.measured: list[Measured] = []
+        self.stress_arrays: list[StressArray] = []
+
+    def take(self, line: Json) -> None:
+        """Read one line. Raises ``ValueError``, ``TypeError`` or ``InvariantViolated`` for what is no row."""
+        match line:
+            case [str(table), str(), _] if table in TABLES_USED:
+                self.changes += decode_changes([line])
+            case [str(table), str(), list(rows)] if table == BALANCES:
+                self.balances += map(_balance, rows)
+            case [str(table), "", list(names)] if table == UNITS:
+                self.units += map(_unit, names)
+            case [str(table), str(), row] if table == MEASURED:
+                self.measured.append(decode(Measured, row))
+            case [str(table), "", row] if table == STRESS_ARRAY:
+                self.stress_arrays.append(decode(StressArray, row))
+            case _:
+                raise CodecError("is no row that figures are computed from")
+
+
+def _unit(name: Json) -> str:
+    if not isinstance(name, str):
+        raise CodecError("a unit is a string")
+    return name
+
+
+def _balance(row: Json) -> tuple[Account, int]:
+    match row:
+        case [str(path), str(unit), str(side), str(amount)]:
+            return Account(path, unit, Side(side)), decode(int, amount)
+        case _:
+            raise CodecError("a balance is path, unit, side and amount")
+
+
+def _digests(statement: Statement, house: House) -> Finding:
+    """Parameters and prices stand in the lines that were attested; the statement names them by themselves too."""
+    said, found = statement.model, model_of(house)
+    if replace(found, code_digest=said.code_digest) != said:
+        return Finding("model", agrees=False, detail=_difference(said, found))
+    code = (
+        "the same program text" if found.code_digest == said.code_digest else "another program text than here"
+    )
+    detail = f"{said.name} {said.version}, parameters and prices as attested; the house computed with {code}"
+    return Finding("model", agrees=True, detail=detail)
+
+
+def _left_out(bundle: VerifiedBundle, house: House) -> Iterator[str]:
+    """What a part of a bundle cannot tell."""
+    yield (
+        f"the sums over all members, stress, pool and liabilities: the bundle shows {len(bundle.lines)} "
+        f"of {bundle.count} lines"
+    )
+    in_sets = {key for one in house.netting_sets.values() for key in one.accounts}
+    others = sorted(key for key in house.accounts if key not in in_sets)
+    if others:
+        yield f"accounts linked with accounts of other members, whose rows are not shown: {', '.join(others)}"
+    concentrated = _concentrated(house)
+    if concentrated:
+        yield (
+            "equity where a concentration limit counts what the participant posted elsewhere: "
+            f"{', '.join(sorted(concentrated))}"
+        )
+
+
+def _concentrated(house: House) -> frozenset[SetId]:
+    """Netting sets of clients with collateral whose haircut depends on accounts at other members (rulebook §8)."""
+    limited = [asset.id for asset in ordered(house.assets) if asset.concentration_minor]
+    return frozenset(
+        one.id
+        for one in ordered(house.netting_sets)
+        if any(
+            house.accounts[key].kind is AccountKind.CLIENT and any(posted(house, key, a) for a in limited)
+            for key in one.accounts
+        )
+    )
+
+
+# --- 1. the risk array ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The numbers of an instrument as published and as made again, and its notional, all in smallest units."""
+
+    instrument: str
+    notional_minor: int
+    published: Sequence[int]
+    made: Sequence[int]
+
+
+def _array(house: House) -> Finding:
+    published, cycle = array_of(house), house.newest_cycle
+    listed = [house.instruments[row.instrument] for row in published.instruments]
+    prices = {mark.feed: mark.price_ticks for mark in cycle.marks}
+    model = MODELS[house.parameters.margin_model]
+    made = model.risk_array(listed, prices, house.parameters, cycle.accepted_ms)
+    rows = {row.instrument: row for row in made.instruments}
+    return _compared(
+        "risk array",
+        [
+            _Row(one.instrument, one.notional_minor, _numbers(one), _numbers(rows[one.instrument]))
+            for one in published.instruments
+            if one.instrument in rows
+        ],
+        is_complete=len(rows) == len(published.instruments) and published.model == made.model,
+    )
+
+
+def _numbers(row: InstrumentRisk) -> Sequence[int]:
+    return (row.notional_minor, row.delta_minor or 0, *row.long_minor, *row.short_minor)
+
+
+def _stress_array(shown: _Shown) -> Finding:
+    published, made = shown.stress_array, stress_array(shown.house)
+    notionals = {row.instrument: row.notional_minor for row in array_of(shown.house).instruments}
+    rows = {row.instrument: row for row in made.instruments}
+    exact = (published.scenarios, published.assets) == (made.scenarios, made.assets)
+    return _compared(
+        "stress array",
+        [
+            _Row(
+                one.instrument,
+                notionals[one.instrument],
+                (*one.long_minor, *one.short_minor),
+                (*rows[one.instrument].long_minor, *rows[one.instrument].short_minor),
+            )
+            for one in published.instruments
+            if one.instrument in rows
+        ],
+        is_complete=exact and len(rows) == len(published.instruments),
+    )
+
+
+def _compared(name: str, rows: Sequence[_Row], *, is_complete: bool) -> Finding:
+    """Whether an array comes out the same but for the tolerance; ``is_complete``: what must be exact is."""
+    if not is_complete:
+        return Finding(name, agrees=False, detail="it is of other instruments, scenarios or prices")
+    apart = 0
+    for row in rows:
+        if len(row.published) != len(row.made):
+            return Finding(name, agrees=False, detail=f"{row.instrument} has {len(row.published)} numbers")
+        allowed = 1 + abs(row.notional_minor) * TOLERANCE_PPB // 10**9
+        worst = max(abs(a - b) for a, b in zip(row.published, row.made, strict=True))
+        if worst > allowed:
+            detail = f"{row.instrument} differs by {worst} smallest units, {allowed} are tolerated"
+            return Finding(name, agrees=False, detail=detail)
+        apart = max(apart, worst)
+    detail = f"{len(rows)} instruments, nowhere further apart than {apart} smallest units"
+    return Finding(name, agrees=True, detail=detail)
+
+
+# --- 2. the requirements -------------------------------------------------------------------------------
+
+
+def _requirements(
+    house: House, stated: Sequence[Measured], unknown_equity: frozenset[SetId] = frozenset()
+) -> Finding:
+    found = {one.netting_set: one for one in measured_sets(house)}
+    said = {one.netting_set: one for one in stated}
+    if found.keys() != said.keys():
+        (other, *_) = sorted(found.keys() ^ said.keys())
+        return Finding("requirements", agrees=False, detail=f"{other} is measured only once")
+    for set_id, one in said.items():
+        if set_id in unknown_equity:
+            found[set_id] = replace(found[set_id], equity_minor=one.equity_minor)
+        if one != found[set_id]:
+            return Finding(
+                "requirements", agrees=False, detail=f"{set_id}: {_difference(one, found[set_id])}"
+            )
+    total = sum(one.requirement_minor for one in stated)
+    return Finding("requirements", agrees=True, detail=f"{len(said)} netting sets, {total} in all, exactly")
+
+
+def _owed(house: House, statement: Statement, bundle: VerifiedBundle) -> Liabilities:
+    """The liabilities, with the names that their leaves had."""
+    found = counted(house)
+    if found.owed.keys() != bundle.blinded.keys():
+        (other, *_) = sorted(found.owed.keys() ^ bundle.blinded.keys())
+        raise BundleRefused(BundleReason.CONTENT, f"{other} is owed something or has a blinded id, not both")
+    context = context_of(house, attested_tree(statement.journal), statement.sequence)
+    try:
+        tree = sums_over(context, {bundle.blinded[path]: amounts for path, amounts in found.owed.items()})
+    except LiabilityRefused as refused:
+        raise BundleRefused(BundleReason.CONTENT, str(refused)) from None
+    return stated(tree, found.receivables)
+
+
+# --- 3. the figures ------------------------------------------------------------------------------------
+
+
+def _figures(statement: Statement, again: Statement) -> Iterator[Finding]:
+    for one in fields(Statement):
+        if one.name in NOT_COMPARED:
+            continue
+        said, found = getattr(statement, one.name), getattr(again, one.name)
+        name = f"figures {one.name.removesuffix('_ms').replace('_', ' ')}"
+        if said == found:
+            yield Finding(name, agrees=True, detail="exactly as attested")
+        else:
+            yield Finding(name, agrees=False, detail=_difference(said, found))
+
+
+def _difference(said: Any, found: Any) -> str:
+    """The first thing in which what was attested is not what was found."""
+    if type(said) is type(found) and hasattr(said, "__dataclass_fields__"):
+        for one in fields(said):
+            if getattr(said, one.name) != getattr(found, one.name):
+                within = _difference(getattr(said, one.name), getattr(found, one.name))
+                return f"{one.name.removesuffix('_minor')}: {within}"
+    if isinstance(said, Mapping) and isinstance(found, Mapping):
+        for key in sorted({*said, *found}):
+            if said.get(key) != found.get(key):
+                return f"{key}: {_difference(said.get(key), found.get(key))}"
+    return f"attested {_shown(said)}, found {_shown(found)}"
+
+
+def _shown(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
