@@ -52,6 +52,7 @@ from clearing.server.tail import Tail
 from clearing.settings import Settings, places_of, require_demonstration, require_loopback
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex, recorded_answer
+from clearing.workings import Workings
 from ledger.store.connect import Database, open_store, require_reachable, system_salts
 from ledger.store.projector import Projecting
 from ledger.store.public_log import PublicLog, require_goes_on
@@ -157,10 +158,12 @@ def _opened(settings: Settings, house: str, scenario: int | None) -> Iterator[_O
         documents = _documents(settings, database, signing)
         if documents is not None:
             documents.write()
+        index = AttestationIndex(database)
         sources = Sources(
             engine=engine,
             clock=engine.now_ms,
-            journaled=AttestationIndex(database).all,
+            journaled=index.all,
+            workings=Workings(database, index, lambda: publisher.attested, signing.blinding),
             books=Books(database, log, tail, History(database, history, lambda: engine.view.size)),
             spool=Spool(Path(spooled)),
             steps=None if stepped is None else _steps(database, engine, publisher, stepped),

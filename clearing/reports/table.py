@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clearing.reports import journal, statement, trial_balance
+from clearing.reports import journal, proofs, statement, trial_balance
 from ledger.account import PATH_PATTERN, UNIT_PATTERN
 
-CSV, JSON_LINES = "text/csv", "application/jsonl"
-SUFFIXES: Mapping[str, str] = {CSV: ".csv", JSON_LINES: ".jsonl"}
+CSV, JSON_LINES, TEXT = "text/csv", "application/jsonl", "text/plain"
+SUFFIXES: Mapping[str, str] = {CSV: ".csv", JSON_LINES: ".jsonl", TEXT: ".txt"}
 ACCOUNT, UNIT, FROM = "ledger_account", "unit", "from_sequence"
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 
@@ -26,7 +26,9 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A report, and how its rows become a file. One that is not for members is for those who see everything."""
+    """A report, and how its rows become a file. One that is not for members is for those who see everything; one
+    that is ``cut`` shows each member what is its own.
+    """
 
     id: str
     title: str
@@ -34,6 +36,7 @@ class Report:
     render: Callable[[Iterable[Any]], Iterator[bytes]]
     parameters: tuple[Parameter, ...] = ()
     for_members: bool = False
+    cut: bool = False
 
 
 _REPORTS: tuple[Report, ...] = (
@@ -42,6 +45,24 @@ _REPORTS: tuple[Report, ...] = (
         title="The whole journal: every entry with its legs and metadata",
         media_type=JSON_LINES,
         render=journal.render,
+    ),
+    Report(
+        id="liability-proof",
+        title="That what an account of the ledger is owed is counted in the newest attestation",
+        media_type=TEXT,
+        render=proofs.render_liability,
+        parameters=(
+            Parameter(ACCOUNT, "the path of the account in the ledger, as in its receipts", PATH_PATTERN),
+        ),
+        for_members=True,
+    ),
+    Report(
+        id="recompute-bundle",
+        title="What the newest attestation was computed from, as far as the caller may see it",
+        media_type=TEXT,
+        render=proofs.render_bundle,
+        for_members=True,
+        cut=True,
     ),
     Report(
         id="statement",

@@ -154,6 +154,7 @@ class Fault(Enum):
     TRADE_UNKNOWN = (Code.NOT_FOUND, "no such trade")
     NETTING_SET_UNKNOWN = (Code.NOT_FOUND, "no such netting set")
     ATTESTATION_UNKNOWN = (Code.NOT_FOUND, "no such attestation")
+    LIABILITY_UNKNOWN = (Code.NOT_FOUND, "nothing is owed on this account as of that attestation")
     CHECKPOINT_UNKNOWN = (Code.NOT_FOUND, "no checkpoint has been signed yet")
     ENTRY_UNKNOWN = (Code.NOT_FOUND, "no such entry, or none that you may see")
     ENTRY_NOT_SHOWN_YET = (

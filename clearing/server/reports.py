@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
+from clearing.attest.liabilities import LiabilityRefused, Proof
+from clearing.attest.recompute_bundle import RecomputeBundle
 from clearing.engine import Engine
 from clearing.model.house import House
+from clearing.model.ids import MemberId
 from clearing.model.outcomes import Reason
 from clearing.reports.rows import Balanced, Moved, Recorded
 from clearing.reports.table import ACCOUNT, FROM, REPORTS, UNIT, Report
@@ -22,6 +26,7 @@ from clearing.server.wire import ledger as ledger_wire
 from clearing.server.wire import names
 from clearing.server.wire import reports as wire
 from clearing.server.wire.violations import RequestInvalid, Violations, require_valid
+from clearing.workings import NothingAttested, Workings
 from clearinghouse.v1 import report_service_pb2 as pb
 from clearinghouse.v1.report_service_pb2_grpc import ReportServiceServicer
 from ledger.account import account_id
@@ -33,20 +38,24 @@ CHUNK_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pull:
-    """A report that is asked for: of how many entries, with what, and where its rows come from."""
+    """A report that is asked for: of how many entries, with what, and where its rows come from. ``member``: whose
+    cut of it, None for all of it.
+    """
 
     as_of: int
     given: Mapping[str, str]
     house: House
     books: Books
+    workings: Workings
+    member: MemberId | None
     context: grpc.ServicerContext
 
 
 class Reports(ReportServiceServicer):
     """Makes reports, and sends them in parts."""
 
-    def __init__(self, engine: Engine, books: Books, spool: Spool) -> None:
-        self._engine, self._books, self._spool = engine, books, spool
+    def __init__(self, engine: Engine, books: Books, workings: Workings, spool: Spool) -> None:
+        self._engine, self._books, self._workings, self._spool = engine, books, workings, spool
 
     def ListReports(  # named by the proto
         self, request: pb.ListReportsRequest, context: grpc.ServicerContext
@@ -75,9 +84,11 @@ class Reports(ReportServiceServicer):
             given=dict(request.parameters),
             house=house,
             books=self._books,
+            workings=self._workings,
+            member=MemberId(caller.id) if report.cut and not caller.sees_all else None,
             context=context,
         )
-        asked = json.dumps([report.id, as_of, sorted(pull.given.items())])
+        asked = json.dumps([report.id, as_of, sorted(pull.given.items()), pull.member])
         download = self._spool.open(asked, lambda: _wanted(report.render(ROWS[report.id](pull)), context))
         with download.file:
             if request.offset > download.spooled.size:
@@ -177,8 +188,30 @@ def _statement(pull: Pull) -> Iterator[Moved]:
         yield Moved("closing balance", steps.render(sided(page.closing)))
 
 
+def _bundle(pull: Pull) -> Iterator[RecomputeBundle]:
+    with _attested():
+        yield pull.workings.bundle(pull.as_of, pull.member)
+
+
+def _liability(pull: Pull) -> Iterator[Proof]:
+    with _attested():
+        yield pull.workings.liability(pull.as_of, pull.given[ACCOUNT])
+
+
+@contextmanager
+def _attested() -> Iterator[None]:
+    try:
+        yield
+    except NothingAttested as error:
+        raise Refused(Fault.ATTESTATION_UNKNOWN, str(error)) from None
+    except LiabilityRefused as error:
+        raise Refused(Fault.LIABILITY_UNKNOWN, str(error)) from None
+
+
 ROWS: Mapping[str, Callable[[Pull], Iterable[Any]]] = {
     "journal": _journal,
+    "liability-proof": _liability,
+    "recompute-bundle": _bundle,
     "statement": _statement,
     "trial-balance": _trial_balance,
 }

@@ -26,6 +26,7 @@ from clearing.server.reports import Reports
 from clearing.server.scenario import Scenario, Steps
 from clearing.server.spool import Spool
 from clearing.server.trades import Trades
+from clearing.workings import Workings
 from clearinghouse.scenario.v1 import scenario_service_pb2, scenario_service_pb2_grpc
 from clearinghouse.v1 import (
     account_service_pb2,
@@ -62,13 +63,14 @@ from clearinghouse.v1 import (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Where the services get their answers: the engine, the clock, what the house has signed, the journal with all that
-    is made of it, and the folder in which reports are made.
+    is made of it, what attestations were made of, and the folder in which reports are made.
     """
 
     engine: Engine
     clock: Callable[[], int]
     journaled: Callable[[], Sequence[AttestationRecord]]
     books: Books
+    workings: Workings
     spool: Spool
     steps: Steps | None = None
     """Where a scripted scenario is stepped; only a demonstration has it."""
@@ -132,7 +134,7 @@ SERVICES: Sequence[Service] = (
     Service(
         report_service_pb2.DESCRIPTOR.services_by_name["ReportService"],
         report_service_pb2_grpc.add_ReportServiceServicer_to_server,
-        lambda sources: Reports(sources.engine, sources.books, sources.spool),
+        lambda sources: Reports(sources.engine, sources.books, sources.workings, sources.spool),
     ),
     Service(
         trade_service_pb2.DESCRIPTOR.services_by_name["TradeService"],

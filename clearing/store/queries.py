@@ -20,10 +20,18 @@ class AttestationIndex:
         self._database = database
         self._lock = threading.Lock()
         self._read = 0
-        self._found: list[AttestationRecord] = []
+        self._found: list[tuple[int, AttestationRecord]] = []
 
     def all(self) -> list[AttestationRecord]:
         """All of them, oldest first. Raises ``StoreUnreachable``."""
+        return [record for _, record in self._read_on()]
+
+    def newest(self, size: int) -> AttestationRecord | None:
+        """The newest among the first ``size`` entries of the journal. Raises ``StoreUnreachable``."""
+        within = [record for sequence, record in self._read_on() if sequence < size]
+        return within[-1] if within else None
+
+    def _read_on(self) -> list[tuple[int, AttestationRecord]]:
         with self._lock:
             with reading(self._database) as connection:
                 for segment in read_segments(connection, self._read):
@@ -32,13 +40,14 @@ class AttestationIndex:
             return list(self._found)
 
 
-def _attested(segment: Segment) -> Iterator[AttestationRecord]:
+def _attested(segment: Segment) -> Iterator[tuple[int, AttestationRecord]]:
     records = split_records(segment.leaves, LEAF_BYTES)
     for record, body in zip(records, split_bodies(segment.bodies), strict=True):
-        if decode_leaf(record).kind == Kind.ATTESTED:
+        leaf = decode_leaf(record)
+        if leaf.kind == Kind.ATTESTED:
             for change in decode_changes(decode_body(body).fact):
                 if isinstance(change, Put) and isinstance(change.row, AttestationRecord):
-                    yield change.row
+                    yield leaf.sequence, change.row
 
 
 def recorded_answer(database: Database, request_id: str) -> str:

@@ -5,19 +5,28 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from clearing.attest.envelope import verify
+from clearing.attest.liabilities import Context, Liabilities, parse_proof, verify_proof
+from clearing.attest.policy import parse_policy
+from clearing.attest.recompute import recompute
+from clearing.attest.recompute_bundle import open_bundle, parse_bundle
+from clearing.attest.statement import VerifiedStatement, attested_checkpoint, parse
 from clearing_client.client import new_trade
 from clearing_client.connect import channel
 from clearing_client.errors import ClearingError, of_call
+from clearinghouse.v1 import attestation_service_pb2 as att_pb
 from clearinghouse.v1 import report_service_pb2 as pb
 from clearinghouse.v1 import report_service_pb2_grpc as pb_grpc
-from tests.serving import Served, served_house, serving
+from tests.serving import SOURCES, Served, served_house, serving, signing_key, wait_until
 
 ALPHA, RITA = "member/alpha", "regulator/rita"
+PRICES = {"feeds/BTC": "64100.0", "feeds/ETH": "2000.0"}
 ONE, TWO = "members/alpha/accounts/one", "members/alpha/accounts/two"
 STATEMENT = {"ledger_account": f"{ONE}/position", "unit": "BTC-PERP"}
 
@@ -56,13 +65,16 @@ def refused(stub: pb_grpc.ReportServiceStub, **asked: Any) -> ClearingError:
 
 def test_everyone_is_shown_what_it_may_pull(served: Served) -> None:
     with reports(served, ALPHA) as alpha, reports(served, RITA) as rita:
-        assert [r.name for r in alpha.ListReports(pb.ListReportsRequest()).reports] == ["reports/statement"]
+        assert [r.name for r in alpha.ListReports(pb.ListReportsRequest()).reports] == [
+            *("reports/liability-proof", "reports/recompute-bundle", "reports/statement"),
+        ]
         every = rita.ListReports(pb.ListReportsRequest())
         assert [r.name for r in every.reports] == [
-            *("reports/journal", "reports/statement", "reports/trial-balance"),
+            *("reports/journal", "reports/liability-proof", "reports/recompute-bundle", "reports/statement"),
+            "reports/trial-balance",
         ]
-        page = rita.ListReports(pb.ListReportsRequest(page_size=2))
-        last = rita.ListReports(pb.ListReportsRequest(page_size=2, page_token=page.next_page_token))
+        page = rita.ListReports(pb.ListReportsRequest(page_size=3))
+        last = rita.ListReports(pb.ListReportsRequest(page_size=3, page_token=page.next_page_token))
         assert [*page.reports, *last.reports] == list(every.reports)
 
 
@@ -130,6 +142,90 @@ def test_a_member_pulls_the_statement_of_its_own_account(served: Served) -> None
         later = STATEMENT | {"from_sequence": str(size - 1)}
         _, data = pulled(alpha, "statement", as_of=size, parameters=later)
         assert len(data.splitlines()) == 4
+
+
+def attested(served: Served) -> tuple[int, VerifiedStatement]:
+    """The size of the journal, and what the newest attestation in it states."""
+    with served.client(RITA) as rita:
+        latest = att_pb.GetAttestationRequest(name="attestations/latest")
+        envelope = rita.attestations.GetAttestation(latest).attestation.envelope.encode()
+    trust = parse_policy((served.keys / "policy.txt").read_bytes()).trust
+    return served.journal_size(), parse(verify(envelope, trust))
+
+
+def next_attestation(served: Served) -> None:
+    """A cycle more, and the wait for what the house attests of it."""
+    before = attested(served)[1].sequence
+    for source in SOURCES:
+        with served.client(f"price-source/{source}") as client:
+            key = signing_key(served.keys, source)
+            client.publish_prices(f"sources/{source}", PRICES, key=key, sequence=7)
+    wait_until(lambda: attested(served)[1].sequence > before)
+
+
+def test_a_regulator_recomputes_an_attestation_and_a_member_its_part(served: Served) -> None:
+    trade(served)
+    size, statement = attested(served)
+    with reports(served, RITA) as rita, reports(served, ALPHA) as alpha:
+        header, whole = pulled(rita, "recompute-bundle", as_of=size)
+        _, part = pulled(alpha, "recompute-bundle", as_of=size)
+    assert header.file_name == f"recompute-bundle-{size}.txt"
+    for data, is_whole in ((whole, True), (part, False)):
+        bundle = open_bundle(parse_bundle(data), statement.sequence, statement.inputs)
+        assert bundle.is_whole is is_whole
+        assert all(one.agrees for one in recompute(statement, bundle).findings)
+    assert b"members/beta" in whole
+    assert b"beta" not in part
+
+
+def test_a_member_proves_that_what_it_is_owed_was_counted(served: Served) -> None:
+    size, statement = attested(served)
+    asked = {"ledger_account": f"{ONE}/cash"}
+    with reports(served, ALPHA) as alpha:
+        _, data = pulled(alpha, "liability-proof", as_of=size, parameters=asked)
+        other = {"ledger_account": "members/beta/accounts/house/cash"}
+        assert refused(alpha, name="reports/liability-proof", parameters=other).reason == "NOT_YOURS"
+        none = {"ledger_account": f"{ONE}/claim"}
+        error = refused(alpha, name="reports/liability-proof", as_of=size, parameters=none)
+        assert error.reason == "LIABILITY_UNKNOWN"
+        error = refused(alpha, name="reports/liability-proof", as_of=1, parameters=asked)
+        assert error.reason == "ATTESTATION_UNKNOWN"
+        assert refused(alpha, name="reports/recompute-bundle", as_of=1).reason == "ATTESTATION_UNKNOWN"
+    owed = statement.liabilities
+    verified = verify_proof(
+        parse_proof(data),
+        context=Context(
+            journal=attested_checkpoint(statement),
+            snapshot=statement.sequence,
+            units=tuple(sorted(owed.totals_minor)),
+        ),
+        attested=Liabilities(
+            root=owed.root,
+            leaf_count=owed.leaf_count,
+            totals=owed.totals_minor,
+            receivables=owed.receivables_minor,
+        ),
+        account=f"{ONE}/cash",
+    )
+    assert verified.amounts["USDC"] > 0
+
+
+def test_workings_of_an_attestation_are_the_same_bytes_after_a_restart(tmp_path: Path) -> None:
+    """The first are made of the state in memory, the second of the journal."""
+    asked = {"ledger_account": f"{ONE}/cash"}
+    with served_house(tmp_path) as first, reports(first, RITA) as rita:
+        next_attestation(first)
+        size, _ = attested(first)
+        before = (
+            pulled(rita, "recompute-bundle", as_of=size),
+            pulled(rita, "liability-proof", as_of=size, parameters=asked),
+        )
+    with serving(tmp_path) as second, reports(second, RITA) as rita:
+        after = (
+            pulled(rita, "recompute-bundle", as_of=size),
+            pulled(rita, "liability-proof", as_of=size, parameters=asked),
+        )
+    assert after == before
 
 
 @pytest.mark.parametrize(
