@@ -10,15 +10,18 @@ each **public key** once, whatever names it goes by. An Ed25519 key that is no p
 canonical way, or of low order (such a key accepts signatures that nobody made) is refused where it enters.
 What was verified has a type of its own: :data:`VerifiedCheckpoint`.
 
-Signature types: 0x01 is Ed25519 over the note's text; 0x06 is ML-DSA-44 over the ``subtree/v1``
-``cosigned_message`` of tlog-cosignature, in front of which its signature carries a time.
+Signature types: 0x01 is Ed25519 over the note's text; 0x04 is Ed25519 over ``cosignature/v1``, the time and
+the text; 0x06 is ML-DSA-44 over the ``subtree/v1`` ``cosigned_message``. The last two are of tlog-cosignature
+and carry their time in front of the signature. A log signs with 0x01 or 0x06, a witness **cosigns** with 0x04
+or 0x06: that it has seen this tree extend all that it saw of the log before. Who cosigned is found by
+:func:`verify_cosignatures`, apart from who signed.
 """
 
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NewType, TypeAlias
 
@@ -41,6 +44,7 @@ TIMESTAMP_BYTES = 8
 CHECKPOINT_LINES = 3
 
 _SIGNATURE_MARK = "\N{EM DASH} "
+_COSIGNATURE_LINE = b"cosignature/v1\n"
 _COSIGNED_LABEL = b"subtree/v1\n\x00"
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _KEY_ID_HEX = re.compile(r"[0-9a-f]{8}")
@@ -100,6 +104,7 @@ class NoteReason(Enum):
     TIMESTAMP = "timestamp"
     BAD_SIGNATURE = "bad_signature"
     NO_TRUSTED_SIGNATURE = "no_trusted_signature"
+    NO_QUORUM = "no_quorum"
     CHECKPOINT_LINES = "checkpoint_lines"
     EXTENSION_LINE = "extension_line"
     ORIGIN = "origin"
@@ -122,8 +127,12 @@ class SignatureType(Enum):
     """Signature type byte of a verifier key (C2SP signed-note, signature types)."""
 
     ED25519 = 0x01
+    ED25519_COSIGNATURE = 0x04
     ML_DSA_44 = 0x06
 
+
+LOG_TYPES = frozenset({SignatureType.ED25519, SignatureType.ML_DSA_44})
+COSIGNER_TYPES = frozenset({SignatureType.ED25519_COSIGNATURE, SignatureType.ML_DSA_44})
 
 NotePrivateKey: TypeAlias = Ed25519PrivateKey | MLDSA44PrivateKey
 
@@ -161,7 +170,7 @@ class VerifierKey:
     def __post_init__(self) -> None:
         _require_name(self.name)
         match self.type:
-            case SignatureType.ED25519:
+            case SignatureType.ED25519 | SignatureType.ED25519_COSIGNATURE:
                 require_sound_ed25519(self.raw)
             case SignatureType.ML_DSA_44:
                 _require_ml_dsa_44(self.raw)
@@ -176,7 +185,7 @@ class VerifierKey:
 def parse_vkey(text: str) -> VerifierKey:
     """The key written ``name+hex(key id)+base64(type‖key)`` (C2SP signed-note, verifier keys).
 
-    Raises :class:`KeyRefused`: ``VKEY_FORM``, ``TYPE`` for a type other than 0x01 and 0x06, ``KEY_ID`` if
+    Raises :class:`KeyRefused`: ``VKEY_FORM``, ``TYPE`` for a type other than 0x01, 0x04 and 0x06, ``KEY_ID`` if
     the id is not the key's, and all reasons of :class:`VerifierKey`.
     """
     name, _, rest = text.partition("+")
@@ -206,6 +215,15 @@ def verifier_key(name: str, private_key: NotePrivateKey) -> VerifierKey:
     """
     kind = SignatureType.ED25519 if isinstance(private_key, Ed25519PrivateKey) else SignatureType.ML_DSA_44
     return VerifierKey(name=name, type=kind, raw=private_key.public_key().public_bytes_raw())
+
+
+def cosigner_key(name: str, private_key: NotePrivateKey) -> VerifierKey:
+    """What a verifier needs to check the cosignatures of ``private_key`` under ``name``.
+
+    Raises :class:`KeyRefused` (``NAME``).
+    """
+    key = verifier_key(name, private_key)
+    return replace(key, type=SignatureType.ED25519_COSIGNATURE) if key.type is SignatureType.ED25519 else key
 
 
 def require_distinct_keys(keys: Sequence[VerifierKey]) -> None:
@@ -332,6 +350,14 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cosignature:
+    """At ``time_s`` (seconds since 1970, 0 says no time) the witness with ``key`` had seen no larger tree."""
+
+    key: VerifierKey
+    time_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedNote:
     """A verified checkpoint and the trusted keys that signed it, each once, in the order of their lines."""
 
@@ -360,11 +386,13 @@ def parse_note(data: bytes) -> Note:
 
 def format_note(note: Note) -> bytes:
     """The bytes of ``note``: its text, a blank line, its signature lines (C2SP signed-note)."""
-    lines = [
-        f"{_SIGNATURE_MARK}{line.name} {base64.b64encode(line.key_id + line.signature).decode()}\n"
-        for line in note.signatures
-    ]
-    return note.text + b"\n" + "".join(lines).encode()
+    return note.text + b"\n" + b"".join(map(format_signature, note.signatures))
+
+
+def format_signature(line: NoteSignature) -> bytes:
+    """The bytes of one signature line, with the newline that ends it."""
+    encoded = base64.b64encode(line.key_id + line.signature).decode()
+    return f"{_SIGNATURE_MARK}{line.name} {encoded}\n".encode()
 
 
 def sign_text(body: bytes, name: str, private_key: NotePrivateKey, *, timestamp_s: int = 0) -> NoteSignature:
@@ -375,13 +403,23 @@ def sign_text(body: bytes, name: str, private_key: NotePrivateKey, *, timestamp_
     Raises :class:`KeyRefused` (``NAME``); :class:`NoteRefused`: ``TIMESTAMP``, and for ML-DSA-44 all reasons
     of :func:`parse_checkpoint_body`, because it signs what the checkpoint means.
     """
-    key = verifier_key(name, private_key)
-    if isinstance(private_key, Ed25519PrivateKey):
-        signature = private_key.sign(body)
-    else:
-        time_bytes = _timestamp(timestamp_s)
-        signature = time_bytes + private_key.sign(_cosigned_message(name, time_bytes, body))
-    return NoteSignature(name=name, key_id=key.key_id, signature=signature)
+    return _sign(body, verifier_key(name, private_key), private_key, timestamp_s)
+
+
+def cosign(body: bytes, name: str, private_key: NotePrivateKey, *, timestamp_s: int) -> NoteSignature:
+    """The cosignature line of the witness ``name`` over the checkpoint ``body``: at ``timestamp_s`` (seconds since
+    1970) it is the largest tree that the witness has seen of this log.
+
+    Raises as :func:`sign_text`, and all reasons of :func:`parse_checkpoint_body` for either kind of key.
+    """
+    parse_checkpoint_body(body)
+    return _sign(body, cosigner_key(name, private_key), private_key, timestamp_s)
+
+
+def _sign(body: bytes, key: VerifierKey, private_key: NotePrivateKey, timestamp_s: int) -> NoteSignature:
+    time_bytes = b"" if key.type is SignatureType.ED25519 else _timestamp(timestamp_s)
+    signature = time_bytes + private_key.sign(_message(key, time_bytes, body))
+    return NoteSignature(name=key.name, key_id=key.key_id, signature=signature)
 
 
 def sign_note(body: bytes, name: str, private_key: NotePrivateKey, *, timestamp_s: int = 0) -> bytes:
@@ -398,19 +436,38 @@ def verify_note(note: Note, trusted: Sequence[VerifierKey]) -> tuple[VerifierKey
     Raises :class:`KeyRefused`: ``REPEATED``, ``AMBIGUOUS``; :class:`NoteRefused`: ``BAD_SIGNATURE`` if a
     line of a known (name, key id) does not hold, ``NO_TRUSTED_SIGNATURE`` if no line is of a known key.
     """
-    require_distinct_keys(trusted)
-    known = {(key.name, key.key_id): key for key in trusted}
-    signers: dict[VerifierKey, None] = {}
+    signers = dict.fromkeys(key for key, _ in _lines_of(note, trusted))
+    if not signers:
+        raise NoteRefused(NoteReason.NO_TRUSTED_SIGNATURE, "no trusted key has signed this note")
+    return tuple(signers)
+
+
+def verify_cosignatures(note: Note, cosigners: Sequence[VerifierKey]) -> tuple[Cosignature, ...]:
+    """What those of ``cosigners`` who cosigned ``note`` say, each once and with its last time; perhaps nothing.
+
+    The order is that of their first lines. Raises :class:`KeyRefused`: ``REPEATED``, ``AMBIGUOUS``, ``TYPE`` for
+    a key that does not cosign; :class:`NoteRefused`: ``BAD_SIGNATURE``.
+    """
+    if not {key.type for key in cosigners} <= COSIGNER_TYPES:
+        raise KeyRefused(KeyReason.TYPE, "a cosigner has a key of type 0x04 or 0x06")
+    times_s: dict[VerifierKey, int] = {}
+    for key, signature in _lines_of(note, cosigners):
+        time_s = int.from_bytes(signature[:TIMESTAMP_BYTES], "big")
+        times_s[key] = max(time_s, times_s.get(key, 0))
+    return tuple(Cosignature(key=key, time_s=time_s) for key, time_s in times_s.items())
+
+
+def _lines_of(note: Note, keys: Sequence[VerifierKey]) -> Iterator[tuple[VerifierKey, bytes]]:
+    """The signatures of ``keys`` under ``note``, each of which holds."""
+    require_distinct_keys(keys)
+    known = {(key.name, key.key_id): key for key in keys}
     for line in note.signatures:
         key = known.get((line.name, line.key_id))
         if key is None:
             continue
         if not _holds(key, note.text, line.signature):
             raise NoteRefused(NoteReason.BAD_SIGNATURE, f"the signature of {key.name} does not hold")
-        signers[key] = None
-    if not signers:
-        raise NoteRefused(NoteReason.NO_TRUSTED_SIGNATURE, "no trusted key has signed this note")
-    return tuple(signers)
+        yield key, line.signature
 
 
 def open_note(data: bytes, trusted: Sequence[VerifierKey]) -> OpenedNote:
@@ -425,18 +482,31 @@ def open_note(data: bytes, trusted: Sequence[VerifierKey]) -> OpenedNote:
 
 
 def _holds(key: VerifierKey, text: bytes, signature: bytes) -> bool:
+    length = 0 if key.type is SignatureType.ED25519 else TIMESTAMP_BYTES
+    time_bytes, bare = signature[:length], signature[length:]
     try:
-        match key.type:
-            case SignatureType.ED25519:
-                Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, text)
-            case SignatureType.ML_DSA_44:
-                time_bytes, bare = signature[:TIMESTAMP_BYTES], signature[TIMESTAMP_BYTES:]
-                _timestamp(int.from_bytes(time_bytes, "big"))
-                message = _cosigned_message(key.name, time_bytes, text)
-                MLDSA44PublicKey.from_public_bytes(key.raw).verify(bare, message)
+        _timestamp(int.from_bytes(time_bytes, "big"))
+        _public_key(key).verify(bare, _message(key, time_bytes, text))
     except (InvalidSignature, NoteRefused):
         return False
     return True
+
+
+def _public_key(key: VerifierKey) -> Ed25519PublicKey | MLDSA44PublicKey:
+    if key.type is SignatureType.ML_DSA_44:
+        return MLDSA44PublicKey.from_public_bytes(key.raw)
+    return Ed25519PublicKey.from_public_bytes(key.raw)
+
+
+def _message(key: VerifierKey, time_bytes: bytes, text: bytes) -> bytes:
+    """What ``key`` signs of ``text``, at the time that stands in front of the signature."""
+    match key.type:
+        case SignatureType.ED25519:
+            return text
+        case SignatureType.ED25519_COSIGNATURE:
+            return _COSIGNATURE_LINE + f"time {int.from_bytes(time_bytes, 'big')}\n".encode() + text
+        case SignatureType.ML_DSA_44:
+            return _cosigned_message(key.name, time_bytes, text)
 
 
 def _cosigned_message(name: str, time_bytes: bytes, body: bytes) -> bytes:
@@ -515,4 +585,4 @@ def _signature_type(material: bytes) -> SignatureType:
     try:
         return SignatureType(material[0])
     except (IndexError, ValueError):
-        raise KeyRefused(KeyReason.TYPE, "a verifier key is of type 0x01 or 0x06") from None
+        raise KeyRefused(KeyReason.TYPE, "a verifier key is of type 0x01, 0x04 or 0x06") from None

@@ -4,7 +4,8 @@ Rules kept here (attestation.md §7): a report is good only if everything that w
 held; what could not be checked is a failed check, never a silent one. Bytes are verified first and parsed
 then. The order of the checks is public:
 
-1. the checkpoint note: signed by a log key of the policy, and of the policy's origin;
+1. the checkpoint note: signed by a log key of the policy, of the policy's origin, and cosigned by the quorum of
+   witnesses that the policy asks for, if it asks for one; so wherever a checkpoint is opened;
 2. each attestation, in sequence order: signatures (threshold) · statement (form, agreement with itself, the
    policy's origin, and the subject, which is the digest of the checkpoint it names) · chain (sequence without
    gap, ``previous`` is the SHA-256 of the payload before, same issuer, time not backwards) · consistency (its
@@ -27,7 +28,7 @@ from itertools import islice
 from typing import ParamSpec, TypeVar
 
 from clearing.attest.envelope import EnvelopeRefused, VerifiedPayload, open_envelope
-from clearing.attest.policy import Policy
+from clearing.attest.policy import Policy, open_checkpoint, require_quorum
 from clearing.attest.statement import (
     Statement,
     StatementRefused,
@@ -38,7 +39,7 @@ from clearing.attest.statement import (
     payload_digest,
 )
 from ledger.account import AccountId
-from ledger.checkpoint import Checkpoint, NoteRefused, open_note
+from ledger.checkpoint import Checkpoint, Cosignature, NoteRefused
 from ledger.leaf import RecordMalformed, decode_leg
 from ledger.merkle import Frontier, ProofRefused, leaf_hash, verify_consistency
 from ledger.receipt import (
@@ -162,7 +163,7 @@ def tiled_leaves(policy: Policy, checkpoint_note: bytes, read: TileReader) -> It
 
     Raises ``NoteRefused``, ``TileRefused``.
     """
-    checkpoint = open_note(checkpoint_note, policy.log_keys).checkpoint
+    checkpoint = open_checkpoint(policy, checkpoint_note).checkpoint
     yield from TiledTree(checkpoint.size, checkpoint.root, read).leaves()
 
 
@@ -228,11 +229,28 @@ def _require(condition: bool, detail: str) -> None:
 
 
 def _open_checkpoint(policy: Policy, note: bytes) -> tuple[Checkpoint, str]:
-    opened = open_note(note, policy.log_keys)
+    opened = open_checkpoint(policy, note)
     checkpoint = opened.checkpoint
-    _require_origin(policy, checkpoint.origin)
     signers = ", ".join(key.name for key in opened.signers)
-    return checkpoint, f"{checkpoint.size} leaves of {checkpoint.origin}, signed by {signers}"
+    witnessed = _witnessed(policy, opened.cosignatures)
+    return checkpoint, f"{checkpoint.size} leaves of {checkpoint.origin}, signed by {signers}; {witnessed}"
+
+
+def _witnessed(policy: Policy, cosignatures: Sequence[Cosignature]) -> str:
+    """Who cosigned, by the names of the policy. Whether they are enough was checked before."""
+    if not policy.asks_for_witnesses:
+        return "no witness is asked for"
+    names = {one.key: one.name for one in policy.witnesses}
+    said = (f"{names[one.key]} at {_format_seconds(one.time_s)}" for one in cosignatures)
+    return f"cosigned by {', '.join(said)}"
+
+
+def _format_seconds(time_s: int) -> str:
+    """A time that anybody may have written, also one that no calendar has."""
+    try:
+        return format_time(time_s * 1_000)
+    except OverflowError:
+        return f"{time_s} s after 1970"
 
 
 def _require_origin(policy: Policy, origin: str) -> None:
@@ -373,10 +391,11 @@ def _open_receipt(data: bytes) -> tuple[EntryReceipt | LegReceipt, str]:
 
 def _open_entry(policy: Policy, receipt: EntryReceipt) -> tuple[VerifiedEntry, str]:
     entry = verify_entry(receipt, origin=policy.origin, log_keys=policy.log_keys)
+    witnessed = _witnessed(policy, require_quorum(policy, receipt.note))
     leaf, signers = entry.leaf, ", ".join(key.name for key in entry.signers)
     return entry, (
-        f"{leaf.entry_id.hex()} of kind {leaf.kind} at {format_time(leaf.effective_ms)} with {leaf.leg_count} "
-        f"legs stands among {entry.checkpoint.size} leaves of {entry.checkpoint.origin}, signed by {signers}"
+        f"{leaf.entry_id.hex()} of kind {leaf.kind} at {format_time(leaf.effective_ms)} with {leaf.leg_count} legs "
+        f"stands among {entry.checkpoint.size} leaves of {entry.checkpoint.origin}, signed by {signers}; {witnessed}"
     )
 
 

@@ -396,7 +396,7 @@ def test_a_verifier_key_with_the_id_of_another_is_refused() -> None:
     refused_vkey(KeyReason.KEY_ID, PETER_VKEY.replace("c74f20a3", "c74f20a4"))
 
 
-@pytest.mark.parametrize("kind", [0, 2, 4, 5, 255])
+@pytest.mark.parametrize("kind", [0, 2, 3, 5, 255])
 def test_a_verifier_key_of_another_type_is_refused(kind: int) -> None:
     material = base64.b64encode(bytes([kind]) + LOG.raw).decode()
     refused_vkey(KeyReason.TYPE, f"name+00000000+{material}")
