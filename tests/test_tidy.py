@@ -52,10 +52,13 @@ OFFLINE = (
     *(
         "ledger.account",
         "ledger.checkpoint",
+        "ledger.evidence",
         "ledger.leaf",
         "ledger.merkle",
         "ledger.receipt",
+        "ledger.store.anchor",
         "ledger.tiles",
+        "ledger.witness",
     ),
     *(
         "clearing.attest.envelope",

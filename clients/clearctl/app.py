@@ -57,6 +57,8 @@ NOUNS = {
         "report": "Reports as files.",
         "attestation": "What the house has signed about itself.",
         "verify": "Check what a house has signed, without asking it.",
+        "log": "Whether two copies of a log are one history, or evidence.",
+        "witness": "Cosign a house's checkpoints, and never two histories.",
     },
     "This program": {"profile": "Houses and keys under a name."},
 }
