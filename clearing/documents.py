@@ -1,4 +1,7 @@
-"""What a verifier takes away from a served house: the policy, every attestation, and a checkpoint."""
+"""What a verifier takes away from a served house: the policy, every attestation, and a checkpoint.
+
+Where the policy asks for witnesses, ``checkpoint.cosigned`` is the newest attested tree that their quorum cosigned.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +12,7 @@ from clearing.attest.signer import SigningKeys, sign_checkpoint
 from clearing.attest.statement import attested_checkpoint, parse
 from clearing.model.values import AttestationRecord
 from ledger.store.connect import StoreUnreachable
+from ledger.tiles import COSIGNED
 
 
 class Documents:
@@ -26,11 +30,22 @@ class Documents:
     ) -> None:
         self._directory, self._policy, self._signing, self._records = directory, policy, signing, records
         self._written = 0
+        self._cosigned: bytes | None = None
 
     def write_new(self, newest: AttestationRecord | None) -> None:
         """Write what is not there yet, if ``newest`` is not."""
         if newest is not None and newest.sequence > self._written:
             self.write()
+
+    def write_cosigned(self, note: bytes | None) -> None:
+        """Write the checkpoint of an attested tree that the quorum has cosigned. Raises ``StoreUnreachable``."""
+        if note is None or self._signing is None or note == self._cosigned:
+            return
+        try:
+            _replace(self._directory / COSIGNED, note)
+        except OSError as error:
+            raise StoreUnreachable(f"the documents for verifiers cannot be written: {error}") from error
+        self._cosigned = note
 
     def write(self) -> None:
         """Write what is not there yet. Each file appears whole; an attestation is never written twice.
@@ -45,6 +60,8 @@ class Documents:
     def _write(self) -> None:
         (self._directory / "attestations").mkdir(parents=True, exist_ok=True)
         _replace(self._directory / "policy.txt", format_policy(self._policy))
+        if self._signing is not None and not self._policy.asks_for_witnesses:
+            (self._directory / COSIGNED).unlink(missing_ok=True)  # of a policy that was in force before
         records = self._records()
         for record in records:
             path = self._directory / "attestations" / f"{record.sequence:06}.json"
@@ -62,6 +79,6 @@ class Documents:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    fresh = path.with_suffix(".new")
+    fresh = path.with_name(f"{path.name}.new")
     fresh.write_bytes(data)
     fresh.replace(path)

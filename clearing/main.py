@@ -6,6 +6,7 @@
 2. The server takes calls; one printed line says where.
 3. Once a second: what has become due by the clock is run, a closed cycle is attested, the log shows what was
    committed, and the documents for verifiers are written.
+   Witnesses are asked to cosign what the log shows, beside all that (``cosigning.py``).
    After each beat health says whether the house is fit to serve (``health.py``); each change is logged once.
 4. SIGTERM or SIGINT: health says NOT_SERVING, running calls finish, the log shows the last of them, the writer
    drains, the lease goes back. A second signal ends the process at once: whatever was answered is on disk.
@@ -37,6 +38,7 @@ from clearing.attest.envelope import parse as parse_envelope
 from clearing.attest.policy import Policy
 from clearing.attest.signer import SigningKeys
 from clearing.attest.statement import parse
+from clearing.cosigning import Cosigning
 from clearing.documents import Documents
 from clearing.engine import Engine
 from clearing.health import Facts
@@ -83,6 +85,7 @@ class _Open:
     engine: Engine
     history: Projecting
     publisher: Publisher
+    cosigning: Cosigning
     documents: Documents | None
     sources: Sources
 
@@ -109,7 +112,7 @@ def serve(
     with _opened(settings, house, scenario) as opened, traces.traced(os.environ) as tracing:
         sys.setswitchinterval(SWITCH_S)
         let_garbage_wait()
-        ports, shown = _ports(settings), _figures(opened.engine, opened.history)
+        ports, shown = _ports(settings), _figures(opened)
         server = app.start(
             house, ports, presented, opened.sources, shown, scale=settings.rate_scale, told=tracing
         )
@@ -128,7 +131,7 @@ def serve(
 
 
 def _beat(opened: _Open) -> Callable[[], None]:
-    return partial(beat, opened.engine, opened.publisher, opened.documents)
+    return partial(beat, opened.engine, opened.publisher, opened.documents, opened.cosigning)
 
 
 def _gather(opened: _Open) -> Callable[[], Facts]:
@@ -148,12 +151,14 @@ def _opened(settings: Settings, house: str, scenario: int | None) -> Iterator[_O
         Projecting(database, lambda: engine.view.size, steady_ms) as history,
         Tail(database, lambda: engine.view) as tail,
         TemporaryDirectory(prefix="clearing-reports-") as spooled,
+        closing(Cosigning(keys.read_policy(settings.keys), log)) as cosigning,
     ):
         engine.heed(lambda: history.lag_ms)
         _require_house(engine, house)
         if settings.state is not None:
             _require_own_signatures(engine, keys.read_policy(settings.keys))
-        publisher = Publisher(engine, signing, log, clock=steady_ms)
+        publisher = Publisher(engine, signing, log, clock=steady_ms, offer=cosigning.offer)
+        cosigning.start()
         engine.hold(publisher.why_not)
         documents = _documents(settings, database, signing)
         if documents is not None:
@@ -173,6 +178,7 @@ def _opened(settings: Settings, house: str, scenario: int | None) -> Iterator[_O
             engine=engine,
             history=history,
             publisher=publisher,
+            cosigning=cosigning,
             documents=documents,
             sources=sources,
         )
@@ -223,8 +229,9 @@ def _places(ports: app.Ports, server: app.Server) -> str:
     return found
 
 
-def _figures(engine: Engine, history: Projecting) -> metrics.Metrics:
+def _figures(opened: _Open) -> metrics.Metrics:
     """What Prometheus is shown of the house itself; the server adds what it knows of calls."""
+    engine, history, cosigning = opened.engine, opened.history, opened.cosigning
     shown = metrics.Metrics()
     shown.show("up", "1 while the house takes commands, 0 once it has stopped.", lambda: not engine.stopped)
     shown.show("journal_entries", "Entries of the journal.", lambda: engine.view.size)
@@ -234,6 +241,17 @@ def _figures(engine: Engine, history: Projecting) -> metrics.Metrics:
         "attestation_age_seconds",
         "Time since what the newest attestation says was so; NaN before the first.",
         lambda: _attestation_age_s(engine.view.state.attestation),
+    )
+    shown.show(
+        "cosigned_lag_entries",
+        "Entries that no quorum of witnesses has cosigned.",
+        lambda: cosigning.lag_entries,
+    )
+    shown.show_each(
+        "witness_answers",
+        "1 if the witness answered when it was asked last.",
+        "witness",
+        cosigning.answering(),
     )
     return shown
 

@@ -10,12 +10,15 @@ Rules kept here:
 4. What is committed is shown soon. If it cannot be for ``UNSHOWN_MAX_MS``, the house takes no command until it is:
    :meth:`Publisher.why_not` says so.
 
+What is shown is offered to whoever collects cosignatures (``cosigning.py``), which nothing here waits for.
+
 Proofs are made of the tiles, so what is kept in memory does not grow with the journal. One thread publishes at a time.
 """
 
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from clearing.attest.signer import SigningKeys, sign_attestation, sign_checkpoint
 from clearing.engine import Engine
@@ -31,6 +34,17 @@ UNSHOWN_MAX_MS = 10_000
 """How long there may be more in the journal than the public log shows."""
 
 
+class Offer(Protocol):
+    """Takes a checkpoint that was shown, without waiting for anything."""
+
+    def __call__(self, note: bytes, *, attested: bool) -> None:
+        """From now on ``note`` may be cosigned; ``attested`` if an attestation speaks of its tree."""
+
+
+def keep_to_oneself(note: bytes, *, attested: bool) -> None:  # nobody is asked
+    """An :class:`Offer` where no witness is asked for."""
+
+
 class ForeignLog(Exception):
     """The folder for tiles shows a log that these keys have not signed."""
 
@@ -38,15 +52,21 @@ class ForeignLog(Exception):
 class Publisher:
     """Signs for one house and shows its log, from construction on.
 
-    ``clock`` gives milliseconds that never go back; without it the log is never late.
+    ``clock`` gives milliseconds that never go back; without it the log is never late. ``offer`` takes what is shown.
     Raises :class:`ForeignLog`, ``AnchorRefused`` if the anchor is not the one that was kept for this journal,
     and all that :meth:`show` raises.
     """
 
     def __init__(
-        self, engine: Engine, keys: SigningKeys, log: PublicLog, *, clock: Callable[[], int] = lambda: 0
+        self,
+        engine: Engine,
+        keys: SigningKeys,
+        log: PublicLog,
+        *,
+        clock: Callable[[], int] = lambda: 0,
+        offer: Offer = keep_to_oneself,
     ) -> None:
-        self._engine, self._keys, self._log, self._clock = engine, keys, log, clock
+        self._engine, self._keys, self._log, self._clock, self._offer = engine, keys, log, clock, offer
         self._turn = threading.Lock()
         self._attested: House | None = None
         attested = engine.view.state.attestation
@@ -76,7 +96,7 @@ class Publisher:
             return None
         if not usable(house, Use.ATTEST, self._engine.now_ms()):
             return None
-        self._show(view)
+        self._show(view, attested=True)
         tree = self._log.tree()
         require((tree.size, tree.root) == (view.size, view.frontier.root()), "what is attested is shown")
         command = sign_attestation(house, tree, self._keys)
@@ -102,10 +122,11 @@ class Publisher:
         unshown_ms = self._clock() - self._shown_ms if self._engine.view.size > self._size else 0
         return f"the log shows no new entry for {unshown_ms} ms" if unshown_ms > UNSHOWN_MAX_MS else ""
 
-    def _show(self, view: Published[House]) -> None:
+    def _show(self, view: Published[House], *, attested: bool = False) -> None:
         sign = partial(sign_checkpoint, self._keys)
-        self._log.show(view.size, view.frontier.root(), sign)
+        note = self._log.show(view.size, view.frontier.root(), sign)
         self._size, self._shown_ms = view.size, self._clock()
+        self._offer(note, attested=attested)
 
 
 def _require_own(note: bytes | None, keys: SigningKeys) -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from clearing.cosigning import Cosigning
 from clearing.decide.due import due
 from clearing.documents import Documents
 from clearing.engine import Engine, HouseStopped
@@ -83,7 +84,9 @@ def _text(error: Exception | None) -> str:
     return "" if error is None else str(error) or type(error).__name__
 
 
-def beat(engine: Engine, publisher: Publisher, documents: Documents | None) -> None:
+def beat(
+    engine: Engine, publisher: Publisher, documents: Documents | None, cosigning: Cosigning | None = None
+) -> None:
     """Run what has become due by the clock, attest a closed cycle, show the log, and write the documents.
 
     Raises ``HouseStopped`` once the house has stopped.
@@ -99,3 +102,4 @@ def beat(engine: Engine, publisher: Publisher, documents: Documents | None) -> N
     publisher.show()
     if documents is not None:
         documents.write_new(engine.view.state.attestation)
+        documents.write_cosigned(None if cosigning is None else cosigning.attested)

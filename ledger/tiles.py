@@ -36,6 +36,9 @@ from ledger.merkle import (
     tree_root,
 )
 
+CHECKPOINT = "checkpoint"
+COSIGNED = "checkpoint.cosigned"
+"""The newest checkpoint that the quorum of witnesses has cosigned; behind the other one for a moment, or for longer."""
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
 LEVEL_MAX = 63

@@ -45,8 +45,9 @@ from ledger.store.connect import Database, LeaseHeld, open_store
 from ledger.store.differs import Differs
 from ledger.store.public_log import PublicLog, require_goes_on
 from ledger.store.receipts import newest_entries, receipt_of_legs
-from ledger.store.tile_files import CHECKPOINT, TileFiles
+from ledger.store.tile_files import TileFiles
 from ledger.store.verify import Verified, verify
+from ledger.tiles import CHECKPOINT
 
 PATIENCE_S = 5.0
 

@@ -144,7 +144,7 @@ class Ledgers(LedgerServiceServicer):
         sequence = int(names.own_id(request.name))
         if sequence >= self._journal.size:
             raise Refused(Fault.ENTRY_UNKNOWN, request.name)
-        note, tree = self._shown_log()
+        note, tree = self._shown_log(at_least=sequence + 1)
         if sequence >= tree.size:
             raise Refused(Fault.ENTRY_NOT_SHOWN_YET, request.name)
         if not path:
@@ -202,15 +202,16 @@ class Ledgers(LedgerServiceServicer):
         except LookupError:
             raise Refused(Fault.TILE_UNKNOWN, request.path) from None
 
-    def _shown_log(self) -> tuple[bytes, TiledTree]:
-        shown = self._log.shown()
+    def _shown_log(self, at_least: int = 0) -> tuple[bytes, TiledTree]:
+        """The newest cosigned checkpoint and its tree, or the newest if that is smaller than ``at_least``."""
+        shown = self._log.shown(at_least)
         if shown is None:
             raise Refused(Fault.CHECKPOINT_UNKNOWN)
         return shown
 
     def _tree(self, size: int) -> TiledTree:
-        """The tree over ``size`` leaves, 0 for that of the newest checkpoint."""
-        _, tree = self._shown_log()
+        """The tree over ``size`` leaves, 0 for that of the checkpoint that callers are shown."""
+        _, tree = self._shown_log(at_least=size)
         if size > self._journal.size:
             raise Refused(Fault.SEQUENCE_AHEAD, f"it has {self._journal.size} entries")
         if size > tree.size:

@@ -1,10 +1,10 @@
 """Figures of a served house, as Prometheus reads them. Each is listed in docs/runbook.md; a test compares.
 
-Rules kept here: labels are methods that are served, codes, reasons and roles, so there are few of them for ever; no
+Rules kept here: labels are methods, codes, reasons, roles, and witnesses of the policy, so there are few for ever; no
 figure is of one caller, account or amount. The registry is the server's own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import HTTPServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -67,6 +67,14 @@ class Metrics:
     def show(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Show what ``read`` gives whenever somebody looks."""
         Gauge(f"clearing_{name}", documentation, registry=self.registry).set_function(read)
+
+    def show_each(
+        self, name: str, documentation: str, label: str, reads: Mapping[str, Callable[[], float]]
+    ) -> None:
+        """Show what each of ``reads`` gives, under the ``label`` that it stands for."""
+        gauge = Gauge(f"clearing_{name}", documentation, [label], registry=self.registry)
+        for value, read in reads.items():
+            gauge.labels(value).set_function(read)
 
 
 def serve(metrics: Metrics, listen: str) -> HTTPServer:

@@ -27,6 +27,7 @@ from clearing_client.offline import (
 )
 from ledger.account import Account, AccountId
 from ledger.checkpoint import Checkpoint
+from ledger.tiles import CHECKPOINT, COSIGNED
 
 _NUMBERED = re.compile(r"[0-9]{6,}\.json", re.ASCII)
 
@@ -74,7 +75,7 @@ def verify(policy: Path, asked: Asked) -> Report:
         reports.append(_verify_directory(trusted, asked.directory, asked.now_ms, reports if inside else None))
         tiles = None if inside else tiles
     if tiles is not None:
-        note = _read(tiles / "checkpoint")
+        note = _checkpoint(trusted, tiles)
         reports.append(verify_log(trusted, note, _leaves(trusted, note, tiles), _trees(reports)))
     return _joined(reports)
 
@@ -119,7 +120,7 @@ def _verify_directory(
 ) -> Report:
     """The attestations in ``directory``; with its own tiles if ``others`` are given, which these must fit too."""
     found = (path for path in (directory / "attestations").glob("*.json") if _NUMBERED.fullmatch(path.name))
-    note = _read(directory / "checkpoint")
+    note = _checkpoint(policy, directory)
     return verify_attestations(
         policy,
         note,
@@ -128,6 +129,12 @@ def _verify_directory(
         leaves=None if others is None else _leaves(policy, note, directory),
         trees=_trees(others or []),
     )
+
+
+def _checkpoint(policy: Policy, folder: Path) -> bytes:
+    """The newest checkpoint that can satisfy ``policy``: the cosigned one, if it asks for witnesses and has one."""
+    cosigned = folder / COSIGNED
+    return _read(cosigned if policy.asks_for_witnesses and cosigned.is_file() else folder / CHECKPOINT)
 
 
 def _with_tiles(directory: Path | None) -> Path | None:

@@ -72,11 +72,33 @@ class PublicLog:
         with _disk():
             return self._files.tree()
 
-    def shown(self) -> tuple[bytes, TiledTree] | None:
-        """The checkpoint that is shown, and its tree; None before the first. Raises as :meth:`tree`."""
+    def shown(self, at_least: int = 0) -> tuple[bytes, TiledTree] | None:
+        """A checkpoint for a verifier and its tree: the one that witnesses have cosigned, if there is one and it has
+        ``at_least`` so many leaves, or the newest; None before the first. Raises as :meth:`tree`.
+        """
         with _disk():
+            cosigned = self._files.cosigned()
+            if cosigned is not None:
+                tree = self._files.tree_of(cosigned)
+                if tree.size >= at_least:
+                    return cosigned, tree
             note = self._files.checkpoint()
             return None if note is None else (note, self._files.tree_of(note))
+
+    def cosigned(self) -> bytes | None:
+        """The newest checkpoint that the quorum has cosigned, if there is one. Raises ``StoreUnreachable``."""
+        with _disk():
+            return self._files.cosigned()
+
+    def show_cosigned(self, note: bytes | None) -> None:
+        """Show ``note`` as cosigned, or nothing. The caller answers for its quorum. Raises ``StoreUnreachable``."""
+        with _disk():
+            self._files.show_cosigned(note)
+
+    def tree_of(self, note: bytes) -> TiledTree:
+        """The tree of a checkpoint that was shown. Raises as :meth:`tree`."""
+        with _disk():
+            return self._files.tree_of(note)
 
     def earlier(self, tree: TiledTree, size: int) -> TiledTree:
         """The tree over the first ``size`` leaves of ``tree``. Raises ``ProofRefused``, and as :meth:`tree`."""

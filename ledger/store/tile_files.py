@@ -37,6 +37,8 @@ from ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from ledger.store.anchor import Anchor, put_file, sync_directory
 from ledger.store.tables import segments
 from ledger.tiles import (
+    CHECKPOINT,
+    COSIGNED,
     TILE_HEIGHT,
     TILE_WIDTH,
     Tile,
@@ -47,7 +49,6 @@ from ledger.tiles import (
     parse_path,
 )
 
-CHECKPOINT = "checkpoint"
 SEGMENTS_READ = 32
 LEAVES_HASHED = 4_096
 
@@ -91,10 +92,11 @@ class TileFiles:
 
     def checkpoint(self) -> bytes | None:
         """The checkpoint that is shown, None before the first."""
-        try:
-            return (self._directory / CHECKPOINT).read_bytes()
-        except FileNotFoundError:
-            return None
+        return self._shown(CHECKPOINT)
+
+    def cosigned(self) -> bytes | None:
+        """The checkpoint that is shown as cosigned, None if there is none."""
+        return self._shown(COSIGNED)
 
     def tree(self) -> TiledTree:
         """The tree of the checkpoint that is shown. Its signature is not looked at: the root is.
@@ -155,8 +157,24 @@ class TileFiles:
 
     def show(self, note: bytes) -> None:
         """Put ``note`` where readers look for the checkpoint; it is on disk when this returns."""
+        self._show(CHECKPOINT, note)
+
+    def show_cosigned(self, note: bytes | None) -> None:
+        """Put ``note`` where readers look for the cosigned checkpoint, or nothing."""
+        if note is None:
+            (self._directory / COSIGNED).unlink(missing_ok=True)
+        else:
+            self._show(COSIGNED, note)
+
+    def _shown(self, name: str) -> bytes | None:
+        try:
+            return (self._directory / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _show(self, name: str, note: bytes) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        put_file(self._directory / CHECKPOINT, note)
+        put_file(self._directory / name, note)
         sync_directory(self._directory)
 
     def _with_parents(self, directories: Iterable[Path]) -> Iterator[Path]:
