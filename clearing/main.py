@@ -163,12 +163,10 @@ def _opened(settings: Settings, house: str, scenario: int | None) -> Iterator[_O
         documents = _documents(settings, database, signing)
         if documents is not None:
             documents.write()
-        index = AttestationIndex(database)
         sources = Sources(
             engine=engine,
             clock=engine.now_ms,
-            journaled=index.all,
-            workings=Workings(database, index, lambda: publisher.attested, signing.blinding),
+            workings=Workings(database, lambda: publisher.attested, signing.blinding),
             books=Books(database, log, tail, History(database, history, lambda: engine.view.size)),
             spool=Spool(Path(spooled)),
             steps=None if stepped is None else _steps(database, engine, publisher, stepped),

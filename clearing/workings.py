@@ -41,16 +41,15 @@ class Workings:
     ``recent`` gives the state of the newest attestation, if this process made it. ``blinding`` is the house's secret.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        index: AttestationIndex,
-        recent: Callable[[], House | None],
-        blinding: bytes,
-    ) -> None:
-        self._database, self._index, self._recent, self._blinding = database, index, recent, blinding
+    def __init__(self, database: Database, recent: Callable[[], House | None], blinding: bytes) -> None:
+        self._database, self._recent, self._blinding = database, recent, blinding
+        self._index = AttestationIndex(database)
         self._lock = threading.Lock()
         self._replayed: House | None = None
+
+    def attestations(self) -> list[AttestationRecord]:
+        """Every attestation in the journal, oldest first. Raises ``StoreUnreachable``."""
+        return self._index.all()
 
     def bundle(self, as_of: int, member: MemberId | None) -> RecomputeBundle:
         """The bundle of the newest attestation among the first ``as_of`` entries, or of it what ``member`` may see.

@@ -13,7 +13,6 @@ from clearing.server.history import Books, History
 from clearing.server.services import Sources
 from clearing.server.spool import Spool
 from clearing.server.tail import Tail
-from clearing.store.queries import AttestationIndex
 from clearing.workings import Workings
 from ledger.store.connect import Database
 from ledger.store.projector import Projecting
@@ -36,7 +35,7 @@ def served_inside(
 
     with ExitStack() as stack:
         log = stack.enter_context(closing(PublicLog(database, Path(f"{file}.tiles"), Path(f"{file}.anchor"))))
-        signing, index = house_keys.read_signing_keys(keys), AttestationIndex(database)
+        signing = house_keys.read_signing_keys(keys)
         publisher = Publisher(engine, signing, log, clock=steady_ms)  # shows the log
         history = stack.enter_context(Projecting(database, lambda: engine.view.size, steady_ms))
         tail = stack.enter_context(Tail(database, lambda: engine.view))
@@ -45,8 +44,7 @@ def served_inside(
         sources = Sources(
             engine=engine,
             clock=clock,
-            journaled=index.all,
-            workings=Workings(database, index, lambda: publisher.attested, signing.blinding),
+            workings=Workings(database, lambda: publisher.attested, signing.blinding),
             books=Books(database, log, tail, History(database, history, lambda: engine.view.size)),
             spool=Spool(spool),
         )

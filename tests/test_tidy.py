@@ -64,9 +64,12 @@ OFFLINE = (
         "clearing.attest.envelope",
         "clearing.attest.liabilities",
         "clearing.attest.policy",
+        "clearing.attest.recompute_bundle",
         "clearing.attest.statement",
     ),
 )
+RECOMPUTING = ("clients/clearing_client/recomputing.py", "clearing.attest.recompute")
+"""The one module of a client that needs the house's margin, and an extra; and what it imports for that."""
 
 DRAWERS = {"util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"}
 
@@ -184,6 +187,8 @@ def broken_walls(source: Source) -> Iterator[Finding]:
 
 def client_imports(source: Source) -> Iterator[Finding]:
     for line, name in source.imports() if source.path.startswith("clients/") else ():
+        if (source.path, name.rpartition(".")[0]) == RECOMPUTING or (source.path, name) == RECOMPUTING:
+            continue
         if _is_under(name, ("ledger", "clearing")) and not _is_under(name, OFFLINE):
             yield line, f"imports {name}, but a client has of the house only {', '.join(OFFLINE)}"
 

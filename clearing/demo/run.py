@@ -16,11 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from clearing import chart, keys
-from clearing.attest.envelope import verify as verify_envelope
-from clearing.attest.policy import format_policy, parse_policy
-from clearing.attest.statement import Netting, parse
-from clearing.demo import aftermath, driver, show, words
+from clearing import keys
+from clearing.attest.statement import Netting
+from clearing.demo import aftermath, driver, published, show, words
 from clearing.demo.books import MEMBERS, draw_books
 from clearing.demo.desk import AuctionStory, Desk, Tally
 from clearing.demo.door import Door, Inside
@@ -32,22 +30,15 @@ from clearing.demo.market import Market
 from clearing.demo.outside import Outside, served
 from clearing.engine import Engine
 from clearing.model.house import House, ordered
-from clearing.model.ids import house_account
 from clearing.model.values import Default
 from clearing.publish import Publisher
 from clearing.server.scenario import ScenarioClock, scenario_salts
 from clearing.settings import ANCHOR_SUFFIX
 from clearing.store.migrate import upgrade
-from clearing.store.queries import AttestationIndex
-from clearing_client.offline import Report, tiled_leaves, verify_attestations
-from ledger.receipt import format_legs
 from ledger.store.connect import Database, LeaseHeld, open_store
 from ledger.store.differs import Differs
 from ledger.store.public_log import PublicLog, require_goes_on
-from ledger.store.receipts import newest_entries, receipt_of_legs
-from ledger.store.tile_files import TileFiles
 from ledger.store.verify import Verified, verify
-from ledger.tiles import CHECKPOINT
 
 PATIENCE_S = 5.0
 
@@ -65,7 +56,7 @@ class Finished:
     root: bytes
     desk: Desk
     journal: Verified | Differs
-    published: Report
+    published: published.Verdict
     netting: tuple[Netting, ...]
 
 
@@ -113,7 +104,7 @@ def _run(run: "_Run", console: Console, *, quiet: bool) -> Finished:
         if isinstance(door, Outside) and not quiet:
             show.served(console, door.address, len(door.clients))
         _replay(desk, console, quiet=quiet)
-    _publish(database, run)
+    published.publish(database, run.folder, run.keys)
     with closing(_engine(database, run)) as engine:
         view = engine.view
     with database.connect() as connection:
@@ -124,8 +115,8 @@ def _run(run: "_Run", console: Console, *, quiet: bool) -> Finished:
         root=view.frontier.root(),
         desk=desk,
         journal=journal,
-        published=_verify_published(run.folder),
-        netting=_attested_netting(run.folder),
+        published=published.check(run.folder),
+        netting=published.attested_netting(run.folder),
     )
 
 
@@ -229,51 +220,6 @@ def _callers() -> Iterator[str]:
     yield from (f"price-source/{source}" for source in SOURCES)
 
 
-def _publish(database: Database, run: _Run) -> None:
-    """Policy and attestations, beside the checkpoint and the tiles, as files that anyone may copy; and for each
-    member a receipt, which is its own.
-    """
-    folder = run.folder
-    (folder / "policy.txt").write_bytes(format_policy(keys.read_policy(run.keys)))
-    (folder / "attestations").mkdir(exist_ok=True)
-    for record in AttestationIndex(database).all():
-        (folder / "attestations" / f"{record.sequence:06d}.json").write_text(
-            record.envelope, encoding="utf-8"
-        )
-    _write_receipts(database, folder)
-
-
-def _write_receipts(database: Database, folder: Path) -> None:
-    """What last moved the cash in each member's house account."""
-    (folder / "receipts").mkdir(exist_ok=True)
-    files, cash = TileFiles(folder), {chart.cash(house_account(m), SETTLEMENT.id).id: m for m in MEMBERS}
-    with database.connect() as connection:
-        for account, sequence in newest_entries(connection, cash).items():
-            note = (folder / CHECKPOINT).read_bytes()
-            receipt = receipt_of_legs(connection, files.tree(), note, sequence, account)
-            (folder / "receipts" / f"{cash[account]}.receipt").write_bytes(format_legs(receipt))
-
-
-def _verify_published(folder: Path) -> Report:
-    """What a stranger would do with the files alone."""
-    policy = parse_policy((folder / "policy.txt").read_bytes())
-    note = (folder / CHECKPOINT).read_bytes()
-    return verify_attestations(
-        policy,
-        note,
-        [path.read_bytes() for path in sorted((folder / "attestations").glob("*.json"))],
-        None,
-        leaves=tiled_leaves(policy, note, TileFiles(folder).read),
-    )
-
-
-def _attested_netting(folder: Path) -> tuple[Netting, ...]:
-    """The netting figures of every attestation, read as a stranger would read them."""
-    trust = parse_policy((folder / "policy.txt").read_bytes()).trust
-    envelopes = [path.read_bytes() for path in sorted((folder / "attestations").glob("*.json"))]
-    return tuple(parse(verify_envelope(envelope, trust)).netting for envelope in envelopes)
-
-
 # what is told -------------------------------------------------------------------------------------
 
 
@@ -297,7 +243,7 @@ def _tell(console: Console, finished: Finished, folder: Path, *, kept: bool) -> 
     balanced = show.trial_balance(console, finished.house)
     console.print(f"\n[bold]Journal[/bold]: {finished.size:,} entries, root {finished.root.hex()}")
     console.print(f"  re-derived from the stored bytes: {_journal_verdict(finished)}")
-    console.print("  with the offline verifier and the published files alone:")
+    console.print("  with the offline verifier, a process of its own that has the published files alone:")
     show.verification(console, finished.published.checks)
     good = _verified(finished) and balanced
     verdict = "[bold green]verified[/bold green]" if good else "[bold red]NOT verified[/bold red]"

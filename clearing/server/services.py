@@ -8,7 +8,6 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from clearing.engine import Engine
-from clearing.model.values import AttestationRecord
 from clearing.server.accounts import Accounts
 from clearing.server.admin import Administration
 from clearing.server.attestations import Attestations
@@ -62,13 +61,12 @@ from clearinghouse.v1 import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where the services get their answers: the engine, the clock, what the house has signed, the journal with all that
-    is made of it, what attestations were made of, and the folder in which reports are made.
+    """Where the services get their answers: the engine, the clock, the journal with all that is made of it, the
+    attestations with all that they were made of, and the folder in which reports are made.
     """
 
     engine: Engine
     clock: Callable[[], int]
-    journaled: Callable[[], Sequence[AttestationRecord]]
     books: Books
     workings: Workings
     spool: Spool
@@ -94,7 +92,7 @@ SERVICES: Sequence[Service] = (
     Service(
         attestation_service_pb2.DESCRIPTOR.services_by_name["AttestationService"],
         attestation_service_pb2_grpc.add_AttestationServiceServicer_to_server,
-        lambda sources: Attestations(sources.engine, sources.journaled),
+        lambda sources: Attestations(sources.engine, sources.workings.attestations),
     ),
     Service(
         collateral_service_pb2.DESCRIPTOR.services_by_name["CollateralService"],

@@ -1,7 +1,8 @@
 """Offline verification of files, by ``clearing_client.offline``.
 
 What is asked for is checked in this order: checkpoints kept from before, receipts, the directory of
-attestations, the log. The log's leaves then have to lead to every tree that was found signed.
+attestations, the log; then what is held against an attestation: proofs of liabilities, recompute bundles. The log's
+leaves have to lead to every tree that was found signed. What nobody asked for is said at the end.
 """
 
 import re
@@ -16,16 +17,18 @@ from rich.table import Table
 from rich.text import Text
 
 from clearing.attest.policy import Policy, PolicyRefused, parse_policy
-from clearing.attest.statement import parse_time
+from clearing.attest.statement import VerifiedStatement, parse_time
 from clearing_client.offline import (
     Report,
     tiled_leaves,
+    verify_attestation,
     verify_attestations,
     verify_checkpoint,
+    verify_liability,
     verify_log,
     verify_receipt,
 )
-from ledger.account import Account, AccountId
+from ledger.account import Account
 from ledger.checkpoint import Checkpoint
 from ledger.tiles import CHECKPOINT, COSIGNED
 
@@ -46,15 +49,23 @@ class Asked:
     directory: Path | None
     tiles: Path | None
     receipts: tuple[Path, ...]
-    account: AccountId | None
+    account: Account | None
     seen: tuple[Path, ...]
     now_ms: int | None
+    attestations: tuple[Path, ...] = ()
+    liabilities: tuple[Path, ...] = ()
+    bundles: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.directory is None and self.tiles is None and not self.receipts:
-            raise ValueError("say what to check: --dir, --tiles or --receipt")
-        if self.account is not None and not self.receipts:
-            raise ValueError("--account speaks of receipts: give --receipt")
+        one = (self.directory, self.tiles, *self.receipts, *self.attestations)
+        if not any(path is not None for path in one):
+            raise ValueError("say what to check: --dir, --attestation, --tiles or --receipt")
+        if self.account is not None and not self.receipts and not self.liabilities:
+            raise ValueError("--account speaks of receipts and liabilities: give --receipt or --liability")
+        if (self.liabilities or self.bundles) and self.directory is None and not self.attestations:
+            raise ValueError(
+                "--liability and --recompute are held against attestations: give --dir or --attestation"
+            )
         if self.now_ms is not None and self.directory is None:
             raise ValueError("--at speaks of attestations: give --dir")
 
@@ -66,7 +77,9 @@ def verify(policy: Path, asked: Asked) -> Report:
     except PolicyRefused as refused:
         raise CannotVerify(f"{policy}: {refused}") from None
     reports = [verify_checkpoint(trusted, f"seen {path.name}", _read(path)) for path in asked.seen]
-    reports += [verify_receipt(trusted, _read(path), asked.account) for path in asked.receipts]
+    owner = None if asked.account is None else asked.account.id
+    reports += [verify_receipt(trusted, _read(path), owner) for path in asked.receipts]
+    reports += [verify_attestation(trusted, _read(path)) for path in asked.attestations]
     tiles = asked.tiles or _with_tiles(asked.directory)
     if asked.seen and tiles is None:
         raise CannotVerify("whether a log goes on from what was seen, its tiles tell: give --tiles")
@@ -77,15 +90,53 @@ def verify(policy: Path, asked: Asked) -> Report:
     if tiles is not None:
         note = _checkpoint(trusted, tiles)
         reports.append(verify_log(trusted, note, _leaves(trusted, note, tiles), _trees(reports)))
-    return _joined(reports)
+    reports += _held_against(asked, [one for report in reports for one in report.statements])
+    return _joined(reports, left_out(trusted, asked))
 
 
-def account_of(text: str) -> AccountId:
-    """The id of the account written ``PATH:UNIT``. Raises ``ValueError``."""
+def _held_against(asked: Asked, statements: list[VerifiedStatement]) -> Iterator[Report]:
+    """What is checked against attestations whose signatures held."""
+    account = None if asked.account is None else asked.account.path
+    for path in asked.liabilities:
+        yield verify_liability(statements, _read(path), account)
+    if not asked.bundles:
+        return
+    try:
+        from clearing_client.recomputing import verify_bundle  # noqa: PLC0415  # the extra `recompute`
+    except ImportError as error:
+        raise CannotVerify(
+            f"--recompute needs the extra `recompute` ({error.name} is not installed)"
+        ) from None
+    for path in asked.bundles:
+        yield verify_bundle(statements, _read(path))
+
+
+def left_out(policy: Policy, asked: Asked) -> Iterator[str]:
+    """What was not asked for, in sentences."""
+    if asked.directory is None and not asked.attestations:
+        yield "any attestation (--dir, --attestation)"
+    elif asked.directory is None:
+        yield "what came before and after the attestation, and whether the log has its tree (--dir)"
+    if asked.directory is not None and asked.now_ms is None:
+        yield "whether the newest attestation is still in force (--at now)"
+    if asked.tiles is None and _with_tiles(asked.directory) is None:
+        yield "whether the log's leaves lead to these roots (--tiles)"
+    if not asked.seen:
+        yield "whether this is the history that you or others saw before (--seen)"
+    if not policy.asks_for_witnesses:
+        yield "whether anybody else saw the same log: the policy names no witness"
+    if (asked.directory is not None or asked.attestations) and not asked.bundles:
+        yield "whether the figures follow from positions, prices and parameters (--recompute)"
+    if (asked.directory is not None or asked.attestations) and not asked.liabilities:
+        yield "whether a balance of yours is counted (--liability)"
+
+
+def account_of(text: str) -> Account:
+    """The account written ``PATH:UNIT``. Raises ``ValueError``."""
     path, colon, unit = text.rpartition(":")
     if not colon:
         raise ValueError("write PATH:UNIT, such as members/alpha/accounts/house/cash:USDC")
-    return Account(path, unit).id
+    return Account(path, unit)
 
 
 def time_ms(at: str | None) -> int | None:
@@ -98,7 +149,7 @@ def time_ms(at: str | None) -> int | None:
 def as_json(report: Report) -> dict[str, Any]:
     """The report for a program."""
     checks = [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in report.checks]
-    return {"ok": report.ok, "checks": checks}
+    return {"ok": report.ok, "checks": checks, "not_checked": list(report.not_checked)}
 
 
 def table(report: Report) -> Iterator[RenderableType]:
@@ -113,6 +164,10 @@ def table(report: Report) -> Iterator[RenderableType]:
         yield Text(f"All {len(report.checks)} checks held.", style="bold green")
     else:
         yield Text(f"{failed} of {len(report.checks)} checks failed.", style="bold red")
+    if report.not_checked:
+        yield Text("Not checked:", style="dim")
+        for sentence in report.not_checked:
+            yield Text(f"  {sentence}", style="dim")
 
 
 def _verify_directory(
@@ -154,8 +209,11 @@ def _trees(reports: list[Report]) -> tuple[Checkpoint, ...]:
     return tuple(tree for report in reports for tree in report.trees)
 
 
-def _joined(reports: list[Report]) -> Report:
-    return Report(checks=tuple(check for report in reports for check in report.checks))
+def _joined(reports: list[Report], not_asked: Iterator[str]) -> Report:
+    return Report(
+        checks=tuple(check for report in reports for check in report.checks),
+        not_checked=(*(one for report in reports for one in report.not_checked), *not_asked),
+    )
 
 
 def _read(path: Path) -> bytes:

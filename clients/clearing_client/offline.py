@@ -17,6 +17,9 @@ then. The order of the checks is public:
 The first attestation given is where trust starts: unless it is number 1, what came before it is not judged,
 and the report says so.
 
+A proof of what is owed (:func:`verify_liability`) and a recompute bundle (``recomputing.py``) are held against the
+attestation that they name, once its signatures and statement were checked.
+
 Leaves come from anywhere, as from the tiles that the log publishes (:func:`tiled_leaves`). They also show that
 any checkpoint kept from before, or found in a receipt, is of the same history (:func:`verify_log`). A receipt
 (:func:`verify_receipt`) needs nothing but the policy.
@@ -28,6 +31,7 @@ from itertools import islice
 from typing import ParamSpec, TypeVar
 
 from clearing.attest.envelope import EnvelopeRefused, VerifiedPayload, open_envelope
+from clearing.attest.liabilities import Context, Liabilities, LiabilityRefused, parse_proof, verify_proof
 from clearing.attest.policy import Policy, open_checkpoint, require_quorum
 from clearing.attest.statement import (
     Statement,
@@ -73,10 +77,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All checks in the order they were made, and the trees that were found signed on the way."""
+    """All checks in the order they were made, the trees and statements that were found signed on the way, and in
+    sentences what was not checked.
+    """
 
     checks: tuple[Check, ...]
     trees: tuple[Checkpoint, ...] = ()
+    statements: tuple[VerifiedStatement, ...] = ()
+    not_checked: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -101,6 +109,7 @@ class _Failed(ValueError):
 
 
 _REFUSALS = (
+    LiabilityRefused,
     *(_Failed, EnvelopeRefused, NoteRefused, ProofRefused, StatementRefused),
     *(ReceiptRefused, RecordMalformed, TileRefused),
 )
@@ -136,7 +145,25 @@ def verify_attestations(
             checks.append(_check("freshness", _in_force, last.statement, now_ms))
         if leaves is not None:
             checks += verify_journal(leaves, [*signed, *trees]).checks
-    return Report(checks=tuple(checks), trees=tuple(signed))
+    stated = tuple(entry.statement for entry in attested)
+    return Report(checks=tuple(checks), trees=tuple(signed), statements=stated)
+
+
+def verify_attestation(policy: Policy, envelope: bytes) -> Report:
+    """Check one attestation by itself: its signatures and its statement. Raises nothing."""
+    attested, checks = _open_attestations(policy, [envelope])
+    return Report(
+        checks=tuple(checks),
+        trees=tuple(entry.tree for entry in attested),
+        statements=tuple(entry.statement for entry in attested),
+    )
+
+
+def verify_liability(statements: Sequence[VerifiedStatement], data: bytes, account: str | None) -> Report:
+    """Check that the proof in ``data`` leads to the liabilities of the attestation that it names, one of
+    ``statements``, and is of the ledger account with the path ``account`` if that is given. Raises nothing.
+    """
+    return Report(checks=(_check("liability", _is_counted, statements, data, account),))
 
 
 def verify_log(
@@ -376,6 +403,46 @@ def _same_tree(frontier: Frontier, tree: Checkpoint) -> str:
 def _at_end(source: Iterator[bytes], size: int) -> str:
     _require(next(source, None) is None, f"nothing signed covers the leaves behind the first {size}")
     return f"all {size} leaves are covered"
+
+
+# --- liabilities -----------------------------------------------------------------------------------------
+
+
+def stated_by(statements: Sequence[VerifiedStatement], sequence: int) -> VerifiedStatement:
+    """The one of ``statements`` with this number. Raises ``LookupError`` if it is not among them."""
+    for statement in statements:
+        if statement.sequence == sequence:
+            return statement
+    raise LookupError(f"attestation {sequence} is not among those whose signatures held")
+
+
+def _is_counted(statements: Sequence[VerifiedStatement], data: bytes, account: str | None) -> str:
+    proof = parse_proof(data)
+    try:
+        statement = stated_by(statements, proof.context.snapshot)
+    except LookupError as error:
+        raise _Failed(str(error)) from None
+    owed = statement.liabilities
+    balance = verify_proof(
+        proof,
+        context=Context(
+            journal=attested_checkpoint(statement),
+            snapshot=statement.sequence,
+            units=tuple(sorted(owed.totals_minor)),
+        ),
+        attested=Liabilities(
+            root=owed.root,
+            leaf_count=owed.leaf_count,
+            totals=owed.totals_minor,
+            receivables=owed.receivables_minor,
+        ),
+        account=account or proof.account,
+    )
+    amounts = ", ".join(f"{amount} {unit}" for unit, amount in sorted(balance.amounts.items()) if amount)
+    return (
+        f"{balance.account} is owed {amounts} (smallest units), counted in attestation {statement.sequence} "
+        f"as one of {owed.leaf_count} leaves"
+    )
 
 
 # --- receipts --------------------------------------------------------------------------------------------

@@ -499,6 +499,7 @@ def test_the_offline_verifier_loads_no_third_party_but_cryptography() -> None:
         "clearing",
         "clearing.attest",
         "clearing.attest.envelope",
+        "clearing.attest.liabilities",
         "clearing.attest.policy",
         "clearing.attest.statement",
         "clearing_client",

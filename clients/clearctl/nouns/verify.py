@@ -24,7 +24,32 @@ Tiles = Annotated[
 Receipts = Annotated[
     list[Path] | None, typer.Option("--receipt", help="A receipt of an entry or of legs.", metavar="FILE")
 ]
-Account = Annotated[str | None, typer.Option(help="Whose legs the receipts must show.", metavar="PATH:UNIT")]
+Account = Annotated[
+    str | None,
+    typer.Option(help="Whose legs the receipts must show, whose balance the proofs.", metavar="PATH:UNIT"),
+]
+Attestations = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--attestation", help="One attestation by itself, as `attestation show` gives it.", metavar="FILE"
+    ),
+]
+Liabilities = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--liability",
+        help="A proof that a balance is counted (`report pull liability-proof`).",
+        metavar="FILE",
+    ),
+]
+Bundles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--recompute",
+        help="Compute the figures again from this bundle (`report pull recompute-bundle`).",
+        metavar="BUNDLE",
+    ),
+]
 Seen = Annotated[
     list[Path] | None,
     typer.Option(help="A checkpoint that you kept: the log must go on from it.", metavar="FILE"),
@@ -45,10 +70,13 @@ def verify(  # each is an option that stands alone
     account: Account = None,
     seen: Seen = None,
     at: At = None,
+    attestation: Attestations = None,
+    liability: Liabilities = None,
+    recompute: Bundles = None,
 ) -> None:
     """Check what a house has signed, without asking it: no server, no database, no network.
 
-    Succeeds only if everything that was asked for was checked and held. TIME is written
+    Succeeds only if everything that was asked for was checked and held; what was not is listed. TIME is written
     2026-01-31T12:00:00.000Z. Of a log every leaf is read and hashed.
 
     Example: clearctl verify --policy policy.txt --dir published --at now
@@ -56,6 +84,10 @@ def verify(  # each is an option that stands alone
     Example: clearctl verify --policy policy.txt --tiles log --seen checkpoint-of-may
 
     Example: clearctl verify --policy policy.txt --receipt my.receipt
+
+    Example: clearctl verify --policy policy.txt --dir published --liability my-cash.proof
+
+    Example: clearctl verify --policy policy.txt --dir published --recompute bundle.txt
     """
     try:
         asked = verification.Asked(
@@ -65,6 +97,9 @@ def verify(  # each is an option that stands alone
             account=None if account is None else verification.account_of(account),
             seen=tuple(seen or ()),
             now_ms=verification.time_ms(at),
+            attestations=tuple(attestation or ()),
+            liabilities=tuple(liability or ()),
+            bundles=tuple(recompute or ()),
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
