@@ -46,6 +46,7 @@ class EnvelopeReason(Enum):
     PAYLOAD_TYPE = "payload_type"
     SIGNATURE_COUNT = "signature_count"
     THRESHOLD_NOT_MET = "threshold_not_met"
+    NOT_SIGNED = "not_signed_by_key"
     KEY_FORM = "key_form"
     TRUST_SIZE = "trust_size"
     TRUST_THRESHOLD = "trust_threshold"
