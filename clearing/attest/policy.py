@@ -30,7 +30,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from clearing.attest.envelope import EnvelopeRefused, PublicKey, RoleKey, Scheme, TrustSet
+from clearing.attest.envelope import (
+    MAX_TRUSTED_KEYS,
+    EnvelopeRefused,
+    PublicKey,
+    RoleKey,
+    Scheme,
+    TrustSet,
+)
 from ledger.checkpoint import (
     COSIGNER_TYPES,
     LOG_TYPES,
@@ -57,6 +64,8 @@ MAX_WITNESSES = 32
 MAX_GROUPS = 32
 NO_WITNESS = "none"
 """The quorum that asks for no witness."""
+SHOWN_MAX = 64
+"""So much of a word that is refused is shown."""
 
 _BLANKS = " \t"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -216,7 +225,9 @@ def parse_policy(data: bytes) -> Policy:
         if not word or word.startswith("#"):
             continue
         if word not in _DIRECTIVES:
-            raise PolicyRefused(PolicyReason.DIRECTIVE, number, f"{word} is no directive")
+            raise PolicyRefused(
+                PolicyReason.DIRECTIVE, number, f"{ascii(word[:SHOWN_MAX])[1:-1]} is no directive"
+            )
         _DIRECTIVES[word](draft, rest.strip(_BLANKS), number)
     return _finish(draft)
 
@@ -278,6 +289,8 @@ def _add_log(draft: _Draft, rest: str, line: int) -> None:
     items = _items(rest)
     if len(items) not in {1, 2}:
         raise PolicyRefused(PolicyReason.FORM, line, "write: log <vkey> [<url>]")
+    if len(draft.log_keys) == MAX_LOG_KEYS:
+        raise PolicyRefused(PolicyReason.LOG_KEY, line, f"a policy names 1 to {MAX_LOG_KEYS} log keys")
     try:
         key = parse_vkey(items[0])
     except KeyRefused as refused:
@@ -331,6 +344,8 @@ def _add_signer(draft: _Draft, rest: str, line: int) -> None:
         raise PolicyRefused(PolicyReason.FORM, line, "write: signer <role> <scheme>:<base64>")
     role, key = items
     _require_role(role, line)
+    if len(draft.signers) == MAX_TRUSTED_KEYS:
+        raise PolicyRefused(PolicyReason.TRUST, line, f"a policy names 1 to {MAX_TRUSTED_KEYS} signers")
     try:
         signer = RoleKey(role=role, key=parse_public_key(key))
     except ValueError as refused:
@@ -415,7 +430,9 @@ def _require_origin(origin: str, line: int) -> None:
 
 def _require_role(role: str, line: int) -> None:
     if not _ROLE.fullmatch(role):
-        raise PolicyRefused(PolicyReason.ROLE, line, f"{role!r} is no role: lower-case letters first")
+        raise PolicyRefused(
+            PolicyReason.ROLE, line, f"{role[:SHOWN_MAX]!r} is no role: lower-case letters first"
+        )
 
 
 def _require_log_keys(keys: Sequence[VerifierKey], line: int) -> None:

@@ -32,6 +32,9 @@ from ledger.account import Account
 from ledger.checkpoint import Checkpoint
 from ledger.tiles import CHECKPOINT, COSIGNED
 
+FILE_BYTES_MAX = 4_000_000
+"""No file that is checked may be larger: whoever brought it chose how much of it there is."""
+
 _NUMBERED = re.compile(r"[0-9]{6,}\.json", re.ASCII)
 
 
@@ -218,6 +221,10 @@ def _joined(reports: list[Report], not_asked: Iterator[str]) -> Report:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise CannotVerify(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) > FILE_BYTES_MAX:
+        raise CannotVerify(f"{path} has more than {FILE_BYTES_MAX} bytes")
+    return data

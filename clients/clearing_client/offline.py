@@ -60,6 +60,8 @@ from ledger.receipt import (
 from ledger.tiles import TiledTree, TileReader, TileRefused
 
 ALLOWED_SKEW_MS = 60_000
+DETAIL_MAX = 1_000
+"""So many characters of what was found are told: a liar may have chosen them."""
 LEAVES_AT_ONCE = 8_192
 
 P = ParamSpec("P")
@@ -68,11 +70,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was checked, whether it held, and what was found."""
+    """One thing that was checked, whether it held, and what was found: printable, and short enough to be read."""
 
     name: str
     passed: bool
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", _shown(self.detail))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +250,21 @@ def _open(
     except _REFUSALS as refused:
         return None, Check(name=name, passed=False, detail=str(refused))
     return value, Check(name=name, passed=True, detail=detail)
+
+
+def _shown(text: str) -> str:
+    """``text`` without what could move a cursor, colour a line or turn its direction."""
+    if len(text) > DETAIL_MAX:
+        text = f"{text[:DETAIL_MAX]} … and {len(text) - DETAIL_MAX} characters more"
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def _time(time_ms: int) -> str:
+    """A time of the log, which may lie beyond the calendar."""
+    try:
+        return format_time(time_ms)
+    except OverflowError:
+        return f"{time_ms} ms after 1970"
 
 
 def _require(condition: bool, detail: str) -> None:
@@ -461,7 +481,7 @@ def _open_entry(policy: Policy, receipt: EntryReceipt) -> tuple[VerifiedEntry, s
     witnessed = _witnessed(policy, require_quorum(policy, receipt.note))
     leaf, signers = entry.leaf, ", ".join(key.name for key in entry.signers)
     return entry, (
-        f"{leaf.entry_id.hex()} of kind {leaf.kind} at {format_time(leaf.effective_ms)} with {leaf.leg_count} legs "
+        f"{leaf.entry_id.hex()} of kind {leaf.kind} at {_time(leaf.effective_ms)} with {leaf.leg_count} legs "
         f"stands among {entry.checkpoint.size} leaves of {entry.checkpoint.origin}, signed by {signers}; {witnessed}"
     )
 

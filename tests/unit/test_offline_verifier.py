@@ -83,16 +83,16 @@ def note_at(size: int, hashes: Sequence[bytes] = HASHES) -> bytes:
     return sign_note(checkpoint_body(checkpoint_at(size, hashes)), ORIGIN, LOG_KEY)
 
 
-def attest(size: int, before: bytes | None = None, **change: Any) -> bytes:
+def attest(size: int, before: bytes | None = None, hashes: Sequence[bytes] = HASHES, **change: Any) -> bytes:
     """The payload that attests the first ``size`` leaves after the payload ``before``."""
     earlier = parse(VerifiedPayload(before)) if before else None
     old_size = earlier.journal.tree_size if earlier else 0
     journal = replace(
         GOLDEN_STATEMENT.journal,
         tree_size=size,
-        root_hash=tree_root(HASHES[:size]),
+        root_hash=tree_root(hashes[:size]),
         previous_tree_size=old_size,
-        consistency=consistency_path(HASHES[:size], old_size) if earlier else (),
+        consistency=consistency_path(hashes[:size], old_size) if earlier else (),
     )
     statement = replace(
         GOLDEN_STATEMENT,
@@ -434,7 +434,7 @@ def test_more_signers_than_a_trust_set_holds_are_refused() -> None:
     lines = [f"signer role{number} {format_public_key(key)}" for number, key in enumerate(keys)]
     full = parse_policy(policy_text(signer="\n".join(lines[:-1])).encode())
     assert len(full.trust.keys) == MAX_TRUSTED_KEYS
-    refused_policy(PolicyReason.TRUST, 0, policy_text(signer="\n".join(lines)))
+    refused_policy(PolicyReason.TRUST, 3 + MAX_TRUSTED_KEYS, policy_text(signer="\n".join(lines)))
 
 
 def test_more_log_keys_than_the_limit_are_refused() -> None:
@@ -442,7 +442,7 @@ def test_more_log_keys_than_the_limit_are_refused() -> None:
     lines = [f"log {format_vkey(key)}" for key in keys]
     full = parse_policy(policy_text(log="\n".join(lines[:-1])).encode())
     assert len(full.log_keys) == MAX_LOG_KEYS
-    refused_policy(PolicyReason.LOG_KEY, 0, policy_text(log="\n".join(lines)))
+    refused_policy(PolicyReason.LOG_KEY, 2 + MAX_LOG_KEYS, policy_text(log="\n".join(lines)))
 
 
 @pytest.mark.parametrize("origin", ["", "x" * 256])
