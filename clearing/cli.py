@@ -183,6 +183,7 @@ def serve(
     from clearing.store.migrate import SchemaTooNew
     from ledger.store.anchor import AnchorRefused
     from ledger.store.connect import LeaseHeld, StoreUnreachable
+    from ledger.store.differs import JournalDiffers
     from ledger.store.tile_files import PublishRefused
     from ledger.tiles import TileRefused
 
@@ -194,6 +195,7 @@ def serve(
     except (
         *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew),
         *(HouseStopped, root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, TileRefused),
+        JournalDiffers,
     ) as error:
         _refuse(error)
 

@@ -12,7 +12,7 @@ from io import BytesIO
 from itertools import accumulate
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, cast, func, inspect, literal, select
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Select, cast, func, inspect, literal, select
 
 from ledger.account import Account, AccountId
 from ledger.entry import Entry, Leg
@@ -50,6 +50,10 @@ _STORED_BYTES = sum(
     (func.length(column) for column in segments.columns if isinstance(column.type, LargeBinary)),
     start=literal(0),
 )
+
+
+_ANSWERED_END = requests.c.first_sequence + requests.c.count
+"""Where the entries of a request end; there is an index on it."""
 
 
 Find: TypeAlias = Callable[[AccountId], Account | None]
@@ -153,9 +157,28 @@ def journal_size(connection: Connection) -> int:
 
 def answered_size(connection: Connection) -> int:
     """How many entries the journal has if every answer still has its entries."""
-    end = requests.c.first_sequence + requests.c.count
     # Written like this, and not as a maximum, both databases take it from the end of the index on it.
-    return int(connection.execute(select(end).order_by(end.desc()).limit(1)).scalar() or 0)
+    query = select(_ANSWERED_END).order_by(_ANSWERED_END.desc()).limit(1)
+    return int(connection.execute(query).scalar() or 0)
+
+
+def answers_between(connection: Connection, start: int, end: int) -> list[tuple[str, int, int]]:
+    """Of each request whose entries end behind ``start`` and not behind ``end``: its id, the first, and their end."""
+    asked = connection.execute(_claims(start).where(_ANSWERED_END <= end))  # noqa: SIM300  # SQL, not a constant
+    return [(name, first, last) for name, first, last in asked]
+
+
+def next_answer(connection: Connection, start: int) -> tuple[str, int, int] | None:
+    """The same of the first request whose entries end behind ``start``."""
+    found = connection.execute(_claims(start).limit(1)).first()
+    return None if found is None else (found[0], found[1], found[2])
+
+
+def _claims(start: int) -> Select[Any]:
+    query = select(requests.c.id, requests.c.first_sequence, _ANSWERED_END)
+    return query.where(start < _ANSWERED_END, requests.c.count != 0).order_by(
+        _ANSWERED_END, requests.c.first_sequence, requests.c.id
+    )
 
 
 def find_answers(connection: Connection, request_ids: list[str]) -> dict[str, Answered]:

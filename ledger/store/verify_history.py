@@ -128,7 +128,10 @@ def _compare(connection: Connection, span: _Span) -> Differs | None:
             "entry", _derived_entries(span), _stored_entries(connection, first, last), lambda row: row[0]
         ),
         *_differing(
-            "posting", _derived_postings(span), _stored_postings(connection, first, last), lambda row: row[1]
+            "posting of account",
+            _derived_postings(span),
+            _stored_postings(connection, first, last),
+            lambda row: row[1],
         ),
     ]
     return min(found, key=lambda one: one.sequence, default=None)

@@ -20,7 +20,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,7 @@ from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.decision import Decision
-from ledger.leaf import ByteSource
+from ledger.leaf import ByteSource, RecordMalformed
 from ledger.merkle import EMPTY_ROOT, Frontier
 from ledger.require import InvariantViolated, require
 from ledger.seal import salts_used, seal
@@ -44,6 +44,7 @@ from ledger.store.connect import (
     first_line,
     transaction,
 )
+from ledger.store.differs import Differs, JournalDiffers
 from ledger.store.queries import (
     Answered,
     Directory,
@@ -470,26 +471,34 @@ class Writer(Generic[S, C]):
             raise _Rehearsed
 
     def _replay(self) -> Published[S]:
-        state, frontier, salts, time_ms = self._empty, Frontier(), 0, 0
+        view: Published[S] = Published(self._empty, Frontier(), 0, 0)
         directory = Directory()
         with self._engine.connect() as connection:
             for segment in read_segments(connection):
-                place = (segment.first_sequence, segment.first_salt)
-                require(place == (frontier.size, salts), "segments follow each other without a gap")
-                entries = list(directory.records(segment))
-                state = _fold_all(self._fold, state, entries)
-                frontier = frontier.extend(segment.leaf_hashes())
-                require(frontier.root() == segment.root, f"the root at {frontier.size} is the one stored")
-                salts += salts_used(entries)
-                time_ms = entries[-1].effective_ms
-            require(answered_size(connection) <= frontier.size, "every answer has its entries")
+                view = self._replayed(view, segment, directory)
+            if answered_size(connection) > view.size:
+                raise JournalDiffers(Differs(view.size, "answers speak of more entries than the journal has"))
+        return view
+
+    def _replayed(self, view: Published[S], segment: Segment, directory: Directory) -> Published[S]:
+        """``view`` after ``segment``. Raises ``JournalDiffers``, which names the first entry that suffers."""
+        state, salts, time_ms, sequence = view.state, view.salts, view.time_ms, view.size
+        if (segment.first_sequence, segment.first_salt) != (sequence, salts):
+            raise JournalDiffers(
+                Differs(sequence, f"the next segment claims to start at {segment.first_sequence}")
+            )
+        try:
+            for record in directory.records(segment):
+                state, salts = self._fold(state, record), salts + salts_used((record,))
+                time_ms, sequence = record.effective_ms, sequence + count((record,))
+        except (RecordMalformed, InvariantViolated) as error:
+            raise JournalDiffers(Differs(sequence, str(error))) from error
+        frontier = view.frontier.extend(segment.leaf_hashes())
+        if frontier.root() != segment.root:
+            raise JournalDiffers(
+                Differs(view.size, "the leaves of the segment do not hash to its stored root")
+            )
         return Published(state, frontier, salts, time_ms)
-
-
-def _fold_all(fold: "Fold[S]", state: S, entries: Iterable[Record]) -> S:
-    for entry in entries:
-        state = fold(state, entry)
-    return state
 
 
 def _put(connection: Connection, attempt: "_Attempt[S, C]") -> None:

@@ -41,6 +41,7 @@ from ledger.receipt import PROOF_LINE
 from ledger.store.tile_files import TileFiles
 from ledger.tiles import TiledTree
 from tests.e2e.test_demo import run as run_demo
+from tests.e2e.test_documented_commands import indented_block
 from tests.e2e.test_typescript import require_node, run
 
 pytestmark = pytest.mark.slow
@@ -150,6 +151,20 @@ def test_go_finds_a_record_in_our_tiles_and_that_the_log_extends_what_it_was(
     assert judged.returncode == 0, judged.stderr
     said = f"record {index % size} is in the tree of {size}, which extends the tree of {OLD_SIZE}\n"
     assert judged.stdout == said
+
+
+@pytest.mark.usefixtures("go_judge")
+def test_go_judges_the_log_as_check_us_says(published: Published, tmp_path: Path) -> None:
+    folder = published.copy(tmp_path / "copy")
+    shutil.copy(JUDGES / "log.go", folder)
+    script = indented_block("check-us.md", "go run log.go")
+    surroundings = os.environ | {"GOCACHE": str(tmp_path / "cache")}
+    command = ["bash", "-euc", script]
+    done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True, check=False)
+    size = published.tree.size
+    assert done.stdout == f"record 0 is in the tree of {size}, which extends the tree of {size}\n", (
+        done.stderr
+    )
 
 
 def test_go_does_not_open_a_checkpoint_of_another_key_or_root(

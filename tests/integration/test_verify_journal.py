@@ -21,6 +21,7 @@ from ledger.leaf import LEAF_BYTES, LEG_BYTES, RecordMalformed, split_bodies
 from ledger.merkle import EMPTY_ROOT, Frontier
 from ledger.require import InvariantViolated
 from ledger.seal import salts_used, seal
+from ledger.store import verify as verifying
 from ledger.store.differs import Differs
 from ledger.store.kinds import KINDS
 from ledger.store.queries import read_entries
@@ -351,9 +352,30 @@ def test_bytes_that_sql_turned_into_text_are_found_where_they_changed(url: str) 
     assert differs_at(url) == 1
 
 
+@pytest.fixture(params=[1, 3, 4_096])
+def answers_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "ANSWERS_AT_ONCE", request.param)
+
+
+@pytest.mark.usefixtures("answers_at_once")
+@pytest.mark.parametrize("request_number", [0, 1, 2])
+def test_an_answer_that_is_gone_is_found_and_one_that_is_there_is_not(url: str, request_number: int) -> None:
+    assert isinstance(verified(url), Verified)
+    edit(url, "DELETE FROM requests WHERE id = :id", id=f"r{request_number}")
+    assert differs_at(url) == FIRST[request_number]
+
+
+@pytest.mark.usefixtures("answers_at_once")
+def test_a_leaf_that_differs_behind_an_answer_that_does_is_not_named_first(url: str) -> None:
+    edit(url, "UPDATE requests SET first_sequence = first_sequence + 1, count = count - 1 WHERE id = 'r1'")
+    edit_column(url, "leaves", 5, lambda leaves: bytes(len(leaves)))
+    assert differs_at(url) == FIRST[1]
+
+
 def test_an_answer_that_no_entry_stands_behind_is_found(url: str) -> None:
     edit(url, "UPDATE requests SET count = count + 1 WHERE id = 'r2'")
-    assert differs_at(url) == SIZE
+    assert differs_at(url) == FIRST[2], "where the entries of r2 begin"
+    assert refuses_to_start(url)
 
 
 # ----------------------------------------------------------------------------- edited by who can hash as well
