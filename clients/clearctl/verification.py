@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clearing.attest.policy import Policy, PolicyRefused, parse_policy
+from clearing.attest.recompute_bundle import MAX_BUNDLE_BYTES
 from clearing.attest.statement import VerifiedStatement, parse_time
 from clearing_client.offline import (
     Report,
@@ -111,7 +112,7 @@ def _held_against(asked: Asked, statements: list[VerifiedStatement]) -> Iterator
             f"--recompute needs the extra `recompute` ({error.name} is not installed)"
         ) from None
     for path in asked.bundles:
-        yield verify_bundle(statements, _read(path))
+        yield verify_bundle(statements, _read(path, MAX_BUNDLE_BYTES))
 
 
 def left_out(policy: Policy, asked: Asked) -> Iterator[str]:
@@ -219,12 +220,12 @@ def _joined(reports: list[Report], not_asked: Iterator[str]) -> Report:
     )
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, bytes_max: int = FILE_BYTES_MAX) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+            data = file.read(bytes_max + 1)
     except OSError as error:
         raise CannotVerify(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > FILE_BYTES_MAX:
-        raise CannotVerify(f"{path} has more than {FILE_BYTES_MAX} bytes")
+    if len(data) > bytes_max:
+        raise CannotVerify(f"{path} has more than {bytes_max} bytes")
     return data

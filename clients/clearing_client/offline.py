@@ -260,7 +260,7 @@ def _shown(text: str) -> str:
 
 
 def _time(time_ms: int) -> str:
-    """A time of the log, which may lie beyond the calendar."""
+    """A time that anybody may have written, also one that no calendar has."""
     try:
         return format_time(time_ms)
     except OverflowError:
@@ -288,16 +288,8 @@ def _witnessed(policy: Policy, cosignatures: Sequence[Cosignature]) -> str:
     if not policy.asks_for_witnesses:
         return "no witness is asked for"
     names = {one.key: one.name for one in policy.witnesses}
-    said = (f"{names[one.key]} at {_format_seconds(one.time_s)}" for one in cosignatures)
+    said = (f"{names[one.key]} at {_time(one.time_s * 1_000)}" for one in cosignatures)
     return f"cosigned by {', '.join(said)}"
-
-
-def _format_seconds(time_s: int) -> str:
-    """A time that anybody may have written, also one that no calendar has."""
-    try:
-        return format_time(time_s * 1_000)
-    except OverflowError:
-        return f"{time_s} s after 1970"
 
 
 def _require_origin(policy: Policy, origin: str) -> None:

@@ -341,7 +341,9 @@ def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
     signed = parse_note(one_house.note_at(12))
     line = cosign(signed.text, KEYS["X1"].name, key_of("X1"), timestamp_s=2**63 - 1)
     note = format_note(replace(signed, signatures=(*signed.signatures, line)))
-    assert f"X1 at {2**63 - 1} s after 1970" in verify_checkpoint(policy, "c", note).checks[0].detail
+    assert (
+        f"X1 at {(2**63 - 1) * 1_000} ms after 1970" in verify_checkpoint(policy, "c", note).checks[0].detail
+    )
 
 
 def test_a_policy_is_not_built_of_ambiguous_keys() -> None:
