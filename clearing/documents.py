@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clearing.attest.envelope import open_envelope
-from clearing.attest.policy import Policy, format_policy
+from clearing.attest.policy import Policy, format_policy, require_quorum
 from clearing.attest.signer import SigningKeys, sign_checkpoint
 from clearing.attest.statement import attested_checkpoint, parse
 from clearing.model.values import AttestationRecord
+from ledger.checkpoint import NoteRefused
 from ledger.store.connect import StoreUnreachable
 from ledger.tiles import COSIGNED
 
@@ -60,8 +61,8 @@ class Documents:
     def _write(self) -> None:
         (self._directory / "attestations").mkdir(parents=True, exist_ok=True)
         _replace(self._directory / "policy.txt", format_policy(self._policy))
-        if self._signing is not None and not self._policy.asks_for_witnesses:
-            (self._directory / COSIGNED).unlink(missing_ok=True)  # of a policy that was in force before
+        if self._signing is not None and not self._written:
+            self._drop_cosigned_under_another_policy()
         records = self._records()
         for record in records:
             path = self._directory / "attestations" / f"{record.sequence:06}.json"
@@ -70,6 +71,18 @@ class Documents:
         if records and self._signing is not None:
             _replace(self._directory / "checkpoint", self._checkpoint(records[-1], self._signing))
         self._written = len(records)
+
+    def _drop_cosigned_under_another_policy(self) -> None:
+        path = self._directory / COSIGNED
+        try:
+            require_quorum(self._policy, path.read_bytes())
+        except FileNotFoundError:
+            return
+        except NoteRefused:
+            path.unlink()
+        else:
+            if not self._policy.asks_for_witnesses:
+                path.unlink()
 
     def _checkpoint(self, record: AttestationRecord, signing: SigningKeys) -> bytes:
         """The note over the tree that ``record`` speaks of; the anchor had it before it was attested."""

@@ -89,7 +89,12 @@ class WitnessState:
         return found
 
     def keep(self, origin: str, note: bytes) -> None:
-        """Put what is to be cosigned on disk; it is there when this returns. Raises ``OSError``."""
+        """Put what is to be cosigned on disk; it is there when this returns.
+
+        Raises ``OSError``, and :class:`StateRefused` once it was closed.
+        """
+        if self._descriptor < 0:
+            raise StateRefused("the witness has stopped")
         put_file(self._path(origin, ".checkpoint"), note)
         sync_directory(self._directory)
 
@@ -112,9 +117,10 @@ class WitnessState:
 
 
 class Witness:
-    """Cosigns as ``name`` with ``key`` for ``logs``; ``clock`` gives seconds since 1970. Any thread may ask.
+    """Cosigns until :meth:`close`, as ``name`` with ``key`` for ``logs``. Any thread may ask.
 
-    Raises :class:`StateRefused` on construction if what was cosigned last cannot be read.
+    ``clock`` gives seconds since 1970. Raises :class:`StateRefused` on construction if what was cosigned last cannot be
+    read.
     """
 
     def __init__(
@@ -136,6 +142,11 @@ class Witness:
                 return self._cosign(origin, request)
         except RequestRefused as refused:
             return _refusal(refused)
+
+    def close(self) -> None:
+        """Cosign nothing more, and let another process have the state."""
+        with self._turn:
+            self._state.close()
 
     def _cosign(self, origin: str, request: Request) -> Answer:
         latest = self._state.latest(origin) if origin in self._logs else None

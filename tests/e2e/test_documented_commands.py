@@ -93,8 +93,8 @@ def commands(document: str, beginning: str) -> list[str]:
 
 @pytest.mark.parametrize("document", ["check-us.md", "runbook.md"])
 def test_whatever_a_document_verifies_holds(reader: Path, document: str) -> None:
-    found = commands(document, "clearctl verify ")
-    assert len(found) >= 2
+    found = commands(document, "clearctl (?:verify|log compare) ")
+    assert len(found) >= 3
     for command in found:
         done = typed(reader, command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
@@ -109,8 +109,9 @@ def test_the_anchor_that_the_runbook_makes_is_the_one_that_was_there(reader: Pat
 
 def test_every_option_of_a_documented_command_exists(reader: Path) -> None:
     for document in ("check-us.md", "runbook.md"):
-        for command in commands(document, "clear(?:ing|ctl) (?:serve|demo|verify|keys init)"):
-            name = re.match(r"(clear\w+ (?:keys )?\w+)", command)
+        taught = "clear(?:ing|ctl) (?:serve|demo|verify|keys init|log|witness)"
+        for command in commands(document, taught):
+            name = re.match(r"(clear\w+ (?:keys |log |witness )?\w+)", command)
             assert name is not None
             told = typed(reader, f"{name[1]} --help").stdout
             assert all(option in told for option in re.findall(r"--[a-z-]+", command)), command

@@ -13,7 +13,7 @@ import pytest
 
 from ledger.checkpoint import format_vkey, parse_note, parse_vkey, verify_cosignatures
 from ledger.witness import PATH, REQUEST_BYTES_MAX, SIZE_TYPE
-from tests.unit.test_witness import FORKED, HASHES, LOG, NAME, note_at, request
+from tests.unit.test_witness import COSIGNER, FORKED, HASHES, LOG, NAME, note_at, request
 from tests.witnesses import Running, clearctl, made, witnessing
 
 pytestmark = pytest.mark.slow
@@ -151,6 +151,7 @@ def test_an_ml_dsa_witness_cosigns_too(tmp_path: Path) -> None:
     [
         ((), "say which log"),
         (("--log", "junk"), "name+hex+base64"),
+        (("--log", format_vkey(COSIGNER)), "witness's, not a log's"),
         ((*OF_THE_LOG, "--listen", "7480"), "HOST:PORT"),
         ((*OF_THE_LOG, "--prefix", "w/"), "/PATH"),
     ],

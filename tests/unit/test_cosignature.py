@@ -1,6 +1,7 @@
 """Cosignatures (C2SP tlog-cosignature): what a witness signs, and who is found to have cosigned."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -32,6 +33,7 @@ from ledger.checkpoint import (
 )
 from ledger.merkle import leaf_hash
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 ORIGIN, NAME = "house.example/journal", "witness.example/w1"
 LOG_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 WITNESS_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
@@ -58,14 +60,14 @@ def test_an_ed25519_cosignature_is_over_header_time_and_body_and_carries_the_tim
     assert format_signature(COSIGNED).decode().startswith(f"\N{EM DASH} {NAME} ")
 
 
-def test_a_witness_key_made_elsewhere_reads_and_writes_back() -> None:
-    # a witness of the public network, from the tests of github.com/transparency-dev/formats
+def test_the_cosignature_of_a_public_witness_on_a_public_log_verifies() -> None:
+    # a checkpoint of a certificate transparency log that the witness remora.n621.de has cosigned
     vkey = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2"
-    key = parse_vkey(vkey)
-    assert (key.type, key.name, format_vkey(key)) == (
-        SignatureType.ED25519_COSIGNATURE,
-        "remora.n621.de",
-        vkey,
+    key, note = parse_vkey(vkey), parse_note((GOLDEN / "remora.note").read_bytes())
+    assert (key.type, format_vkey(key)) == (SignatureType.ED25519_COSIGNATURE, vkey)
+    assert verify_cosignatures(note, [key]) == (Cosignature(key=key, time_s=1_779_573_024),)
+    refused(
+        NoteReason.BAD_SIGNATURE, replace(note, text=note.text.replace(b"1432088532", b"1432088533")), key
     )
 
 

@@ -232,6 +232,13 @@ def test_two_processes_do_not_have_one_state(place: Path) -> None:
     WitnessState(place).close()
 
 
+def test_a_witness_that_has_stopped_cosigns_nothing_more(place: Path) -> None:
+    _, witness = opened(place)
+    witness.close()
+    with closing(WitnessState(place)), pytest.raises(StateRefused, match="has stopped"):
+        witness.add_checkpoint(request(0, 5))
+
+
 def test_a_state_that_cannot_be_read_is_refused_at_the_start(place: Path) -> None:
     state, witness = opened(place)
     with closing(state):

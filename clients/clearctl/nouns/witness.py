@@ -18,7 +18,16 @@ from clearctl.witnessing import WitnessServer
 from clearctl.writing import write_done
 from clearing.attest.policy import PolicyRefused, parse_policy
 from clearing_client.witness import StateRefused, Witness, WitnessState
-from ledger.checkpoint import KeyRefused, NotePrivateKey, VerifierKey, cosigner_key, format_vkey, parse_vkey
+from ledger.checkpoint import (
+    LOG_TYPES,
+    KeyRefused,
+    NotePrivateKey,
+    VerifierKey,
+    cosigner_key,
+    format_vkey,
+    parse_vkey,
+    require_distinct_keys,
+)
 
 app = noun(
     "A witness: it cosigns a house's checkpoints, and never two histories. For members and regulators."
@@ -103,7 +112,7 @@ def run(
     write_done(context, at, f"witnessing {', '.join(sorted(logs))} as {name} on {host}:{port}")
     server.serve_forever()
     server.server_close()
-    kept.close()
+    witness.close()
 
 
 def _stop_on_signals(server: WitnessServer) -> None:
@@ -132,12 +141,17 @@ def _logs(policies: list[Path], vkeys: list[str]) -> dict[str, tuple[VerifierKey
             found[policy.origin] = (*found.get(policy.origin, ()), *policy.log_keys)
         for vkey in vkeys:
             key = parse_vkey(vkey)
+            if key.type not in LOG_TYPES:
+                raise typer.BadParameter(f"the key of {key.name} is a witness's, not a log's")
             found[key.name] = (*found.get(key.name, ()), key)
+        logs = {origin: tuple(dict.fromkeys(keys)) for origin, keys in found.items()}
+        for keys in logs.values():
+            require_distinct_keys(keys)
     except (PolicyRefused, KeyRefused) as refused:
         stop(str(refused), WRONG_USE)
-    if not found:
+    if not logs:
         raise typer.BadParameter("say which log to witness: --policy or --log")
-    return {origin: tuple(dict.fromkeys(keys)) for origin, keys in found.items()}
+    return logs
 
 
 def _read_key(path: Path) -> tuple[str, NotePrivateKey]:
