@@ -53,7 +53,7 @@ ROUND_S = 5.0
 GRACE_S = 0.25
 """How long after the quorum others are waited for, so that theirs is shown too."""
 AGAIN_S = 5.0
-"""After which a tree without its quorum is tried again, if there is no newer one."""
+"""After which a tree without its quorum is tried again."""
 AWAY_MAX_S = 60.0
 """A witness that is away is asked at least so often."""
 ANSWER_BYTES_MAX = 65_536
@@ -77,6 +77,7 @@ class _Tree:
 
     note: bytes
     size: int
+    again_s: float = 0.0
     lines: dict[str, NoteSignature] = field(default_factory=dict)
 
     def cosigned(self, names: Iterable[str]) -> bytes:
@@ -187,25 +188,19 @@ class Cosigning:
     # --- one round after the other ----------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        tried: _Tree | None = None
-        while (tree := self._next(tried)) is not None:
+        while (tree := self._next()) is not None:
             self._round(tree)
-            tried = tree
 
-    def _next(self, tried: _Tree | None) -> _Tree | None:
-        """The tree to have cosigned: an attested one first, in turns with the newest; None at the end."""
+    def _next(self) -> _Tree | None:
+        """The tree to have cosigned, an attested one first, and none again so soon; None at the end."""
         with self._changed:
             while not self._ends:
-                wanted = [
-                    tree
-                    for tree in (self._attested, self._newest)
-                    if tree is not None and tree.size > self._cosigned_size
-                ]
-                fresh = next((tree for tree in wanted if tree is not tried), None)
-                if fresh is not None:
-                    return fresh
-                if not self._changed.wait(AGAIN_S) and wanted:
-                    return wanted[0]
+                now_s = time.monotonic()
+                for tree in (self._attested, self._newest):
+                    if tree is not None and tree.size > self._cosigned_size and tree.again_s <= now_s:
+                        tree.again_s = now_s + AGAIN_S
+                        return tree
+                self._changed.wait(AGAIN_S / 5)
             return None
 
     def _round(self, tree: _Tree) -> None:

@@ -168,6 +168,19 @@ def test_without_the_quorum_nothing_is_shown_and_the_lag_is_told(outside: Outsid
         assert (shown.ever, found.lag_entries, found.attested) == ([], 10, None)
 
 
+def test_to_wait_for_witnesses_that_are_away_takes_no_time_of_the_processor(outside: Outside) -> None:
+    shown = Shown()
+    outside.instead |= dict.fromkeys(NAMES, away)
+    with collecting(outside, shown) as found:
+        found.offer(note_of(LEAVES[:10]), attested=True)
+        found.offer(note_of(LEAVES[:20]), attested=False)
+        time.sleep(0.4)
+        began = time.process_time()
+        time.sleep(1.0)
+        assert time.process_time() - began < 0.05
+    assert shown.ever == []
+
+
 def test_a_witness_that_hangs_holds_up_neither_the_offer_nor_the_others(outside: Outside) -> None:
     shown, wakes = Shown(), threading.Event()
 
