@@ -154,9 +154,7 @@ def _opened(settings: Settings, house: str, scenario: int | None) -> Iterator[_O
         closing(Cosigning(keys.read_policy(settings.keys), log)) as cosigning,
     ):
         engine.heed(lambda: history.lag_ms)
-        _require_house(engine, house)
-        if settings.state is not None:
-            _require_own_signatures(engine, keys.read_policy(settings.keys))
+        _require_fit(settings, engine, house)
         publisher = Publisher(engine, signing, log, clock=steady_ms, offer=cosigning.offer)
         cosigning.start()
         engine.hold(publisher.why_not)
@@ -306,6 +304,13 @@ def _documents(settings: Settings, database: Database, signing: SigningKeys) -> 
     shared = settings.state.resolve() == places_of(settings).tiles.resolve()
     policy = keys.read_policy(settings.keys)
     return Documents(settings.state, policy, None if shared else signing, AttestationIndex(database).all)
+
+
+def _require_fit(settings: Settings, engine: Engine, house: str) -> None:
+    """The keys are of this house, and those who verify what it publishes can read it."""
+    _require_house(engine, house)
+    if settings.state is not None:
+        _require_own_signatures(engine, keys.read_policy(settings.keys))
 
 
 def _require_own_signatures(engine: Engine, policy: Policy) -> None:
