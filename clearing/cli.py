@@ -3,11 +3,14 @@
 # ruff: noqa: PLC0415  # each command imports what it needs, so that --help and completion are fast
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from clearing import ledger_cli
+
+if TYPE_CHECKING:
+    from clearing.signing import Passphrase
 
 REFUSED = 1
 
@@ -146,6 +149,16 @@ InProcess = Annotated[
     bool,
     typer.Option("--in-process", help="Without server and gRPC: the same house, the same root, and faster."),
 ]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Its first line is the passphrase of the signing keys, if they have one.",
+        envvar="CLEARING_PASSPHRASE_FILE",
+        metavar="FILE",
+        show_default="CLEARING_PASSPHRASE, or you are asked",
+    ),
+]
+Role = Annotated[str, typer.Argument(help="Who signs.", metavar="risk|operations|compliance")]
 KeyDirectory = Annotated[Path, typer.Option("--dir", help="The key directory.", metavar="DIR")]
 
 
@@ -166,20 +179,22 @@ def serve(
     tiles_dir: TilesDir = None,
     insecure_loopback: InsecureLoopback = False,
     scenario_clock: ScenarioClock = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Serve the house over gRPC with mutual TLS, until SIGTERM or Ctrl-C.
 
     Runs migrations first, and prints one line when it serves. Logs are JSON on stderr. A journal that is
-    older than what was signed is refused. Renewed keys are presented to new connections without a restart.
+    older than what was signed is refused. Renewed keys are presented to new connections without a restart, and
+    officers' keys that change sign the next attestation.
 
     Example: clearing serve --database sqlite:///house.db --keys keys --listen 127.0.0.1:7443
     """
     from clearing import main as root
     from clearing.engine import HouseStopped
-    from clearing.keys import KeysRefused
     from clearing.publish import ForeignLog
     from clearing.server.app import CannotListen
     from clearing.settings import SettingsRefused, read_settings
+    from clearing.signing import KeysRefused
     from clearing.store.migrate import SchemaTooNew
     from ledger.store.anchor import AnchorRefused
     from ledger.store.connect import LeaseHeld, StoreUnreachable
@@ -189,9 +204,12 @@ def serve(
 
     listens = {"listen": listen, "admin_listen": admin_listen, "metrics_listen": metrics_listen}
     places = {"database": database, "keys": keys, "state": state, "anchor": anchor, "tiles_dir": tiles_dir}
+    ask = _passphrase(passphrase_file)
     try:
         settings = read_settings(**listens, **places)
-        root.serve(settings, typer.echo, insecure_loopback=insecure_loopback, scenario=scenario_clock)
+        root.serve(
+            settings, typer.echo, insecure_loopback=insecure_loopback, scenario=scenario_clock, passphrase=ask
+        )
     except (
         *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew),
         *(HouseStopped, root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, TileRefused),
@@ -280,21 +298,27 @@ def keys_init(
         typer.Option(help="A name or address of the server besides localhost.", metavar="HOST"),
     ] = None,
     directory: KeyDirectory = Path("keys"),
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Give the log's and the officers' keys a passphrase.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make a house's certificate authority, the certificates of its server and clients, and its signing keys.
 
     The directory must not exist: nothing is ever overwritten. Hand clients/ROLE/ID to whom it belongs and
-    keep the rest. A price source gets a key to sign prices with.
+    keep the rest. A price source gets a key to sign prices with. With --encrypt `serve` needs the passphrase too.
 
     Example: clearing keys init my-house --client member/alpha --client regulator/r1 --client price-source/s1
     """
     from clearing import keys
     from clearing.server.identity import IdentityRefused, parse_spiffe
+    from clearing.signing import KeysRefused
 
     try:
         clients = [parse_spiffe(f"spiffe://{house}/{name}") for name in client or ()]
-        keys.init(directory, house, clients, host or ())
-    except (keys.KeysRefused, IdentityRefused) as error:
+        secret = _new_passphrase(passphrase_file) if encrypt else None
+        keys.init(directory, house, clients, host or (), passphrase=secret)
+    except (KeysRefused, IdentityRefused) as error:
         _refuse(error)
     typer.echo(f"keys of {house} and of {len(clients)} clients are in {directory}")
 
@@ -313,10 +337,11 @@ def keys_issue(
     """
     from clearing import keys
     from clearing.server.identity import IdentityRefused, parse_spiffe
+    from clearing.signing import KeysRefused
 
     try:
         target = keys.issue(directory, parse_spiffe(f"spiffe://{keys.house_of(directory)}/{client}"))
-    except (keys.KeysRefused, IdentityRefused) as error:
+    except (KeysRefused, IdentityRefused) as error:
         _refuse(error)
     typer.echo(f"keys of {client} are in {target}")
 
@@ -337,13 +362,14 @@ def keys_renew(
     """
     from clearing import keys
     from clearing.server.identity import IdentityRefused, parse_spiffe
+    from clearing.signing import KeysRefused
 
     try:
         if who == "server":
             keys.renew_server(directory)
         else:
             keys.renew_client(directory, parse_spiffe(f"spiffe://{keys.house_of(directory)}/{who}"))
-    except (keys.KeysRefused, IdentityRefused) as error:
+    except (KeysRefused, IdentityRefused) as error:
         _refuse(error)
     typer.echo(f"the certificate and the key of {who} are new")
 
@@ -359,15 +385,129 @@ def keys_list(directory: KeyDirectory = Path("keys")) -> None:
     from datetime import UTC, datetime
 
     from clearing import keys
+    from clearing.signing import KeysRefused
 
     try:
         found = keys.issued(directory, datetime.now(UTC))
-    except keys.KeysRefused as error:
+    except KeysRefused as error:
         _refuse(error)
     width = max(len(one.name) for one in found)
     typer.echo(f"{'ROLE/ID':{width}}  {'SERIAL':40}  {'EXPIRES':10}  STATE")
     for one in found:
         typer.echo(f"{one.name:{width}}  {one.serial:40}  {one.expires:%Y-%m-%d}  {one.state.value}")
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    role: Annotated[str, typer.Argument(help="Whose signing key.", metavar="risk|operations|compliance|log")],
+    directory: KeyDirectory = Path("keys"),
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make a new signing key for an officer or the log. It is encrypted if the others are.
+
+    Without a trust root (DIR/trust) the policy names it at once: a running house signs the next attestation with an
+    officer's new key, and publishes the policy; the log's new key is used from the next start on. With a trust root
+    the key waits until a version names it: give the line that is printed to those who hold it, for
+    `clearctl trust rotate`, and put the version that they sign into DIR/trust.
+
+    Example: clearing keys rotate risk --dir keys
+    """
+    from clearing import keys
+    from clearing.signing import KeysRefused
+
+    try:
+        ask = _passphrase(passphrase_file)
+        secret = ask(str(directory / "signing")) if keys.encrypts(directory) else None
+        line = keys.rotate(directory, role, secret)
+    except KeysRefused as error:
+        _refuse(error)
+    _say_believe(directory, line)
+
+
+@keys_app.command("import-token")
+def keys_import_token(
+    role: Role,
+    uri: Annotated[
+        str,
+        typer.Option(
+            help="Where the key is: hsm:ID?label=TOKEN in PKCS#11, or awskms:…, gcpkms:…, azurekms:….",
+            metavar="URI",
+        ),
+    ],
+    module: Annotated[str, typer.Option(help="For hsm: the library of the token.", metavar="FILE")] = "",
+    pin_file: Annotated[
+        str, typer.Option(help="Its first line is the PIN; read each time.", metavar="FILE")
+    ] = "",
+    pin_env: Annotated[
+        str, typer.Option(help="A variable of the environment that has the PIN.", metavar="NAME")
+    ] = "",
+    public_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="The key's public half, PEM.", metavar="FILE", show_default="hsm: read from the token"
+        ),
+    ] = None,
+    directory: KeyDirectory = Path("keys"),
+) -> None:
+    """Let a key in a token or a cloud's key service sign for an officer. It stays there.
+
+    The key is ECDSA P-256, and is asked to sign once. It takes the place of the officer's key as
+    `clearing keys rotate` says.
+
+    Example: clearing keys import-token risk --uri hsm:2?label=house --module /usr/lib/softhsm/libsofthsm2.so
+    --pin-file risk.pin
+    """
+    from clearing import keys
+    from clearing.signing import KeysRefused, token_of
+
+    pin = f"file {Path(pin_file).absolute()}" if pin_file else f"env {pin_env}" if pin_env else ""
+    try:
+        line = keys.import_token(directory, role, token_of(uri, module, pin, public_key))
+    except KeysRefused as error:
+        _refuse(error)
+    _say_believe(directory, line)
+
+
+def _say_believe(directory: Path, line: str) -> None:
+    is_root = (directory / "trust").is_dir()
+    what = "for the next version of the trust root" if is_root else f"{directory / 'policy.txt'} says now"
+    typer.echo(f"{what}:\n{line}")
+
+
+def _passphrase(file: Path | None) -> "Passphrase":
+    """Gives the passphrase of signing keys: of the file, of the environment, or of whoever sits at the terminal."""
+    import os
+    import sys
+
+    from clearing.signing import PASSPHRASE, given_passphrase, read_secret
+
+    known: list[bytes] = []
+
+    def ask(what: str) -> bytes:
+        if file is not None:
+            return read_secret(file)
+        if PASSPHRASE in os.environ or not sys.stdin.isatty():
+            return given_passphrase(what)
+        if not known:
+            known.append(typer.prompt(f"Passphrase of {what}", hide_input=True, err=True).encode())
+        return known[0]
+
+    return ask
+
+
+def _new_passphrase(file: Path | None) -> bytes:
+    """A passphrase for new keys; asked for twice if somebody sits there."""
+    import os
+    import sys
+
+    from clearing.signing import PASSPHRASE
+
+    if file is None and PASSPHRASE not in os.environ and sys.stdin.isatty():
+        asked: str = typer.prompt(
+            "A passphrase for the signing keys", hide_input=True, confirmation_prompt=True, err=True
+        )
+        return asked.encode()
+    return _passphrase(file)("keys init --encrypt")
 
 
 def _refuse(error: Exception) -> NoReturn:

@@ -1,12 +1,13 @@
-"""What a verifier takes away from a served house: the policy, every attestation, and a checkpoint.
+"""What a verifier takes away from a served house: policy, trust root, every attestation, and a checkpoint.
 
 Where the policy asks for witnesses, ``checkpoint.cosigned`` is the newest attested tree that their quorum cosigned.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-from clearing.attest.envelope import open_envelope
+from clearing.attest.opening import open_attestation
 from clearing.attest.policy import Policy, format_policy, require_quorum
 from clearing.attest.signer import SigningKeys, sign_checkpoint
 from clearing.attest.statement import attested_checkpoint, parse
@@ -19,7 +20,8 @@ from ledger.tiles import COSIGNED
 class Documents:
     """The files in a directory, with the checkpoint of the newest attestation.
 
-    Without ``signing`` no checkpoint is written: the directory is that of the tiles and shows a newer one.
+    Without ``signing`` no checkpoint is written: the directory is that of the tiles and shows a newer one. ``renewed``
+    gives policy and versions of the trust root as they are now, if that may change; without it, ``policy`` holds.
     """
 
     def __init__(
@@ -28,14 +30,17 @@ class Documents:
         policy: Policy,
         signing: SigningKeys | None,
         records: Callable[[], Sequence[AttestationRecord]],
+        *,
+        renewed: "Renewed | None" = None,
     ) -> None:
-        self._directory, self._policy, self._signing, self._records = directory, policy, signing, records
-        self._written = 0
+        self._directory, self._signing, self._records = directory, signing, records
+        self._renewed: Renewed = renewed or (lambda: (policy, {}))
+        self._written, self._believed = 0, self._renewed()
         self._cosigned: bytes | None = None
 
     def write_new(self, newest: AttestationRecord | None) -> None:
-        """Write what is not there yet, if ``newest`` is not."""
-        if newest is not None and newest.sequence > self._written:
+        """Write what is not there yet, if ``newest`` is not, or if verifiers are to believe something else."""
+        if (newest is not None and newest.sequence > self._written) or self._renewed() != self._believed:
             self.write()
 
     def write_cosigned(self, note: bytes | None) -> None:
@@ -60,35 +65,44 @@ class Documents:
 
     def _write(self) -> None:
         (self._directory / "attestations").mkdir(parents=True, exist_ok=True)
-        _replace(self._directory / "policy.txt", format_policy(self._policy))
+        policy, roots = believed = self._renewed()
+        _replace(self._directory / "policy.txt", format_policy(policy))
+        for number, root in roots.items():
+            (self._directory / "trust").mkdir(exist_ok=True)
+            _replace(self._directory / "trust" / f"{number}.root.json", root)
         if self._signing is not None and not self._written:
-            self._drop_cosigned_under_another_policy()
+            self._drop_cosigned_under_another(policy)
         records = self._records()
         for record in records:
             path = self._directory / "attestations" / f"{record.sequence:06}.json"
             if not path.exists():
                 _replace(path, record.envelope.encode())
         if records and self._signing is not None:
-            _replace(self._directory / "checkpoint", self._checkpoint(records[-1], self._signing))
-        self._written = len(records)
+            _replace(self._directory / "checkpoint", _checkpoint(policy, records[-1], self._signing))
+        self._written, self._believed = len(records), believed
 
-    def _drop_cosigned_under_another_policy(self) -> None:
+    def _drop_cosigned_under_another(self, policy: Policy) -> None:
         path = self._directory / COSIGNED
         try:
-            require_quorum(self._policy, path.read_bytes())
+            require_quorum(policy, path.read_bytes())
         except FileNotFoundError:
             return
         except NoteRefused:
             path.unlink()
         else:
-            if not self._policy.asks_for_witnesses:
+            if not policy.asks_for_witnesses:
                 path.unlink()
 
-    def _checkpoint(self, record: AttestationRecord, signing: SigningKeys) -> bytes:
-        """The note over the tree that ``record`` speaks of; the anchor had it before it was attested."""
-        opened = open_envelope(record.envelope.encode(), self._policy.trust)
-        tree = attested_checkpoint(parse(opened.payload))
-        return sign_checkpoint(signing, tree.size, tree.root)
+
+Renewed: TypeAlias = Callable[[], tuple[Policy, Mapping[int, bytes]]]
+"""The policy, and the versions of the trust root by number."""
+
+
+def _checkpoint(policy: Policy, record: AttestationRecord, signing: SigningKeys) -> bytes:
+    """The note over the tree that ``record`` speaks of; the anchor had it before it was attested."""
+    opened, _ = open_attestation(policy, record.envelope.encode())
+    tree = attested_checkpoint(parse(opened.payload))
+    return sign_checkpoint(signing, tree.size, tree.root)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -4,7 +4,10 @@ Rules kept here: nothing is overwritten, except that ``renew`` puts a new certif
 the old ones; a directory appears as a whole or not at all, and so does a file; private files are readable by their
 owner alone; a client's directory holds what the client needs and nothing else, so that it can be handed over as it
 is. Every certificate is kept under its serial number, because that is what revokes it, also when the folder was
-handed over or the certificate replaced. TLS keys are ECDSA P-256, signing keys Ed25519.
+handed over or the certificate replaced. TLS keys are ECDSA P-256, signing keys Ed25519, in tokens ECDSA P-256.
+
+A role may have several signing keys: that one signs which verifiers believe at the time. So a key is made long before
+it is used, and a trust root or a policy that names it puts it to use, with no restart; the log's key at the next start.
 
 Layout of a key directory::
 
@@ -12,8 +15,10 @@ Layout of a key directory::
                                               changed, ca.crt holds the old one and the new one
     issued/<serial>.crt                       every certificate that was issued, public
     signing/{log,risk,operations,compliance}.key
+    signing/<role>.<number>.{key,token}       keys that took, or will take, the place of the first ones
     signing/blinding.key                      hides whose is what in what is published; never changed
     policy.txt                                what a verifier needs, public
+    trust/<version>.root.json                 the same, as a trust root that can change; stands above policy.txt
     clients/<role>/<id>/{ca.crt,client.crt,client.key}
     clients/price-source/<id>/signing.{key,pub}
 """
@@ -27,7 +32,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -42,18 +47,41 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from clearing.attest.envelope import RoleKey, TrustSet, ed25519_signer
-from clearing.attest.policy import Policy, PolicyRefused, format_policy, parse_policy
+from clearing.attest.envelope import RoleKey, Signer, SignerAway, TrustSet, ed25519_signer
+from clearing.attest.policy import (
+    Policy,
+    PolicyRefused,
+    format_policy,
+    format_public_key,
+    parse_policy,
+    with_log_keys,
+)
 from clearing.attest.signer import SigningKeys
+from clearing.attest.trust import TrustRefused, verify_chain
 from clearing.model.ids import NAME_PATTERN
 from clearing.server.identity import Identity, Role, credential_of, format_spiffe
-from ledger.checkpoint import verifier_key
+from clearing.signing import (
+    KEY_SUFFIX,
+    TOKEN_SUFFIX,
+    KeysRefused,
+    Passphrase,
+    Token,
+    format_token,
+    given_passphrase,
+    private_pem,
+    read_bytes,
+    read_ed25519,
+    read_signer,
+    token_signer,
+)
+from ledger.checkpoint import VerifierKey, format_vkey, verifier_key
 
 AUTHORITY_DAYS = 3_650
 CERTIFICATE_DAYS = 397
 RENEW_WITHIN = timedelta(days=30)
 """So long before it expires, a certificate is listed as one to renew."""
 CLOCK_SKEW = timedelta(minutes=5)
+LOG = "log"
 SIGNERS = ("risk", "operations", "compliance")
 THRESHOLD = 2
 SECRET_BYTES = 48
@@ -69,10 +97,6 @@ Secret: TypeAlias = Callable[[str], bytes]
 def system_secret(_purpose: str) -> bytes:
     """Fresh from the operating system, whatever it is for."""
     return secrets.token_bytes(SECRET_BYTES)
-
-
-class KeysRefused(Exception):
-    """Keys were not made or not read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +144,11 @@ def init(
     clients: Iterable[Identity],
     hosts: Iterable[str] = (),
     secret: Secret = system_secret,
+    passphrase: bytes | None = None,
 ) -> None:
     """Make a key directory for ``house``. Whoever gives another ``secret`` can make all of its keys again.
+
+    A ``passphrase`` encrypts what signs for the house; TLS keys stay as they are.
 
     Raises :class:`KeysRefused` if it exists, ``IdentityRefused`` for a name that no id may have.
     """
@@ -133,9 +160,9 @@ def init(
     with _whole(directory) as fresh:
         authority = _make_authority(house, secret)
         _write(fresh / "ca.crt", authority.trusted)
-        _write_private(fresh / "ca.key", _private_pem(authority.key))
+        _write_private(fresh / "ca.key", private_pem(authority.key))
         _make_server(fresh, authority, house, (*LOCAL_HOSTS, *hosts))
-        _make_signers(fresh, house, secret)
+        _make_signers(fresh, house, secret, passphrase)
         for client in wanted:
             _make_client(fresh, authority, client)
 
@@ -158,7 +185,7 @@ def renew_server(directory: Path) -> None:
     to renew once more repairs it.
     """
     names = x509.load_pem_x509_certificate(
-        _read(directory / "server.crt")
+        read_bytes(directory / "server.crt")
     ).extensions.get_extension_for_class(x509.SubjectAlternativeName)
     certificate, key = _server_pair(
         directory, _read_authority(directory), house_of(directory), [*names.value]
@@ -205,7 +232,7 @@ def _certificates(directory: Path) -> list[x509.Certificate]:
     ]
     found: dict[int, x509.Certificate] = {}
     for path in paths:
-        certificate = x509.load_pem_x509_certificate(_read(path))
+        certificate = x509.load_pem_x509_certificate(read_bytes(path))
         found.pop(certificate.serial_number, None)
         found[certificate.serial_number] = certificate
     return list(found.values())
@@ -224,13 +251,13 @@ def _listed(name: str, certificate: x509.Certificate, *, is_newest: bool, now: d
 
 def house_of(directory: Path) -> str:
     """The house whose authority the directory holds. Raises :class:`KeysRefused`."""
-    return _house_of_certificate(_read(directory / "server.crt"))
+    return _house_of_certificate(read_bytes(directory / "server.crt"))
 
 
 def read_server_keys(directory: Path) -> ServerKeys:
     """What the server needs of a key directory, if it fits together. Raises :class:`KeysRefused`."""
-    certificate, key = _read(directory / "server.crt"), _read(directory / "server.key")
-    authority = _read(directory / "ca.crt")
+    certificate, key = read_bytes(directory / "server.crt"), read_bytes(directory / "server.key")
+    authority = read_bytes(directory / "ca.crt")
     house = _house_of_certificate(certificate)
     try:
         own = serialization.load_pem_private_key(key, password=None).public_key()
@@ -280,38 +307,238 @@ class Rotating:
         self._now, self._trouble = found, ""
 
 
-def read_signing_keys(directory: Path) -> SigningKeys:
-    """What signs checkpoints and attestations for the house. Raises :class:`KeysRefused`."""
-    signing = directory / "signing"
-    return SigningKeys(
-        origin=log_origin(house_of(directory)),
-        log_key=read_signing_key(signing / "log.key"),
-        officers=tuple(ed25519_signer(read_signing_key(signing / f"{name}.key")) for name in SIGNERS),
-        blinding=_read_blinding(signing / "blinding.key"),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What verifiers are given: the policy, and the versions of the trust root by number, if there is one."""
+
+    policy: Policy
+    roots: dict[int, bytes]
+
+
+def read_published(directory: Path) -> Published:
+    """What verifiers are given of a key directory. Raises :class:`KeysRefused`."""
+    roots = {int(path.name.partition(".")[0]): path for path in directory.glob("trust/[0-9]*.root.json")}
+    found = {number: read_bytes(roots[number]) for number in sorted(roots)}
+    policy = _policy_of_roots(directory, found) if found else _policy_of_file(directory / "policy.txt")
+    return Published(policy=policy, roots=found)
 
 
 def read_policy(directory: Path) -> Policy:
     """What a verifier should believe about the house. Raises :class:`KeysRefused`."""
+    return read_published(directory).policy
+
+
+def _policy_of_file(path: Path) -> Policy:
     try:
-        return parse_policy(_read(directory / "policy.txt"))
+        return parse_policy(read_bytes(path))
     except PolicyRefused as refused:
-        raise KeysRefused(f"{directory / 'policy.txt'}: {refused}") from None
+        raise KeysRefused(f"{path}: {refused}") from None
+
+
+def _policy_of_roots(directory: Path, roots: dict[int, bytes]) -> Policy:
+    """The policy of the newest version; whether that has expired, verifiers judge."""
+    if 1 not in roots:
+        raise KeysRefused(f"{directory / 'trust'} lacks version 1 of the trust root")
+    try:
+        return verify_chain(list(roots.values()), None).policy
+    except TrustRefused as refused:
+        raise KeysRefused(f"{directory / 'trust'}: {refused}") from None
+
+
+def read_signing_keys(directory: Path, passphrase: Passphrase = given_passphrase) -> SigningKeys:
+    """What signs checkpoints and attestations for the house. Raises :class:`KeysRefused`."""
+    return Signing(directory, passphrase)()
+
+
+class Signing:
+    """What signs for the house, as its key directory has it now.
+
+    What cannot be used is logged, and the last good policy stays. An officer's key that is away is logged once, and
+    once more when it is back. Any thread may call it; a token keeps what it knows of its PIN for as long as its file
+    stays as it is.
+    """
+
+    def __init__(self, directory: Path, passphrase: Passphrase = given_passphrase) -> None:
+        """Read them for the first time. Raises :class:`KeysRefused`."""
+        self._directory, self._passphrase = directory, passphrase
+        self._lock, self._log = threading.Lock(), structlog.get_logger()
+        self._signers: dict[Path, tuple[bytes, Signer]] = {}
+        self._away: dict[str, str] = {}
+        self._published, self._trouble = read_published(directory), ""
+        self._seen = self._files()
+        self._now = self._read()
+
+    def __call__(self) -> SigningKeys:
+        """The newest keys that can be used."""
+        with self._lock:
+            self._look()
+            return self._now
+
+    def published(self) -> Published:
+        """What verifiers are given now."""
+        with self._lock:
+            self._look()
+            return self._published
+
+    @property
+    def away(self) -> int:
+        """How many officers' keys are not there, or could not sign when they were last asked to."""
+        known = {signer.public_key for signer in self._now.officers}
+        absent = sum(officer.key not in known for officer in self._published.policy.trust.keys)
+        return absent + len(self._away)
+
+    def _look(self) -> None:
+        """Read again what has changed."""
+        files = self._files()
+        if files == self._seen:
+            return
+        try:
+            self._published = read_published(self._directory)
+            self._now, self._seen, self._trouble = self._read(), files, ""
+            self._log.info("new signing keys", roots=[*self._published.roots])
+        except KeysRefused as error:
+            if str(error) != self._trouble:
+                self._log.error("new signing keys cannot be used", error=str(error))
+            self._trouble = str(error)
+
+    def _files(self) -> dict[Path, bytes]:
+        """What decides who signs, as it is now; a file that went away meanwhile is not there."""
+        paths = [
+            self._directory / "policy.txt",
+            *self._directory.glob("trust/*.root.json"),
+            *(path for role in SIGNERS for path in _keys_of(self._directory, role)),
+        ]
+        return {path: path.read_bytes() for path in sorted(paths) if path.is_file()}
+
+    def _read(self) -> SigningKeys:
+        policy, origin = self._published.policy, log_origin(house_of(self._directory))
+        paths = [(role, path) for role in SIGNERS for path in _keys_of(self._directory, role)]
+        return SigningKeys(
+            origin=origin,
+            log_key=_log_key(self._directory, policy, self._passphrase),
+            officers=tuple(self._signer(role, path) for role, path in paths),
+            blinding=_read_blinding(self._directory / "signing" / "blinding.key"),
+            policy=policy,
+            retired=policy.log_keys,
+        )
+
+    def _signer(self, role: str, path: Path) -> Signer:
+        data = read_bytes(path)
+        known = self._signers.get(path)
+        if known is None or known[0] != data:
+            known = self._signers[path] = (data, self._telling(role, read_signer(path, self._passphrase)))
+        return known[1]
+
+    def _telling(self, role: str, signer: Signer) -> Signer:
+        """``signer``, which logs when it goes away and when it is back."""
+
+        def sign(message: bytes) -> bytes:
+            try:
+                signature = signer.sign(message)
+            except SignerAway as away:
+                if self._away.get(role) != str(away):
+                    self._log.error("an officer's key is away", officer=role, why=str(away))
+                self._away[role] = str(away)
+                raise SignerAway(f"{role}: {away}") from away
+            if self._away.pop(role, None) is not None:
+                self._log.info("an officer's key is back", officer=role)
+            return signature
+
+        return Signer(public_key=signer.public_key, sign=sign)
+
+
+def _keys_of(directory: Path, role: str) -> list[Path]:
+    """The files of a role's keys, oldest first."""
+    found = [
+        path
+        for suffix in (KEY_SUFFIX, TOKEN_SUFFIX)
+        for path in (directory / "signing").glob(f"{role}*{suffix}")
+        if _number(path) is not None
+    ]
+    return sorted(found, key=lambda path: (_number(path) or 0, path.name))
+
+
+def _number(path: Path) -> int | None:
+    """Which of a role's keys a file holds: 1 for ``risk.key``, 2 for ``risk.2.token``; None for other files."""
+    number = path.name.split(".")[1:-1]
+    if not number:
+        return 1
+    return int(number[0]) if len(number) == 1 and number[0].isascii() and number[0].isdigit() else None
+
+
+def _log_key(directory: Path, policy: Policy, passphrase: Passphrase) -> Ed25519PrivateKey:
+    """The newest key of the log that verifiers believe."""
+    for path in reversed(_keys_of(directory, LOG)):
+        key = read_ed25519(path, passphrase)
+        if verifier_key(policy.origin, key) in policy.log_keys:
+            return key
+    raise KeysRefused(f"no log key in {directory / 'signing'} is one that verifiers believe")
+
+
+def rotate(directory: Path, role: str, passphrase: bytes | None = None) -> str:
+    """Make a further key for an officer or the log; what verifiers have to believe from now on, as a policy spells it.
+
+    Without a trust root the policy is changed at once. Raises :class:`KeysRefused`.
+    """
+    key = Ed25519PrivateKey.generate()
+    path = _next_path(directory, role, KEY_SUFFIX)
+    _write_private(path, private_pem(key, passphrase))
+    if role == LOG:
+        return _believe_log(directory, verifier_key(log_origin(house_of(directory)), key))
+    return _believe(directory, RoleKey(role=role, key=ed25519_signer(key).public_key))
+
+
+def import_token(directory: Path, role: str, token: Token) -> str:
+    """Let a key in a token sign for an officer, once it was seen to sign; as :func:`rotate` otherwise."""
+    if role == LOG:
+        raise KeysRefused("the log's key is Ed25519, in a file: tokens hold P-256")
+    try:
+        token_signer(token).sign(b"does this token sign?")
+    except SignerAway as away:
+        raise KeysRefused(f"the token does not sign: {away}") from None
+    _write_private(_next_path(directory, role, TOKEN_SUFFIX), format_token(token))
+    return _believe(directory, RoleKey(role=role, key=token.key))
+
+
+def encrypts(directory: Path) -> bool:
+    """Whether the signing keys of a directory are encrypted."""
+    return b"BEGIN ENCRYPTED" in read_bytes(directory / "signing" / f"{LOG}{KEY_SUFFIX}")
+
+
+def _next_path(directory: Path, role: str, suffix: str) -> Path:
+    if role not in (LOG, *SIGNERS):
+        raise KeysRefused(f"{role} signs nothing: {', '.join((LOG, *SIGNERS))} do")
+    last = max((_number(path) or 0 for path in _keys_of(directory, role)), default=0)
+    return directory / "signing" / (f"{role}.{last + 1}{suffix}" if last else f"{role}{suffix}")
+
+
+def _believe(directory: Path, officer: RoleKey) -> str:
+    """Have the policy name ``officer`` in the place of the one before, unless a trust root stands above it."""
+    published = read_published(directory)
+    if not published.roots:
+        trust = published.policy.trust
+        present = tuple(officer if one.role == officer.role else one for one in trust.keys)
+        policy = replace(published.policy, trust=TrustSet(keys=present, threshold=trust.threshold))
+        _replace(directory / "policy.txt", format_policy(policy), 0o644)
+    return f"signer {officer.role} {format_public_key(officer.key)}"
+
+
+def _believe_log(directory: Path, key: VerifierKey) -> str:
+    """Have the policy name a further log key, unless a trust root stands above it."""
+    published = read_published(directory)
+    if not published.roots:
+        policy = with_log_keys(published.policy, added=(key,))
+        _replace(directory / "policy.txt", format_policy(policy), 0o644)
+    return f"log {format_vkey(key)}"
 
 
 def read_signing_key(path: Path) -> Ed25519PrivateKey:
     """An Ed25519 private key. Raises :class:`KeysRefused`."""
-    try:
-        key = serialization.load_pem_private_key(_read(path), password=None)
-    except ValueError as error:
-        raise KeysRefused(f"{path} holds no private key: {error}") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise KeysRefused(f"{path} holds no Ed25519 key")
-    return key
+    return read_ed25519(path)
 
 
 def _read_blinding(path: Path) -> bytes:
-    text = _read(path).decode("ascii", "replace").strip()
+    text = read_bytes(path).decode("ascii", "replace").strip()
     if not re.fullmatch("[0-9a-f]{64}", text):
         raise KeysRefused(
             f"{path} holds no 32 bytes in hexadecimal digits (`openssl rand -hex 32` makes some)"
@@ -321,7 +548,7 @@ def _read_blinding(path: Path) -> bytes:
 
 def make_log_key(path: Path) -> None:
     """Write a fresh Ed25519 private key to ``path``, which must not exist."""
-    _write_private(path, _private_pem(Ed25519PrivateKey.generate()))
+    _write_private(path, private_pem(Ed25519PrivateKey.generate()))
 
 
 def log_origin(house: str) -> str:
@@ -389,10 +616,10 @@ def _client_pair(directory: Path, authority: Authority, client: Identity) -> tup
     return _issue(directory, authority, name, [spiffe], ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
-def _make_signers(directory: Path, house: str, secret: Secret) -> None:
-    keys = {name: _ed25519_key(secret(f"signing {name}")) for name in ("log", *SIGNERS)}
+def _make_signers(directory: Path, house: str, secret: Secret, passphrase: bytes | None) -> None:
+    keys = {name: _ed25519_key(secret(f"signing {name}")) for name in (LOG, *SIGNERS)}
     for name, key in keys.items():
-        _write_private(directory / "signing" / f"{name}.key", _private_pem(key))
+        _write_private(directory / "signing" / f"{name}.key", private_pem(key, passphrase))
     _write_private(directory / "signing" / "blinding.key", f"{secret('blinding')[:32].hex()}\n".encode())
     roles = tuple(RoleKey(role=name, key=ed25519_signer(keys[name]).public_key) for name in SIGNERS)
     origin = log_origin(house)
@@ -412,7 +639,7 @@ def _make_client(directory: Path, authority: Authority, client: Identity) -> Non
         _write_private(fresh / "client.key", key)
         if client.role is Role.PRICE_SOURCE:
             signing = _ed25519_key(authority.secret(f"signing {client.name}"))
-            _write_private(fresh / "signing.key", _private_pem(signing))
+            _write_private(fresh / "signing.key", private_pem(signing))
             _write(fresh / "signing.pub", f"{signing.public_key().public_bytes_raw().hex()}\n".encode())
 
 
@@ -443,7 +670,7 @@ def _issue(
     )
     certificate = builder.sign(authority.key, hashes.SHA256())
     _write(directory / "issued" / f"{credential_of(certificate).serial}.crt", _pem(certificate))
-    return _pem(certificate), _private_pem(key)
+    return _pem(certificate), private_pem(key)
 
 
 def _certificate(
@@ -500,10 +727,10 @@ def _client_directory(directory: Path, client: Identity) -> Path:
 
 
 def _read_authority(directory: Path) -> Authority:
-    key = serialization.load_pem_private_key(_read(directory / "ca.key"), password=None)
+    key = serialization.load_pem_private_key(read_bytes(directory / "ca.key"), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise KeysRefused(f"{directory / 'ca.key'} is not the key of an authority made here")
-    trusted = _read(directory / "ca.crt")
+    trusted = read_bytes(directory / "ca.crt")
     own = (one for one in x509.load_pem_x509_certificates(trusted) if one.public_key() == key.public_key())
     certificate = next(own, None)
     if certificate is None:
@@ -535,21 +762,8 @@ def _uri_of(certificate: x509.Certificate) -> str:
     return uri
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise KeysRefused(f"{path} cannot be read: {error.strerror}") from None
-
-
 def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _private_pem(key: CertificateIssuerPrivateKeyTypes) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 def _write(path: Path, data: bytes) -> None:

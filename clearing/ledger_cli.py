@@ -570,7 +570,7 @@ def _busy(doing: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _refusing(account: str = "") -> Iterator[None]:
     """Tell what went wrong in a sentence, and end with exit code 1; ``account`` is the one that is asked for."""
-    from clearing.keys import KeysRefused
+    from clearing.signing import KeysRefused
     from clearing.store.migrate import SchemaTooNew
     from ledger.receipt import ReceiptRefused
     from ledger.store.anchor import AnchorRefused

@@ -22,7 +22,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -33,10 +33,10 @@ from types import FrameType
 import structlog
 
 from clearing import keys, logs
-from clearing.attest.envelope import EnvelopeRefused, VerifiedPayload, open_envelope
+from clearing.attest.envelope import EnvelopeRefused, VerifiedPayload
 from clearing.attest.envelope import parse as parse_envelope
+from clearing.attest.opening import open_attestation
 from clearing.attest.policy import Policy
-from clearing.attest.signer import SigningKeys
 from clearing.attest.statement import parse
 from clearing.cosigning import Cosigning
 from clearing.documents import Documents
@@ -52,6 +52,7 @@ from clearing.server.services import Sources
 from clearing.server.spool import Spool
 from clearing.server.tail import Tail
 from clearing.settings import Settings, places_of, require_demonstration, require_loopback
+from clearing.signing import Passphrase, given_passphrase
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex, recorded_answer
 from clearing.workings import Workings
@@ -88,6 +89,7 @@ class _Open:
     cosigning: Cosigning
     documents: Documents | None
     sources: Sources
+    signing: keys.Signing
 
 
 def serve(
@@ -96,6 +98,7 @@ def serve(
     *,
     insecure_loopback: bool = False,
     scenario: int | None = None,
+    passphrase: Passphrase = given_passphrase,
 ) -> None:
     """Serve the house of ``settings`` until a signal or a bug stops it; ``announce`` gets the one line.
 
@@ -109,7 +112,7 @@ def serve(
     if scenario is not None:
         require_demonstration(house, settings.listen)
         threading.Thread(target=_stop_at_the_end_of_input, args=(stopping,), daemon=True).start()
-    with _opened(settings, house, scenario) as opened, traces.traced(os.environ) as tracing:
+    with _opened(settings, house, scenario, passphrase) as opened, traces.traced(os.environ) as tracing:
         sys.setswitchinterval(SWITCH_S)
         let_garbage_wait()
         ports, shown = _ports(settings), _figures(opened)
@@ -139,9 +142,9 @@ def _gather(opened: _Open) -> Callable[[], Facts]:
 
 
 @contextmanager
-def _opened(settings: Settings, house: str, scenario: int | None) -> Iterator[_Open]:
+def _opened(settings: Settings, house: str, scenario: int | None, passphrase: Passphrase) -> Iterator[_Open]:
     """Steps 1 and 4: the house, replayed and fit to be served, closed in order afterwards."""
-    places, signing = places_of(settings), keys.read_signing_keys(settings.keys)
+    places, signing = places_of(settings), keys.Signing(settings.keys, passphrase)
     stepped = None if scenario is None else ScenarioClock()
     salts = system_salts if scenario is None else scenario_salts(scenario)
     with (
@@ -151,20 +154,19 @@ def _opened(settings: Settings, house: str, scenario: int | None) -> Iterator[_O
         Projecting(database, lambda: engine.view.size, steady_ms) as history,
         Tail(database, lambda: engine.view) as tail,
         TemporaryDirectory(prefix="clearing-reports-") as spooled,
-        closing(Cosigning(keys.read_policy(settings.keys), log)) as cosigning,
+        closing(Cosigning(signing.published().policy, log)) as cosigning,
     ):
         engine.heed(lambda: history.lag_ms)
-        _require_fit(settings, engine, house)
-        publisher = Publisher(engine, signing, log, clock=steady_ms, offer=cosigning.offer)
+        _require_house(engine, house)
+        _require_own_signatures(settings, engine, signing.published().policy)
+        publisher = Publisher(engine, signing(), log, clock=steady_ms, renewed=signing, offer=cosigning.offer)
         cosigning.start()
         engine.hold(publisher.why_not)
         documents = _documents(settings, database, signing)
-        if documents is not None:
-            documents.write()
         sources = Sources(
             engine=engine,
             clock=engine.now_ms,
-            workings=Workings(database, lambda: publisher.attested, signing.blinding),
+            workings=Workings(database, lambda: publisher.attested, signing().blinding),
             books=Books(database, log, tail, History(database, history, lambda: engine.view.size)),
             spool=Spool(Path(spooled)),
             steps=None if stepped is None else _steps(database, engine, publisher, stepped),
@@ -177,6 +179,7 @@ def _opened(settings: Settings, house: str, scenario: int | None) -> Iterator[_O
             cosigning=cosigning,
             documents=documents,
             sources=sources,
+            signing=signing,
         )
 
 
@@ -233,6 +236,11 @@ def _figures(opened: _Open) -> metrics.Metrics:
     shown.show("journal_entries", "Entries of the journal.", lambda: engine.view.size)
     shown.show("history_lag_seconds", "How far the history is behind.", lambda: history.lag_ms / 1_000)
     shown.show("writer_waiting", "Commands that wait to be decided.", lambda: engine.waiting)
+    shown.show(
+        "officers_away",
+        "Officers whose key is not there, or could not sign when it was last asked to.",
+        lambda: opened.signing.away,
+    )
     shown.show(
         "attestation_age_seconds",
         "Time since what the newest attestation says was so; NaN before the first.",
@@ -298,28 +306,30 @@ def steady_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-def _documents(settings: Settings, database: Database, signing: SigningKeys) -> Documents | None:
+def _documents(settings: Settings, database: Database, signing: keys.Signing) -> Documents | None:
+    """The documents for verifiers, written as they are now; None if nobody wants them."""
     if settings.state is None:
         return None
     shared = settings.state.resolve() == places_of(settings).tiles.resolve()
-    policy = keys.read_policy(settings.keys)
-    return Documents(settings.state, policy, None if shared else signing, AttestationIndex(database).all)
+
+    def renewed() -> tuple[Policy, Mapping[int, bytes]]:
+        published = signing.published()
+        return published.policy, published.roots
+
+    policy, _ = renewed()
+    signs = None if shared else signing()
+    documents = Documents(settings.state, policy, signs, AttestationIndex(database).all, renewed=renewed)
+    documents.write()
+    return documents
 
 
-def _require_fit(settings: Settings, engine: Engine, house: str) -> None:
-    """The keys are of this house, and those who verify what it publishes can read it."""
-    _require_house(engine, house)
-    if settings.state is not None:
-        _require_own_signatures(engine, keys.read_policy(settings.keys))
-
-
-def _require_own_signatures(engine: Engine, policy: Policy) -> None:
+def _require_own_signatures(settings: Settings, engine: Engine, policy: Policy) -> None:
     """A verifier that believes in these keys must be able to read the attestations that it is given."""
     newest = engine.view.state.attestation
-    if newest is None:
+    if newest is None or settings.state is None:
         return
     try:
-        open_envelope(newest.envelope.encode(), policy.trust)
+        open_attestation(policy, newest.envelope.encode())
     except EnvelopeRefused as refused:
         raise WrongHouse(
             f"attestation {newest.sequence} was signed with other keys than these ({refused}): "

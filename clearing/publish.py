@@ -7,7 +7,9 @@ Rules kept here:
 2. An attestation is a leaf of the journal before anyone sees it, so two different ones for the same sequence
    cannot both be shown.
 3. A log that was signed with other keys is not written on.
-4. What is committed is shown soon. If it cannot be for ``UNSHOWN_MAX_MS``, the house takes no command until it is:
+4. Officers whose keys are away hold up no more than attestations: :attr:`Publisher.unattested` says why, and the newest
+   closed cycle is attested when enough of them are back.
+5. What is committed is shown soon. If it cannot be for ``UNSHOWN_MAX_MS``, the house takes no command until it is:
    :meth:`Publisher.why_not` says so.
 
 What is shown is offered to whoever collects cosignatures (``cosigning.py``), which nothing here waits for.
@@ -20,18 +22,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+import structlog
+
+from clearing.attest.envelope import SignerAway
 from clearing.attest.signer import SigningKeys, sign_attestation, sign_checkpoint
 from clearing.engine import Engine
 from clearing.market.validity import Use, usable
 from clearing.model.house import House
 from clearing.model.outcomes import Outcome
-from ledger.checkpoint import NoteRefused, open_note, verifier_key
+from ledger.checkpoint import NoteRefused, VerifierKey, open_note, verifier_key
 from ledger.require import require
 from ledger.store.public_log import PublicLog
 from ledger.store.writer import Published
 
 UNSHOWN_MAX_MS = 10_000
 """How long there may be more in the journal than the public log shows."""
+
+ASK_AGAIN_MS = 3_000
+"""So long officers who were away are left alone."""
 
 
 class Offer(Protocol):
@@ -52,7 +60,8 @@ class ForeignLog(Exception):
 class Publisher:
     """Signs for one house and shows its log, from construction on.
 
-    ``clock`` gives milliseconds that never go back; without it the log is never late. ``offer`` takes what is shown.
+    ``clock`` gives milliseconds that never go back; without it the log is never late. ``renewed`` gives who signs
+    attestations now, if that may change; the log's key stays. ``offer`` takes what is shown.
     Raises :class:`ForeignLog`, ``AnchorRefused`` if the anchor is not the one that was kept for this journal,
     and all that :meth:`show` raises.
     """
@@ -64,9 +73,12 @@ class Publisher:
         log: PublicLog,
         *,
         clock: Callable[[], int] = lambda: 0,
+        renewed: Callable[[], SigningKeys] | None = None,
         offer: Offer = keep_to_oneself,
     ) -> None:
         self._engine, self._keys, self._log, self._clock, self._offer = engine, keys, log, clock, offer
+        self._renewed = renewed or (lambda: keys)
+        self.unattested, self._tried_ms = "", 0
         self._turn = threading.Lock()
         self._attested: House | None = None
         attested = engine.view.state.attestation
@@ -94,16 +106,33 @@ class Publisher:
             return None
         if house.attestation is not None and house.attestation.cycle == house.cycle.number:
             return None
-        if not usable(house, Use.ATTEST, self._engine.now_ms()):
+        if not usable(house, Use.ATTEST, self._engine.now_ms()) or self._waits():
             return None
         self._show(view, attested=True)
         tree = self._log.tree()
         require((tree.size, tree.root) == (view.size, view.frontier.root()), "what is attested is shown")
-        command = sign_attestation(house, tree, self._keys)
+        try:
+            command = sign_attestation(house, tree, self._renewed())
+        except SignerAway as away:
+            self._tell(str(away))
+            return None
+        self._tell("")
         self._attested = house
         return self._engine.execute(
             command, request_id=f"attestation/{command.sequence}", actor=f"house/{house.founded.house}"
         )
+
+    def _waits(self) -> bool:
+        """Whether officers who were away are not asked again yet: the figures would be computed for nothing."""
+        return bool(self.unattested) and self._clock() - self._tried_ms < ASK_AGAIN_MS
+
+    def _tell(self, why: str) -> None:
+        """Log that there are too few officers, or that there are enough again."""
+        if why and not self.unattested:
+            structlog.get_logger().error("no attestation: too few officers can sign", why=why)
+        if self.unattested and not why:
+            structlog.get_logger().info("enough officers can sign again")
+        self.unattested, self._tried_ms = why, self._clock()
 
     def show(self) -> None:
         """Sign and show what is committed now, if it is more than what is shown.
@@ -133,7 +162,7 @@ def _require_own(note: bytes | None, keys: SigningKeys) -> None:
     if note is None:
         return
     try:
-        shown = open_note(note, [verifier_key(keys.origin, keys.log_key)]).checkpoint
+        shown = open_note(note, _log_keys(keys)).checkpoint
     except NoteRefused as refused:
         raise ForeignLog(
             f"the checkpoint in the folder for tiles is not signed with these keys: {refused}"
@@ -142,3 +171,9 @@ def _require_own(note: bytes | None, keys: SigningKeys) -> None:
         raise ForeignLog(
             f"the folder for tiles shows the log {shown.origin}, these keys are of {keys.origin}"
         )
+
+
+def _log_keys(keys: SigningKeys) -> list[VerifierKey]:
+    """The keys that this log was signed with, up to now."""
+    own = verifier_key(keys.origin, keys.log_key)
+    return [own, *(key for key in keys.retired if key.raw != own.raw)]

@@ -47,6 +47,7 @@ class EnvelopeReason(Enum):
     SIGNATURE_COUNT = "signature_count"
     THRESHOLD_NOT_MET = "threshold_not_met"
     NOT_SIGNED = "not_signed_by_key"
+    BEFORE_TRUST = "before_trust"
     KEY_FORM = "key_form"
     TRUST_SIZE = "trust_size"
     TRUST_THRESHOLD = "trust_threshold"
@@ -166,9 +167,16 @@ class PublicKey:
         return True
 
 
+class SignerAway(Exception):
+    """A key cannot sign now: its device is not there, or does not answer. The message says why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signer:
-    """Something that signs for ``public_key``: a private key, or a device that holds one."""
+    """Something that signs for ``public_key``: a private key, or a device that holds one.
+
+    ``sign`` raises :class:`SignerAway` if the key cannot be used now.
+    """
 
     public_key: PublicKey
     sign: Callable[[bytes], bytes]
@@ -274,17 +282,23 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def sign(payload: bytes, payload_type: str, signers: Sequence[Signer]) -> bytes:
-    """The canonical envelope over ``payload`` with one signature of each of the ``signers``, in order.
+def sign(
+    payload: bytes, payload_type: str, signers: Sequence[Signer], *, at_least: int | None = None
+) -> bytes:
+    """The canonical envelope over ``payload`` with one signature of each of the ``signers`` that are there, in order.
 
-    Raises :class:`EnvelopeRefused`: ``PAYLOAD_TYPE``, ``SIGNATURE_COUNT``, ``KEY_REPEATED``, ``TOO_LONG``.
+    Raises :class:`SignerAway` if fewer than ``at_least`` are there (without it, if one is not), and
+    :class:`EnvelopeRefused`: ``PAYLOAD_TYPE``, ``SIGNATURE_COUNT``, ``KEY_REPEATED``, ``TOO_LONG``.
     """
     if len({signer.public_key for signer in signers}) != len(signers):
         raise EnvelopeRefused(EnvelopeReason.KEY_REPEATED, "one key would sign this envelope twice")
     message = pae(payload_type, payload)
-    signatures = (Signature(key_id=s.public_key.key_id, signature=s.sign(message)) for s in signers)
-    envelope = Envelope(payload=payload, payload_type=payload_type, signatures=tuple(signatures))
-    return serialise(envelope)
+    signatures, away = _signatures(message, signers)
+    needed = len(signers) if at_least is None else at_least
+    if len(signatures) < needed:
+        why = "; ".join(away) or "no more keys are known"
+        raise SignerAway(f"{len(signatures)} keys signed, {needed} must: {why}")
+    return serialise(Envelope(payload=payload, payload_type=payload_type, signatures=signatures))
 
 
 def serialise(envelope: Envelope) -> bytes:
@@ -342,6 +356,17 @@ def open_envelope(envelope_bytes: bytes, trust: TrustSet) -> OpenedEnvelope:
 def verify(envelope_bytes: bytes, trust: TrustSet) -> VerifiedPayload:
     """The payload alone of :func:`open_envelope`, with its errors."""
     return open_envelope(envelope_bytes, trust).payload
+
+
+def _signatures(message: bytes, signers: Sequence[Signer]) -> tuple[tuple[Signature, ...], list[str]]:
+    """Those of the signers that are there, and why the others are not."""
+    made, away = [], []
+    for signer in signers:
+        try:
+            made.append(Signature(key_id=signer.public_key.key_id, signature=signer.sign(message)))
+        except SignerAway as error:
+            away.append(str(error))
+    return tuple(made), away
 
 
 def _signed(key: PublicKey, message: bytes, signatures: Sequence[Signature]) -> bool:

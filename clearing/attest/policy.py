@@ -26,8 +26,8 @@ the text is UTF-8, and a log's own key is no witness of it.
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from clearing.attest.envelope import (
@@ -104,6 +104,14 @@ class PolicyRefused(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """Who signed attestations as of times before ``until_ms``, as an earlier version of a trust root says."""
+
+    trust: TrustSet
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
     """Who cosigns: ``name`` is for this policy alone, ``key`` is the witness, ``url`` (perhaps empty) is where it is
     asked: the submission prefix of C2SP tlog-witness.
@@ -128,6 +136,9 @@ class Policy:
     """The log ``origin``, the keys its checkpoints may be signed with, who signs attestations, and who has to have
     cosigned a checkpoint: ``quorum`` names a witness or a group. ``log_urls`` goes with ``log_keys`` or is empty.
 
+    A policy that comes from a trust root also knows the officers before the present ones, ``earlier`` ones first, and
+    nothing of times before ``since_ms``. A file spells only the present ones.
+
     Raises :class:`PolicyRefused` on construction (line 0): ``ORIGIN``, ``LOG_KEY`` (1 to 32 distinct keys),
     ``ROLE``, and what :func:`parse_policy` refuses of witnesses, groups and the quorum.
     """
@@ -139,6 +150,8 @@ class Policy:
     witnesses: tuple[Witness, ...] = ()
     groups: tuple[Group, ...] = ()
     quorum: str = NO_WITNESS
+    earlier: tuple[Earlier, ...] = ()
+    since_ms: int = 0
 
     def __post_init__(self) -> None:
         _require_origin(self.origin, 0)
@@ -152,6 +165,12 @@ class Policy:
         for number, group in enumerate(self.groups):
             _require_group(group, self.witnesses, self.groups[:number], 0)
         _require_quorum(self.quorum, self.witnesses, self.groups, 0)
+
+    def trust_at(self, as_of_ms: int) -> TrustSet | None:
+        """Whose signatures count under an attestation as of ``as_of_ms``; None before anything is known."""
+        if as_of_ms < self.since_ms:
+            return None
+        return next((one.trust for one in self.earlier if as_of_ms < one.until_ms), self.trust)
 
     @property
     def asks_for_witnesses(self) -> bool:
@@ -233,7 +252,7 @@ def parse_policy(data: bytes) -> Policy:
 
 
 def format_policy(policy: Policy) -> bytes:
-    """``policy`` as text that :func:`parse_policy` reads back as the same policy."""
+    """``policy`` as text that :func:`parse_policy` reads back as the same policy, without those before."""
     urls = policy.log_urls or ("",) * len(policy.log_keys)
     lines = [
         f"origin {policy.origin}",
@@ -248,6 +267,17 @@ def format_policy(policy: Policy) -> bytes:
         f"threshold {policy.trust.threshold}",
     ]
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def with_log_keys(
+    policy: Policy, *, added: Sequence[VerifierKey] = (), dropped: Collection[VerifierKey] = ()
+) -> Policy:
+    """``policy`` with other keys of the log; those that stay keep their urls."""
+    urls = policy.log_urls or ("",) * len(policy.log_keys)
+    kept = [(key, url) for key, url in zip(policy.log_keys, urls, strict=True) if key not in dropped]
+    pairs = [*kept, *((key, "") for key in added)]
+    found = tuple(url for _, url in pairs)
+    return replace(policy, log_keys=tuple(key for key, _ in pairs), log_urls=found if any(found) else ())
 
 
 def format_public_key(key: PublicKey) -> str:

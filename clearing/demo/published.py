@@ -1,7 +1,7 @@
 """What the demonstration publishes, and how a stranger checks it.
 
-For everybody: the log (``checkpoint`` and ``tile``, which the house wrote), ``attestations``, ``policy.txt``. For
-regulators: the whole recompute bundle of the newest attestation. For each member, and nobody else: its part of that
+For everybody: the log (``checkpoint`` and ``tile``, which the house wrote), ``attestations``, and whom to believe, as
+``policy.txt`` and as the ``trust`` root. For regulators: the whole recompute bundle of the newest attestation. For each member, and nobody else: its part of that
 bundle, the proof that its cash is counted, and the receipt of what last moved that cash.
 
 The stranger is a process of its own that is given copies of these files, and nothing else: ``clearctl verify``.
@@ -35,7 +35,7 @@ from ledger.store.receipts import newest_entries, receipt_of_legs
 from ledger.store.tile_files import TileFiles
 from ledger.tiles import CHECKPOINT
 
-PUBLIC = ("policy.txt", "checkpoint", "tile", "attestations", "bundles", "liabilities", "receipts")
+PUBLIC = ("policy.txt", "trust", "checkpoint", "tile", "attestations", "bundles", "liabilities", "receipts")
 CLEARCTL = "from clearctl.app import main; main()"
 
 
@@ -52,9 +52,12 @@ class Verdict:
 def publish(database: Database, folder: Path, key_folder: Path) -> None:
     """Write everything but the log, which is there, to ``folder``."""
     workings = Workings(database, lambda: None, keys.read_signing_keys(key_folder).blinding)
-    (folder / "policy.txt").write_bytes(format_policy(keys.read_policy(key_folder)))
-    for name in ("attestations", "bundles", "liabilities", "receipts"):
+    believed = keys.read_published(key_folder)
+    (folder / "policy.txt").write_bytes(format_policy(believed.policy))
+    for name in ("trust", "attestations", "bundles", "liabilities", "receipts"):
         (folder / name).mkdir(exist_ok=True)
+    for number, root in believed.roots.items():
+        (folder / "trust" / f"{number}.root.json").write_bytes(root)
     for record in workings.attestations():
         (folder / "attestations" / f"{record.sequence:06d}.json").write_text(
             record.envelope, encoding="utf-8"
@@ -130,7 +133,7 @@ def check(folder: Path) -> Verdict:
 
 def _everything(folder: Path) -> Iterator[str]:
     """Options that have all files in ``folder`` checked."""
-    yield from ("--policy", "policy.txt", "--dir", ".")
+    yield from ("--trust", "trust/1.root.json", "--dir", ".")
     named = {"--recompute": "bundles", "--liability": "liabilities", "--receipt": "receipts"}
     for option, name in named.items():
         for path in sorted((folder / name).iterdir()):

@@ -288,6 +288,7 @@ def _readable(refusal: str) -> str:
 
 
 PLAIN_NAMES = {
+    "trust root": "trust root says whose signatures count",
     "checkpoint": "signed checkpoint",
     "attestation signatures": "attestations carry two of three officers' signatures",
     "attestation statement": "statements agree with themselves (debits = credits, draws = loss)",

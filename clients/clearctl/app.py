@@ -59,6 +59,7 @@ NOUNS = {
         "verify": "Check what a house has signed, without asking it.",
         "log": "Whether two copies of a log are one history, or evidence.",
         "witness": "Cosign a house's checkpoints, and never two histories.",
+        "trust": "Whom verifiers believe, and how that changes.",
     },
     "This program": {"profile": "Houses and keys under a name."},
 }

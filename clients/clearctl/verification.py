@@ -18,8 +18,9 @@ from rich.text import Text
 
 from clearing.attest.policy import Policy, PolicyRefused, parse_policy
 from clearing.attest.recompute_bundle import MAX_BUNDLE_BYTES
-from clearing.attest.statement import VerifiedStatement, parse_time
+from clearing.attest.statement import VerifiedStatement, format_time, parse_time
 from clearing_client.offline import (
+    Check,
     Report,
     tiled_leaves,
     verify_attestation,
@@ -45,7 +46,8 @@ class CannotVerify(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is to be checked. ``tiles`` may be ``directory``, which has tiles of its own then.
+    """What is to be checked. ``tiles`` may be ``directory``, which has tiles of its own then. ``pinned`` is the version
+    of a trust root that stands in the place of a policy; later ones are beside it or in ``directory``.
 
     Raises ``ValueError`` if nothing is asked for, or something that nothing else here could answer.
     """
@@ -59,6 +61,7 @@ class Asked:
     attestations: tuple[Path, ...] = ()
     liabilities: tuple[Path, ...] = ()
     bundles: tuple[Path, ...] = ()
+    pinned: Path | None = None
 
     def __post_init__(self) -> None:
         one = (self.directory, self.tiles, *self.receipts, *self.attestations)
@@ -74,13 +77,11 @@ class Asked:
             raise ValueError("--at speaks of attestations: give --dir")
 
 
-def verify(policy: Path, asked: Asked) -> Report:
-    """Check what is ``asked`` for against ``policy``. Raises :class:`CannotVerify`."""
-    try:
-        trusted = parse_policy(_read(policy))
-    except PolicyRefused as refused:
-        raise CannotVerify(f"{policy}: {refused}") from None
-    reports = [verify_checkpoint(trusted, f"seen {path.name}", _read(path)) for path in asked.seen]
+def verify(policy: Path | None, asked: Asked) -> Report:
+    """Check what is ``asked`` for against ``policy`` or the trust root. Raises :class:`CannotVerify`."""
+    trusted, root = _believed(policy, asked)
+    reports = [root] if root is not None else []
+    reports += [verify_checkpoint(trusted, f"seen {path.name}", _read(path)) for path in asked.seen]
     owner = None if asked.account is None else asked.account.id
     reports += [verify_receipt(trusted, _read(path), owner) for path in asked.receipts]
     reports += [verify_attestation(trusted, _read(path)) for path in asked.attestations]
@@ -96,6 +97,30 @@ def verify(policy: Path, asked: Asked) -> Report:
         reports.append(verify_log(trusted, note, _leaves(trusted, note, tiles), _trees(reports)))
     reports += _held_against(asked, [one for report in reports for one in report.statements])
     return _joined(reports, left_out(trusted, asked))
+
+
+def _believed(policy: Path | None, asked: Asked) -> tuple[Policy, Report | None]:
+    """Whom to believe, and what was checked to know it."""
+    if (policy is None) == (asked.pinned is None):
+        raise CannotVerify("say whom you believe: either --policy or --trust")
+    if policy is not None:
+        try:
+            return parse_policy(_read(policy)), None
+        except PolicyRefused as refused:
+            raise CannotVerify(f"{policy}: {refused}") from None
+    from clearctl import trusting  # noqa: PLC0415  # the extra `trust`
+
+    places = [] if asked.directory is None else [asked.directory / "trust"]
+    try:
+        chain = trusting.walk(
+            asked.pinned or Path(), places, time_ms("now") if asked.now_ms is None else asked.now_ms
+        )
+    except trusting.CannotTrust as refused:
+        raise CannotVerify(str(refused)) from None
+    newest = chain.newest
+    versions = f"version {newest.number} from version {chain.versions[0].number}"
+    detail = f"{versions}, good until {format_time(newest.expires_ms)}"
+    return chain.policy, Report(checks=(Check(name="trust root", passed=True, detail=detail),))
 
 
 def _held_against(asked: Asked, statements: list[VerifiedStatement]) -> Iterator[Report]:

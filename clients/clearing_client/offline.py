@@ -6,12 +6,13 @@ then. The order of the checks is public:
 
 1. the checkpoint note: signed by a log key of the policy, of the policy's origin, and cosigned by the quorum of
    witnesses that the policy asks for, if it asks for one; so wherever a checkpoint is opened;
-2. each attestation, in sequence order: signatures (threshold) · statement (form, agreement with itself, the
-   policy's origin, and the subject, which is the digest of the checkpoint it names) · chain (sequence without
-   gap, ``previous`` is the SHA-256 of the payload before, same issuer, time not backwards) · consistency (its
-   tree extends the one attested before);
+2. each attestation, in sequence order: signatures (threshold of the officers of its time) · statement (form,
+   agreement with itself, the policy's origin, and the subject, which is the digest of the checkpoint it names) ·
+   chain (sequence without gap, ``previous`` is the SHA-256 of the payload before, same issuer, time not backwards)
+   · consistency (its tree extends the one attested before);
 3. extension: the checkpoint is the last attested tree, or extends it by a proof or by the leaves;
-4. freshness of the last attestation, if a time was given;
+4. freshness of the last attestation, if a time was given: it is in force then, and enough of the officers of that time
+   have signed it, so that keys that were taken away cannot pass off an old date as the present;
 5. the journal, if its leaves were given: they hash to every attested root and to the checkpoint's.
 
 The first attestation given is where trust starts: unless it is number 1, what came before it is not judged,
@@ -32,6 +33,7 @@ from typing import ParamSpec, TypeVar
 
 from clearing.attest.envelope import EnvelopeRefused, VerifiedPayload, open_envelope
 from clearing.attest.liabilities import Context, Liabilities, LiabilityRefused, parse_proof, verify_proof
+from clearing.attest.opening import open_attestation
 from clearing.attest.policy import Policy, open_checkpoint, require_quorum
 from clearing.attest.statement import (
     Statement,
@@ -147,7 +149,7 @@ def verify_attestations(
         last = attested[-1]
         checks.append(_check("extension", _extends, last.tree, checkpoint, extension, leaves is not None))
         if now_ms is not None:
-            checks.append(_check("freshness", _in_force, last.statement, now_ms))
+            checks.append(_check("freshness", _in_force, policy, envelopes[-1], last.statement, now_ms))
         if leaves is not None:
             checks += verify_journal(leaves, [*signed, *trees]).checks
     stated = tuple(entry.statement for entry in attested)
@@ -321,9 +323,9 @@ def _open_attestations(policy: Policy, envelopes: Sequence[bytes]) -> tuple[list
 
 
 def _open_signed(policy: Policy, envelope: bytes) -> tuple[VerifiedPayload, str]:
-    opened = open_envelope(envelope, policy.trust)
+    opened, trust = open_attestation(policy, envelope)
     roles = ", ".join(opened.roles)
-    return opened.payload, f"signed by {roles}; {policy.trust.threshold} of {len(policy.trust.keys)} needed"
+    return opened.payload, f"signed by {roles}; {trust.threshold} of {len(trust.keys)} needed"
 
 
 def _open_statement(policy: Policy, payload: VerifiedPayload) -> tuple[_Attested, str]:
@@ -389,7 +391,11 @@ def _extends(
     return f"{checkpoint.size} leaves extend {last.size}"
 
 
-def _in_force(statement: Statement, now_ms: int) -> str:
+def _in_force(policy: Policy, envelope: bytes, statement: Statement, now_ms: int) -> str:
+    officers = policy.trust_at(now_ms)
+    _require(officers is not None, f"the trust root names no officers for {format_time(now_ms)}")
+    if officers is not None:
+        open_envelope(envelope, officers)
     _require(
         statement.as_of_ms <= now_ms + ALLOWED_SKEW_MS,
         f"it is as of {format_time(statement.as_of_ms)}, which is still to come",

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from structlog.testing import capture_logs
 
 from clearing import keys as house_keys
 from clearing import publish
+from clearing.attest.envelope import parse as parse_envelope
 from clearing.attest.signer import SigningKeys
 from clearing.engine import Engine
 from clearing.main import clock_ms
@@ -25,6 +28,7 @@ from clearing.server.identity import parse_spiffe
 from clearing.settings import ANCHOR_SUFFIX, TILES_SUFFIX
 from clearing.store.queries import AttestationIndex
 from clearing_client.offline import tiled_leaves, verify_attestations
+from ledger.checkpoint import NoteRefused, open_note
 from ledger.merkle import leaf_hash, tree_root
 from ledger.salt import seeded_salts
 from ledger.store.anchor import Anchor, AnchorReason, AnchorRefused
@@ -240,13 +244,60 @@ def test_a_log_of_other_keys_is_not_written_on(seeded: Place, tmp_path: Path) ->
     own, shown = place.signing, (place.tiles / "checkpoint").read_bytes()
     stranger = Ed25519PrivateKey.generate()
     others = (
-        replace(own, log_key=stranger),
+        replace(own, log_key=stranger, retired=()),
         replace(own, origin="other/journal"),
     )
     for keys in others:
         with running(place) as house, pytest.raises(ForeignLog):
             Publisher(house.engine, keys, house.log)
     assert (place.tiles / "checkpoint").read_bytes() == shown
+
+
+def test_a_new_key_of_the_log_writes_on_what_the_old_one_signed(seeded: Place, tmp_path: Path) -> None:
+    place = seeded.copy(tmp_path / "house")
+    before = house_keys.read_policy(place.folder / "keys")
+    house_keys.rotate(place.folder / "keys", "log")
+    with running(place) as house:
+        Publisher(house.engine, place.signing, house.log).publish_if_due()
+    with running(place) as house:
+        Publisher(house.engine, place.signing, house.log)
+    note = (place.tiles / "checkpoint").read_bytes()
+    now = house_keys.read_policy(place.folder / "keys")
+    assert open_note(note, now.log_keys).signers == now.log_keys[1:]
+    with pytest.raises(NoteRefused):
+        open_note(note, before.log_keys)
+
+
+def test_with_too_few_officers_a_house_shows_its_log_and_attests_when_they_are_back(
+    seeded: Place, tmp_path: Path
+) -> None:
+    place = seeded.copy(tmp_path / "house")
+    signing = place.folder / "keys" / "signing"
+    for role in ("risk", "operations"):
+        (signing / f"{role}.key").rename(tmp_path / f"{role}.key")
+    renewed = house_keys.Signing(place.folder / "keys")
+    with running(place) as house, capture_logs() as logged:
+        publisher = Publisher(
+            house.engine, renewed(), house.log, renewed=renewed, clock=count(0, 2_000).__next__
+        )
+        for _ in range(2):
+            beat(house.engine, publisher, None)
+        assert publisher.unattested == "1 keys signed, 2 must: no more keys are known"
+        assert place.require_honest() == house.engine.view.size
+        before = house.engine.view.state.attestation
+        (tmp_path / "risk.key").rename(signing / "risk.key")
+        beat(house.engine, publisher, None)
+        after = house.engine.view.state.attestation
+        assert before is not None
+        assert after is not None
+        assert after.sequence == before.sequence + 1
+        assert len(parse_envelope(after.envelope.encode()).signatures) == 2
+        assert not publisher.unattested
+    assert [line["event"] for line in logged] == [
+        "no attestation: too few officers can sign",
+        "new signing keys",
+        "enough officers can sign again",
+    ]
 
 
 def test_a_tile_that_changed_under_the_house_stops_it(seeded: Place, tmp_path: Path) -> None:

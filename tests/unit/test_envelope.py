@@ -29,6 +29,7 @@ from clearing.attest.envelope import (
     Scheme,
     Signature,
     Signer,
+    SignerAway,
     TrustSet,
     canonical_json,
     ed25519_signer,
@@ -282,6 +283,19 @@ def test_an_envelope_has_at_most_four_million_bytes() -> None:
     with pytest.raises(EnvelopeRefused) as caught:
         sign(bytes(MAX_ENVELOPE_BYTES * 3 // 4), PAYLOAD_TYPE, [RISK])
     assert caught.value.reason is EnvelopeReason.TOO_LONG
+
+
+def away(_message: bytes) -> bytes:
+    raise SignerAway("at lunch")
+
+
+def test_those_sign_who_are_there_if_they_are_enough() -> None:
+    absent = replace(OPERATIONS, sign=away)
+    envelope = sign(PAYLOAD, PAYLOAD_TYPE, [RISK, absent, COMPLIANCE], at_least=2)
+    assert envelope == sign(PAYLOAD, PAYLOAD_TYPE, [RISK, COMPLIANCE])
+    for signers, at_least in (([RISK, absent, COMPLIANCE], 3), ([RISK, absent], None), ([RISK], 2)):
+        with pytest.raises(SignerAway, match="keys signed"):
+            sign(PAYLOAD, PAYLOAD_TYPE, signers, at_least=at_least)
 
 
 def test_one_key_does_not_sign_an_envelope_twice() -> None:

@@ -13,8 +13,9 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from structlog.testing import capture_logs
 
 from clearing import keys
-from clearing.keys import KeysRefused, State
+from clearing.keys import State
 from clearing.server.identity import Identity, IdentityRefused, Role, identity_of
+from clearing.signing import KeysRefused
 from ledger.checkpoint import format_vkey, verifier_key
 
 ALPHA = Identity(house="my-house", role=Role.MEMBER, id="alpha")

@@ -500,6 +500,7 @@ def test_the_offline_verifier_loads_no_third_party_but_cryptography() -> None:
         "clearing.attest",
         "clearing.attest.envelope",
         "clearing.attest.liabilities",
+        "clearing.attest.opening",
         "clearing.attest.policy",
         "clearing.attest.statement",
         "clearing_client",

@@ -3,16 +3,20 @@
 import base64
 import json
 from itertools import islice
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clearctl import names
 from clearctl.amounts import own_name
-from clearctl.asked import Limit, noun
+from clearctl.asked import REFUSED, Limit, noun, stop
 from clearctl.connecting import connected
 from clearctl.tables import facts, name, number, text
-from clearctl.writing import write, write_rows
+from clearctl.writing import write, write_done, write_rows
+from clearing.attest.bundle import to_sigstore
+from clearing.attest.envelope import EnvelopeRefused
+from clearing.attest.policy import PolicyRefused, parse_policy
 from clearing_client.client import pages
 from clearinghouse.v1 import attestation_service_pb2 as pb
 
@@ -55,3 +59,34 @@ def show(
         ]
         statement = json.loads(base64.b64decode(json.loads(found.envelope)["payload"]))
         write(context, found, lambda: [facts(rows), json.dumps(statement, indent=2, ensure_ascii=False)])
+
+
+@app.command()
+def bundle(
+    context: typer.Context,
+    attestation: Annotated[Path, typer.Argument(help="A published attestation.", metavar="FILE")],
+    policy: Annotated[Path, typer.Option(help="Names the officers' keys.", metavar="FILE")],
+    role: Annotated[str, typer.Option(help="Whose signature.", metavar="risk|operations|compliance")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the bundle goes.", metavar="FILE", show_default="FILE.ROLE.sigstore.json"),
+    ] = None,
+) -> None:
+    """Write one officer's signature as a sigstore bundle, for cosign and sigstore's other verifiers. Asks no house.
+
+    A bundle has one signature, and those verifiers ask for no more: that two officers signed, `clearctl verify` checks.
+
+    Example: clearctl attestation bundle attestations/000001.json --policy policy.txt --role risk
+    """
+    target = out or attestation.with_suffix(f".{role}.sigstore.json")
+    try:
+        officers = {one.role: one.key for one in parse_policy(policy.read_bytes()).trust.keys}
+        if role not in officers:
+            stop(f"{policy} names no {role}: {', '.join(officers)}", REFUSED)
+        target.write_bytes(to_sigstore(attestation.read_bytes(), officers[role]))
+    except OSError as error:
+        stop(f"{error.filename}: {error.strerror}", REFUSED)
+    except (PolicyRefused, EnvelopeRefused) as refused:
+        stop(str(refused), REFUSED)
+    written = {"bundle": str(target), "role": role, "key": officers[role].key_id}
+    write_done(context, written, f"{target} has the signature of {role}, key {officers[role].key_id}")

@@ -11,7 +11,15 @@ from clearctl.writing import write
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
-Policy = Annotated[Path, typer.Option(help="Whom you believe: the policy file.", metavar="FILE")]
+Policy = Annotated[Path | None, typer.Option(help="Whom you believe: the policy file.", metavar="FILE")]
+Trust = Annotated[
+    Path | None,
+    typer.Option(
+        help="Instead of a policy: the version of the trust root that you pinned. Later ones are looked for "
+        "beside it and in DIR/trust.",
+        metavar="FILE",
+    ),
+]
 Directory = Annotated[
     Path | None, typer.Option("--dir", help="Holds checkpoint and attestations/NNNNNN.json.", metavar="DIR")
 ]
@@ -63,7 +71,8 @@ At = Annotated[
 @app.command()
 def verify(  # each is an option that stands alone
     context: typer.Context,
-    policy: Policy,
+    policy: Policy = None,
+    trust: Trust = None,
     directory: Directory = None,
     tiles: Tiles = None,
     receipt: Receipts = None,
@@ -80,6 +89,8 @@ def verify(  # each is an option that stands alone
     2026-01-31T12:00:00.000Z. Of a log every leaf is read and hashed.
 
     Example: clearctl verify --policy policy.txt --dir published --at now
+
+    Example: clearctl verify --trust 1.root.json --dir published --at now
 
     Example: clearctl verify --policy policy.txt --tiles log --seen checkpoint-of-may
 
@@ -100,6 +111,7 @@ def verify(  # each is an option that stands alone
             attestations=tuple(attestation or ()),
             liabilities=tuple(liability or ()),
             bundles=tuple(recompute or ()),
+            pinned=trust,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
