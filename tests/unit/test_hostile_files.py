@@ -141,6 +141,7 @@ def with_units(count: int) -> bytes:
     members["predicate"]["trialBalance"] = {
         f"U{number}": {"debits": "1", "credits": "1"} for number in range(count)
     }
+    members["predicate"]["liabilities"] |= {"totals": {}, "receivables": {}}
     return json.dumps(members).encode()
 
 
