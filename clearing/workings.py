@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from clearing.attest.balances import context_of, liabilities_of
+from clearing.attest.balances import liabilities_of
 from clearing.attest.envelope import VerifiedPayload
 from clearing.attest.envelope import parse as parse_envelope
 from clearing.attest.inputs import bundle_of
-from clearing.attest.liabilities import Proof, prove
+from clearing.attest.liabilities import Proof, context_of, prove
 from clearing.attest.recompute_bundle import RecomputeBundle
-from clearing.attest.statement import Statement, attested_tree, parse
+from clearing.attest.statement import Statement, parse
 from clearing.model.house import House
 from clearing.model.ids import MemberId
 from clearing.model.values import AttestationRecord
@@ -65,9 +65,7 @@ class Workings:
         Raises as :meth:`bundle` does, and ``LiabilityRefused`` (``NOT_COUNTED``) if it is owed nothing.
         """
         attested = self.newest(as_of)
-        statement = attested.statement
-        context = context_of(attested.house, attested_tree(statement.journal), statement.sequence)
-        _, tree = liabilities_of(attested.house, context, self._blinding)
+        _, tree = liabilities_of(attested.house, context_of(attested.statement), self._blinding)
         return prove(tree, account)
 
     def newest(self, as_of: int) -> Attested:

@@ -9,12 +9,12 @@ leaf: it is stated beside the totals, as receivables.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from clearing.attest.liabilities import Context, Liabilities, Owed, Sums, SumTree, grow, member_secret
+from clearing.attest.liabilities import Context, Owed, Sums, SumTree, grow, member_secret
+from clearing.attest.statement import Liabilities
 from clearing.chart import Line, line_of
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, MemberId, member_of
 from ledger.account import Account
-from ledger.checkpoint import Checkpoint
 from ledger.require import require
 
 Owner = Callable[[House, str], MemberId]
@@ -68,11 +68,6 @@ def units_of(house: House) -> tuple[str, ...]:
     return tuple(sorted(house.assets))
 
 
-def context_of(house: House, journal: Checkpoint, snapshot: int) -> Context:
-    """What the tree of attestation number ``snapshot`` over ``journal`` is bound to."""
-    return Context(journal=journal, snapshot=snapshot, units=units_of(house))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
     """What members are owed: amounts by path and unit, whose each path is, and by unit what is overdrawn."""
@@ -98,7 +93,9 @@ def counted(house: House) -> Counted:
 
 def stated(tree: Sums, receivables: Mapping[str, int]) -> Liabilities:
     """What an attestation says of a tree."""
-    return Liabilities(root=tree.root, leaf_count=tree.count, totals=tree.totals, receivables=receivables)
+    return Liabilities(
+        root=tree.root, leaf_count=tree.count, totals_minor=tree.totals, receivables_minor=receivables
+    )
 
 
 def liabilities_of(house: House, context: Context, blinding: bytes) -> tuple[Liabilities, SumTree]:

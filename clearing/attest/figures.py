@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clearing import chart
-from clearing.attest import liabilities
-from clearing.attest.balances import context_of, liabilities_of
+from clearing.attest.balances import liabilities_of, units_of
 from clearing.attest.code import code_digest
 from clearing.attest.inputs import commit, lines_of
+from clearing.attest.liabilities import Context
 from clearing.attest.statement import (
     FIRST_PREVIOUS,
     Breaches,
@@ -47,13 +47,13 @@ class Computed:
     measured: Sequence[Measured]
     stress: stress.Stress
     inputs: Inputs
-    liabilities: liabilities.Liabilities
+    liabilities: Liabilities
 
 
 def compute(house: House, journal: Journal, blinding: bytes) -> Computed:
     """All that one attestation needs; ``blinding`` is the house's secret that hides what is not shown."""
     measured, array = measured_sets(house), stress_array(house)
-    context = context_of(house, attested_tree(journal), next_sequence(house))
+    context = Context(journal=attested_tree(journal), snapshot=next_sequence(house), units=units_of(house))
     owed, _ = liabilities_of(house, context, blinding)
     return Computed(
         measured=measured,
@@ -103,7 +103,7 @@ def statement_of(house: House, issuer: str, journal: Journal, computed: Computed
         ),
         model=model_of(house),
         inputs=computed.inputs,
-        liabilities=_liabilities(computed.liabilities),
+        liabilities=computed.liabilities,
         waterfall=tuple(_open_default(d) for d in ordered(house.defaults) if d.stage is not Stage.CLOSED),
     )
 
@@ -115,15 +115,6 @@ def _stress(found: stress.Stress) -> Stress:
         cover2_minor=found.cover2_minor,
         prefunded_minor=found.prefunded_minor,
         worst_scenario=found.worst_scenario,
-    )
-
-
-def _liabilities(found: liabilities.Liabilities) -> Liabilities:
-    return Liabilities(
-        root=found.root,
-        leaf_count=found.leaf_count,
-        totals_minor=found.totals,
-        receivables_minor=found.receivables,
     )
 
 

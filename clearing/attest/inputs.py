@@ -22,10 +22,10 @@ from enum import Enum
 from typing import Any
 
 from clearing import chart
-from clearing.attest.balances import context_of, liabilities_of
-from clearing.attest.liabilities import blinded_id
+from clearing.attest.balances import liabilities_of
+from clearing.attest.liabilities import blinded_id, context_of
 from clearing.attest.recompute_bundle import SALT_BYTES, BundleLine, RecomputeBundle
-from clearing.attest.statement import Inputs, Statement, attested_tree
+from clearing.attest.statement import Inputs, Statement
 from clearing.default.stress import StressArray, stress_array
 from clearing.margin.assess import Measured, measured_sets
 from clearing.model.codec import encode
@@ -122,7 +122,7 @@ def bundle_of(
 
 
 def _blinded(house: House, statement: Statement, blinding: bytes) -> Mapping[str, bytes]:
-    context = context_of(house, attested_tree(statement.journal), statement.sequence)
+    context = context_of(statement)
     _, tree = liabilities_of(house, context, blinding)
     return {one.account: blinded_id(one.secret, context.snapshot, one.account) for one in tree.leaves}
 

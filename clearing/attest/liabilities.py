@@ -47,6 +47,7 @@ from itertools import pairwise
 from operator import add
 from typing import NewType
 
+from clearing.attest.statement import Liabilities, Statement, attested_tree
 from ledger.account import PATH_LENGTH_MAX, PATH_PATTERN, UNIT_PATTERN
 from ledger.checkpoint import Checkpoint, NoteRefused, decode_base64
 from ledger.merkle import EMPTY_ROOT, HASH_BYTES
@@ -142,19 +143,6 @@ class Context:
             + b"".join(units)
             + AMOUNT_CAP.to_bytes(16, "big")
         ).digest()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Liabilities:
-    """What an attestation states: root and number of leaves of the tree, its sums, and by unit the sum of what is
-    overdrawn on the same accounts, all in smallest units. Totals − receivables are the credit balances of these
-    accounts.
-    """
-
-    root: bytes
-    leaf_count: int
-    totals: Mapping[str, int]
-    receivables: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,6 +330,15 @@ def prove(tree: SumTree, account: str) -> Proof:
     )
 
 
+def context_of(statement: Statement) -> Context:
+    """What the tree of a statement is bound to."""
+    return Context(
+        journal=attested_tree(statement.journal),
+        snapshot=statement.sequence,
+        units=tuple(sorted(statement.liabilities.totals_minor)),
+    )
+
+
 def verify_proof(proof: Proof, *, context: Context, attested: Liabilities, account: str) -> VerifiedBalance:
     """The balance of ``account`` that ``proof`` shows to be counted in what was ``attested`` in ``context``.
 
@@ -358,7 +355,7 @@ def verify_proof(proof: Proof, *, context: Context, attested: Liabilities, accou
         raise LiabilityRefused(
             LiabilityReason.OTHER_COUNT, f"of {proof.count} leaves, {attested.leaf_count} are attested"
         )
-    if dict(zip(context.units, top.sums, strict=True)) != dict(attested.totals):
+    if dict(zip(context.units, top.sums, strict=True)) != dict(attested.totals_minor):
         raise LiabilityRefused(LiabilityReason.OTHER_TOTALS, "the sums are not the totals attested")
     if _root(ctx, proof.count, top) != attested.root:
         raise LiabilityRefused(LiabilityReason.OTHER_ROOT, "the path leads to another root")

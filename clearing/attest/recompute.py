@@ -18,12 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from clearing.attest.balances import context_of, counted, stated
+from clearing.attest.balances import counted, stated
 from clearing.attest.figures import Computed, model_of, statement_of
 from clearing.attest.inputs import BALANCES, MEASURED, STRESS_ARRAY, TABLES_USED, UNITS
-from clearing.attest.liabilities import Liabilities, LiabilityRefused, sums_over
+from clearing.attest.liabilities import LiabilityRefused, context_of, sums_over
 from clearing.attest.recompute_bundle import BundleReason, BundleRefused, VerifiedBundle
-from clearing.attest.statement import Statement, VerifiedStatement, attested_tree
+from clearing.attest.statement import Liabilities, Statement, VerifiedStatement
 from clearing.default.stress import StressArray, stress_array, stressed
 from clearing.margin.assess import Measured, array_of, measured_sets, posted
 from clearing.margin.table import MODELS
@@ -301,9 +301,10 @@ def _owed(house: House, statement: Statement, bundle: VerifiedBundle) -> Liabili
     if found.owed.keys() != bundle.blinded.keys():
         (other, *_) = sorted(found.owed.keys() ^ bundle.blinded.keys())
         raise BundleRefused(BundleReason.CONTENT, f"{other} is owed something or has a blinded id, not both")
-    context = context_of(house, attested_tree(statement.journal), statement.sequence)
     try:
-        tree = sums_over(context, {bundle.blinded[path]: amounts for path, amounts in found.owed.items()})
+        tree = sums_over(
+            context_of(statement), {bundle.blinded[path]: amounts for path, amounts in found.owed.items()}
+        )
     except LiabilityRefused as refused:
         raise BundleRefused(BundleReason.CONTENT, str(refused)) from None
     return stated(tree, found.receivables)

@@ -1,8 +1,9 @@
 """What the demonstration publishes, and how a stranger checks it.
 
 For everybody: the log (``checkpoint`` and ``tile``, which the house wrote), ``attestations``, and whom to believe, as
-``policy.txt`` and as the ``trust`` root. For regulators: the whole recompute bundle of the newest attestation. For each member, and nobody else: its part of that
-bundle, the proof that its cash is counted, and the receipt of what last moved that cash.
+``policy.txt`` and as the ``trust`` root. For regulators: the whole recompute bundle of the newest attestation. For each
+member, and nobody else: its part of that bundle, the proof that its cash is counted, and the receipt of what last moved
+that cash.
 
 The stranger is a process of its own that is given copies of these files, and nothing else: ``clearctl verify``.
 """

@@ -32,7 +32,7 @@ from itertools import islice
 from typing import ParamSpec, TypeVar
 
 from clearing.attest.envelope import EnvelopeRefused, VerifiedPayload, open_envelope
-from clearing.attest.liabilities import Context, Liabilities, LiabilityRefused, parse_proof, verify_proof
+from clearing.attest.liabilities import LiabilityRefused, context_of, parse_proof, verify_proof
 from clearing.attest.opening import open_attestation
 from clearing.attest.policy import Policy, open_checkpoint, require_quorum
 from clearing.attest.statement import (
@@ -440,26 +440,16 @@ def _is_counted(statements: Sequence[VerifiedStatement], data: bytes, account: s
         statement = stated_by(statements, proof.context.snapshot)
     except LookupError as error:
         raise _Failed(str(error)) from None
-    owed = statement.liabilities
     balance = verify_proof(
         proof,
-        context=Context(
-            journal=attested_checkpoint(statement),
-            snapshot=statement.sequence,
-            units=tuple(sorted(owed.totals_minor)),
-        ),
-        attested=Liabilities(
-            root=owed.root,
-            leaf_count=owed.leaf_count,
-            totals=owed.totals_minor,
-            receivables=owed.receivables_minor,
-        ),
+        context=context_of(statement),
+        attested=statement.liabilities,
         account=account or proof.account,
     )
     amounts = ", ".join(f"{amount} {unit}" for unit, amount in sorted(balance.amounts.items()) if amount)
     return (
         f"{balance.account} is owed {amounts} (smallest units), counted in attestation {statement.sequence} "
-        f"as one of {owed.leaf_count} leaves"
+        f"as one of {proof.count} leaves"
     )
 
 

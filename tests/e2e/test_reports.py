@@ -12,11 +12,11 @@ import grpc
 import pytest
 
 from clearing.attest.envelope import verify
-from clearing.attest.liabilities import Context, Liabilities, parse_proof, verify_proof
+from clearing.attest.liabilities import context_of, parse_proof, verify_proof
 from clearing.attest.policy import parse_policy
 from clearing.attest.recompute import recompute
 from clearing.attest.recompute_bundle import open_bundle, parse_bundle
-from clearing.attest.statement import VerifiedStatement, attested_checkpoint, parse
+from clearing.attest.statement import VerifiedStatement, parse
 from clearing_client.client import new_trade
 from clearing_client.connect import channel
 from clearing_client.errors import ClearingError, of_call
@@ -191,20 +191,10 @@ def test_a_member_proves_that_what_it_is_owed_was_counted(served: Served) -> Non
         error = refused(alpha, name="reports/liability-proof", as_of=1, parameters=asked)
         assert error.reason == "ATTESTATION_UNKNOWN"
         assert refused(alpha, name="reports/recompute-bundle", as_of=1).reason == "ATTESTATION_UNKNOWN"
-    owed = statement.liabilities
     verified = verify_proof(
         parse_proof(data),
-        context=Context(
-            journal=attested_checkpoint(statement),
-            snapshot=statement.sequence,
-            units=tuple(sorted(owed.totals_minor)),
-        ),
-        attested=Liabilities(
-            root=owed.root,
-            leaf_count=owed.leaf_count,
-            totals=owed.totals_minor,
-            receivables=owed.receivables_minor,
-        ),
+        context=context_of(statement),
+        attested=statement.liabilities,
         account=f"{ONE}/cash",
     )
     assert verified.amounts["USDC"] > 0

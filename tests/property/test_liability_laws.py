@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from clearing.attest.liabilities import (
     AMOUNT_CAP,
     Context,
-    Liabilities,
     LiabilityRefused,
     Node,
     Owed,
@@ -25,6 +24,7 @@ from clearing.attest.liabilities import (
     prove,
     verify_proof,
 )
+from clearing.attest.statement import Liabilities
 from ledger.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.slow
@@ -50,7 +50,9 @@ def leaves_of(balances: dict[str, dict[str, int]]) -> list[Owed]:
 
 
 def stated(tree: SumTree) -> Liabilities:
-    return Liabilities(root=tree.root, leaf_count=len(tree.leaves), totals=tree.totals, receivables={})
+    return Liabilities(
+        root=tree.root, leaf_count=len(tree.leaves), totals_minor=tree.totals, receivables_minor={}
+    )
 
 
 def u128(sums: tuple[int, ...]) -> bytes:

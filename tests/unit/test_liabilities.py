@@ -19,7 +19,6 @@ from clearing.attest.liabilities import (
     SNAPSHOT_MAX,
     UNITS_MAX,
     Context,
-    Liabilities,
     LiabilityReason,
     LiabilityRefused,
     Node,
@@ -34,6 +33,7 @@ from clearing.attest.liabilities import (
     prove,
     verify_proof,
 )
+from clearing.attest.statement import Liabilities
 from ledger.account import PATH_LENGTH_MAX
 from ledger.checkpoint import Checkpoint
 
@@ -63,7 +63,9 @@ PROOF = prove(TREE, ALICE)
 
 
 def attested(tree: SumTree = TREE) -> Liabilities:
-    return Liabilities(root=tree.root, leaf_count=len(tree.leaves), totals=tree.totals, receivables={})
+    return Liabilities(
+        root=tree.root, leaf_count=len(tree.leaves), totals_minor=tree.totals, receivables_minor={}
+    )
 
 
 def verified(
@@ -233,7 +235,7 @@ def test_with_the_sums_of_both_children_no_root_is_accepted_by_both() -> None:
     for sums in ((left.sums[0], 100 - left.sums[0]), (100 - right.sums[0], right.sums[0])):
         hashed = sha256(b"\x11", context.digest(), u128(sums[0]), left.hash, u128(sums[1]), right.hash)
         root = sha256(b"\x12", context.digest(), (2).to_bytes(8, "big"), u128(100), hashed)
-        stated = Liabilities(root=root, leaf_count=2, totals={"USDC": 100}, receivables={})
+        stated = Liabilities(root=root, leaf_count=2, totals_minor={"USDC": 100}, receivables_minor={})
         assert [accepts(proof, context, stated) for proof in forged].count(True) == 1
 
 
@@ -372,8 +374,8 @@ def test_the_sums_of_the_greatest_tree_fit_128_bits() -> None:
     stated = Liabilities(
         root=bytes(32),
         leaf_count=LEAVES_MAX,
-        totals=dict.fromkeys(CONTEXT.units, LEAVES_MAX * AMOUNT_CAP),
-        receivables={},
+        totals_minor=dict.fromkeys(CONTEXT.units, LEAVES_MAX * AMOUNT_CAP),
+        receivables_minor={},
     )
     found = refusal(lambda: verify_proof(proof, context=CONTEXT, attested=stated, account=proof.account))
     assert found is LiabilityReason.OTHER_ROOT
@@ -470,9 +472,9 @@ def test_a_proof_that_claims_the_context_it_is_held_against_is_refused_by_its_ha
         (LiabilityReason.OTHER_ROOT, {"root": bytes(32)}),
         (LiabilityReason.OTHER_COUNT, {"leaf_count": 8}),
         (LiabilityReason.OTHER_COUNT, {"leaf_count": 6}),
-        (LiabilityReason.OTHER_TOTALS, {"totals": TREE.totals | {"USDC": TREE.totals["USDC"] - 1}}),
-        (LiabilityReason.OTHER_TOTALS, {"totals": {"ETH": TREE.totals["ETH"]}}),
-        (LiabilityReason.OTHER_TOTALS, {"totals": TREE.totals | {"WBTC": 0}}),
+        (LiabilityReason.OTHER_TOTALS, {"totals_minor": TREE.totals | {"USDC": TREE.totals["USDC"] - 1}}),
+        (LiabilityReason.OTHER_TOTALS, {"totals_minor": {"ETH": TREE.totals["ETH"]}}),
+        (LiabilityReason.OTHER_TOTALS, {"totals_minor": TREE.totals | {"WBTC": 0}}),
     ],
     ids=["root", "more leaves", "less leaves", "less in total", "a unit less", "a unit more"],
 )

@@ -11,7 +11,6 @@ from clearing.attest.balances import OWED_TO, liabilities_of, units_of
 from clearing.attest.liabilities import (
     AMOUNT_CAP,
     Context,
-    Liabilities,
     LiabilityReason,
     LiabilityRefused,
     SumTree,
@@ -21,6 +20,7 @@ from clearing.attest.liabilities import (
     prove,
     verify_proof,
 )
+from clearing.attest.statement import Liabilities
 from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.model.commands import RequestWithdrawal, SendWithdrawal, SettleWithdrawal
 from clearing.model.house import House
@@ -73,9 +73,9 @@ def require_tied(house: House) -> None:
             balances[account.unit] += balance
     stated, tree = counted(house)
     for unit in units_of(house):
-        assert stated.totals[unit] - stated.receivables[unit] == balances.pop(unit, 0)
-        assert stated.totals[unit] == sum(one.amounts.get(unit, 0) for one in tree.leaves)
-        assert min(stated.totals[unit], stated.receivables[unit]) >= 0
+        assert stated.totals_minor[unit] - stated.receivables_minor[unit] == balances.pop(unit, 0)
+        assert stated.totals_minor[unit] == sum(one.amounts.get(unit, 0) for one in tree.leaves)
+        assert min(stated.totals_minor[unit], stated.receivables_minor[unit]) >= 0
     assert not balances, "every unit of a liability is counted"
     assert stated.leaf_count == len(tree.leaves)
     assert all(max(one.amounts.values()) > 0 for one in tree.leaves)
@@ -91,7 +91,7 @@ def test_totals_tie_to_the_trial_balance_after_every_command_of_a_long_life(stor
 def test_a_house_without_members_owes_nothing() -> None:
     stated, _ = counted(empty_house().state)
     assert stated.leaf_count == 0
-    assert dict(stated.totals) == dict(stated.receivables) == {"ETH": 0, "USDC": 0}
+    assert dict(stated.totals_minor) == dict(stated.receivables_minor) == {"ETH": 0, "USDC": 0}
 
 
 def test_cash_collateral_pool_and_withdrawals_are_owed_each_on_its_own_account() -> None:
@@ -107,7 +107,7 @@ def test_cash_collateral_pool_and_withdrawals_are_owed_each_on_its_own_account()
         "members/dex/pool": {"USDC": 7},
         "withdrawals/w1": {"USDC": 300},
     }
-    assert dict(counted(world.state)[0].totals) == {"ETH": 10**18, "USDC": 4_000 * USD + 7}
+    assert dict(counted(world.state)[0].totals_minor) == {"ETH": 10**18, "USDC": 4_000 * USD + 7}
 
 
 def test_collateral_in_several_assets_is_one_leaf() -> None:
@@ -134,8 +134,8 @@ def test_what_is_overdrawn_is_a_receivable_and_lowers_no_total() -> None:
     world = overdrawn()
     house = world.state
     stated, tree = counted(house)
-    assert stated.receivables["USDC"] == -house.cash(ALICE)
-    assert stated.totals["USDC"] == house.cash(BOB)
+    assert stated.receivables_minor["USDC"] == -house.cash(ALICE)
+    assert stated.totals_minor["USDC"] == house.cash(BOB)
     assert ALICE_CASH not in tree.numbers, "nothing is owed on it"
     require_tied(house)
 
@@ -199,7 +199,7 @@ def test_the_same_house_gives_the_same_tree_and_another_secret_another() -> None
     stated, _ = counted(house)
     other, _ = liabilities_of(house, context_of(house), bytes(32))
     assert stated.root != other.root
-    assert stated.totals == other.totals
+    assert stated.totals_minor == other.totals_minor
 
 
 def test_another_state_than_the_one_attested_is_not_counted() -> None:
@@ -220,7 +220,7 @@ def test_an_account_that_is_owed_more_than_the_cap_cannot_be_attested() -> None:
     world = two_traders()
     for _ in range(2):
         world.deposit(BOB, DEPOSIT_MAX, ETH)
-    assert counted(world.state)[0].totals["ETH"] == 2 * DEPOSIT_MAX <= AMOUNT_CAP
+    assert counted(world.state)[0].totals_minor["ETH"] == 2 * DEPOSIT_MAX <= AMOUNT_CAP
     world.deposit(BOB, DEPOSIT_MAX, ETH)
     with pytest.raises(LiabilityRefused) as caught:
         counted(world.state)
