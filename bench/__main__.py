@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench import core_area, grpc_area, ledger_area, machine
+from bench import attest_area, core_area, grpc_area, ledger_area, machine
 from bench.aims import AIMS
 from bench.rows import Row
 from bench.run import Part, Run
@@ -24,7 +24,12 @@ from bench.traffic import Traffic
 SEED = 7
 SWITCH_S = 0.0005
 """As a served house sets it."""
-PARTS: Mapping[str, Part] = {**ledger_area.PARTS, **core_area.PARTS, **grpc_area.PARTS}
+PARTS: Mapping[str, Part] = {
+    **ledger_area.PARTS,
+    **core_area.PARTS,
+    **grpc_area.PARTS,
+    **attest_area.PARTS,
+}
 LATEST = Path(__file__).parent / "latest.json"
 
 

@@ -55,4 +55,7 @@ AIMS: Mapping[str, Aim] = {
     "core.trades_1000.postgresql": Aim(value=10_000),
     "core.cycle_10k": Aim(value=1),
     "core.cycle_growth": Aim(value=1.25),
+    "attest.build_growth": Aim(value=1.25),
+    "attest.inclusion_1m.bytes": Aim(value=20 * 32),
+    "attest.inclusion_10m.bytes": Aim(value=24 * 32),
 }

@@ -67,6 +67,11 @@ def row(
     )
 
 
+def held_against(measured: Row) -> Baseline:
+    """A row as what other rows are held against."""
+    return Baseline(name=measured.name, value=measured.value)
+
+
 def rate(count: int, work: Callable[[], object]) -> float:
     """How many of ``count`` per second ``work`` did."""
     return count / seconds(work)
@@ -77,3 +82,8 @@ def seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def microseconds(work: Callable[[], object]) -> float:
+    """How long ``work`` took, of what takes microseconds."""
+    return seconds(work) * 1_000_000

@@ -7,12 +7,28 @@ from sqlalchemy import event
 
 from bench.__main__ import failures, record
 from bench.aims import AIMS, Aim
+from bench.attest_build import differing, stated
+from bench.attest_house import KEYS, POLICY, attested_house, cycles
+from bench.attest_proofs import CONTEXT, among_strangers, repeating
+from bench.attest_verify import chain, note_over
 from bench.ledger_proofs import made_up
-from bench.rows import Baseline, Row, row
+from bench.rows import Baseline, Row, held_against, row
 from bench.run import Subject, opened, verdict
 from bench.stores import Stores
 from bench.traffic import Traffic
-from ledger.merkle import ProofRefused, verify_inclusion
+from clearing.attest.envelope import VerifiedPayload
+from clearing.attest.inputs import bundle_of
+from clearing.attest.liabilities import (
+    Liabilities,
+    LiabilityReason,
+    LiabilityRefused,
+    prove,
+    verify_proof,
+)
+from clearing.attest.recompute_bundle import open_bundle
+from clearing.attest.statement import VerifiedStatement, build, parse
+from clearing_client.offline import verify_attestations
+from ledger.merkle import ProofRefused, leaf_hash, tree_root, verify_consistency, verify_inclusion
 from ledger.store.connect import Database, open_store
 
 PEER = Baseline(name="peer", value=20.0)
@@ -34,6 +50,10 @@ def test_a_single_sample_is_its_own_spread() -> None:
 def test_a_maximum_stands_in_place_of_the_median() -> None:
     measured = row("ledger.a", [1.0, 2.0, 9.0], value=9.0, unit="ms", better="lower")
     assert (measured.value, measured.spread) == (9.0, (1.5, 5.5))
+
+
+def test_a_row_is_held_against_another() -> None:
+    assert a_row(baseline=held_against(a_row("ledger.b", value=20.0))).ratio == 3.0
 
 
 @pytest.mark.parametrize(
@@ -147,3 +167,51 @@ def test_proofs_of_a_made_up_tree_hold_for_their_leaf_alone(size: int) -> None:
     verify_inclusion(tree.leaf_hash(size // 2), size // 2, size, path, tree.root)
     with pytest.raises(ProofRefused):
         verify_inclusion(bytes(32), size // 2, size, path, tree.root)
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 65_536, 70_000])
+def test_a_tree_that_repeats_is_the_tree_of_its_leaves(size: int) -> None:
+    tree = repeating(size)
+    hashes = [leaf_hash(bytes([number % 256])) for number in range(size)]
+    assert tree.root == tree_root(hashes)
+    path = tree.inclusion_path(size // 2)
+    verify_inclusion(hashes[size // 2], size // 2, size, path, tree.root)
+    old = size // 2 + 1
+    verify_consistency(old, tree_root(hashes[:old]), size, tree.root, tree.consistency_path(old))
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 1_024])
+def test_one_among_strangers_is_counted_in_their_sums(count: int) -> None:
+    tree = among_strangers(count)
+    (account,) = tree.numbers
+    attested = Liabilities(root=tree.root, leaf_count=count, totals=tree.totals, receivables={})
+    proof = prove(tree, account)
+    verify_proof(proof, context=CONTEXT, attested=attested, account=account)
+    other = Liabilities(root=bytes(32), leaf_count=count, totals=tree.totals, receivables={})
+    with pytest.raises(LiabilityRefused) as refused:
+        verify_proof(proof, context=CONTEXT, attested=other, account=account)
+    assert refused.value.reason is LiabilityReason.OTHER_ROOT
+
+
+def test_a_house_that_is_attested_has_all_that_an_attestation_counts() -> None:
+    with Stores() as stores, stores.fresh("sqlite") as store, attested_house(store, 100) as house:
+        first = house.state
+        cycles(house)
+        state = house.state
+    assert state.newest_cycle.closed
+    assert state.newest_cycle.number > first.newest_cycle.number
+    assert sorted(len(one.accounts) for one in state.netting_sets.values()) == [1] * 90 + [2] * 10
+    statement = VerifiedStatement(parse(VerifiedPayload(build(stated(state)))))
+    assert statement.stress.cover2_minor > 0
+    assert statement.netting.standalone_minor > statement.netting.portfolio_minor
+    assert statement.liabilities.leaf_count == 100 + 50 + 10  # cash, collateral of every other one, the pool
+    bundle = bundle_of(state, statement, KEYS.blinding, None)
+    assert [*differing(statement, open_bundle(bundle, 1, statement.inputs))] == []
+
+
+def test_a_chain_holds_and_one_that_lacks_a_link_does_not() -> None:
+    with Stores() as stores, stores.fresh("sqlite") as store, attested_house(store, 10) as house:
+        statement = stated(house.state)
+    envelopes = chain(statement, 4)
+    assert verify_attestations(POLICY, note_over(4), envelopes, None).ok
+    assert not verify_attestations(POLICY, note_over(4), [*envelopes[:2], envelopes[3]], None).ok
