@@ -180,6 +180,7 @@ def holder(path: str) -> tuple[AccountKey, str] | None:
     return None
 
 
+@cache
 def line_of(path: str) -> tuple[Line, str]:
     """The line on which ``path`` stands, and whose it is there: the key of the account, or the id of the member,
     withdrawal or default; empty for what is the house's own. Raises ``ValueError`` for a path that is on no line.

@@ -104,11 +104,13 @@ class Book:
 
     def trial_balance(self) -> dict[str, tuple[int, int]]:
         """Per unit: the sum of debit balances and the sum of credit balances, both positive."""
-        totals = dict.fromkeys(sorted(self.unit_numbers), (0, 0))
-        for account, balance in zip(self.accounts, self.balances, strict=True):
-            debits, credits = totals[account.unit]
-            totals[account.unit] = (debits + max(balance, 0), credits + max(-balance, 0))
-        return totals
+        debits, credits = [0] * len(self.unit_numbers), [0] * len(self.unit_numbers)
+        for unit, balance in zip(self.units, self.balances, strict=True):
+            if balance > 0:
+                debits[unit] += balance
+            else:
+                credits[unit] -= balance
+        return {name: (debits[unit], credits[unit]) for name, unit in sorted(self.unit_numbers.items())}
 
 
 def book_of(balances: Iterable[tuple[Account, int]], units: Iterable[str] = ()) -> Book:

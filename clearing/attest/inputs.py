@@ -19,6 +19,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from clearing import chart
@@ -32,7 +33,6 @@ from clearing.model.codec import encode
 from clearing.model.house import SINGLE_ROWS, House
 from clearing.model.ids import MemberId, SetId, member_of
 from clearing.model.values import Call, ClearingAccount, Due, Member, NettingSet, Withdrawal
-from ledger.account import Account
 from ledger.entry import Json
 from ledger.merkle import inclusion_paths, leaf_hash, tree_root
 from ledger.require import require
@@ -181,28 +181,34 @@ def _owned(table: str, key: str, row: Json, owners: frozenset[MemberId]) -> Line
 
 
 def _balances(house: House) -> Iterator[Line]:
-    """One line an owner: its accounts of the ledger, with unit, normal side and debits − credits."""
-    found: dict[str, list[tuple[str, str, str, str]]] = {}
+    """One line an owner: its accounts of the ledger, with unit, normal side and debits − credits.
+
+    Their JSON is written here and not by an encoder, since most of what is attested are balances: no path or unit has
+    a character that JSON would escape (ledger/account.py), or one that sorts before the quotation mark.
+    """
+    found: dict[str, list[str]] = {}
     for account, balance in house.book.debit_balances():
         if balance:
-            row = (account.path, account.unit, account.side.value, str(balance))
-            found.setdefault(_owner_path(account), []).append(row)
+            row = f'["{account.path}","{account.unit}","{account.side.value}","{balance}"]'
+            found.setdefault(_owner_path(account.path), []).append(row)
     for path in sorted(found):
         parts = path.split("/")
         owned = parts[0] == "members"
-        rows: list[Json] = [list(row) for row in sorted(found[path])]
         shown, member = (Shown.OWNER, MemberId(parts[1])) if owned else (Shown.NOBODY, None)
-        yield _line(BALANCES, path, rows, shown, member)
+        yield Line(f'["{BALANCES}","{path}",[{",".join(sorted(found[path]))}]]', shown, member)
 
 
-def _owner_path(account: Account) -> str:
-    """Where an account belongs: a clearing account, a member, or itself."""
-    parts = account.path.split("/")
+@cache
+def _owner_path(path: str) -> str:
+    """Where an account of the ledger belongs: to a clearing account, to a member, or to itself."""
+    parts = path.split("/")
     if parts[0] != "members":
-        return account.path
-    return "/".join(parts[:4] if chart.holder(account.path) else parts[:2])
+        return path
+    return "/".join(parts[:4] if chart.holder(path) else parts[:2])
+
+
+_as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def _line(table: str, key: str, row: Json, shown: Shown, member: MemberId | None = None) -> Line:
-    text = json.dumps([table, key, row], sort_keys=True, separators=(",", ":"))
-    return Line(text, shown, member)
+    return Line(_as_text([table, key, row]), shown, member)

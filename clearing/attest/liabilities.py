@@ -433,7 +433,7 @@ def _siblings(index: int, count: int) -> tuple[_Sibling, ...]:
 def _in_order(context: Context, amounts: Mapping[str, int]) -> tuple[int, ...]:
     if not amounts.keys() <= set(context.units):
         raise LiabilityRefused(LiabilityReason.UNITS, "something is owed in a unit that is not counted")
-    ordered = tuple(amounts.get(unit, 0) for unit in context.units)
+    ordered = tuple([amounts.get(unit, 0) for unit in context.units])
     _require_amounts(ordered, len(ordered))
     return ordered
 
@@ -582,7 +582,7 @@ def _require_secret(secret: bytes) -> None:
 
 
 def _require_amounts(amounts: Sequence[int], width: int) -> None:
-    if len(amounts) != width or not all(0 <= amount <= AMOUNT_CAP for amount in amounts):
+    if len(amounts) != width or min(amounts) < 0 or max(amounts) > AMOUNT_CAP:
         raise LiabilityRefused(
             LiabilityReason.AMOUNT, f"amounts are {width} numbers from 0 to {AMOUNT_CAP}, one a unit"
         )

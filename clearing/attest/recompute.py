@@ -68,13 +68,14 @@ def recompute(statement: VerifiedStatement, bundle: VerifiedBundle) -> Recompute
     shown = _read(bundle)
     house, stated = replace(shown.house, size=statement.journal.tree_size), shown.measured
     findings = [_digests(statement, house), _array(house)]
+    measured = measured_sets(house)
     if not bundle.is_whole:
-        findings.append(_requirements(house, stated, unknown_equity=_concentrated(house)))
+        findings.append(_requirements(measured, stated, unknown_equity=_concentrated(house)))
         return Recomputed(findings=tuple(findings), not_recomputed=tuple(_left_out(bundle, house)))
-    findings.append(_requirements(house, stated))
+    findings.append(_requirements(measured, stated))
     findings.append(_stress_array(shown))
     computed = Computed(
-        measured=measured_sets(house),
+        measured=measured,
         stress=stressed(house, shown.stress_array),
         inputs=statement.inputs,
         liabilities=_owed(house, statement, bundle),
@@ -277,9 +278,9 @@ def _compared(name: str, rows: Sequence[_Row], *, is_complete: bool) -> Finding:
 
 
 def _requirements(
-    house: House, stated: Sequence[Measured], unknown_equity: frozenset[SetId] = frozenset()
+    measured: Sequence[Measured], stated: Sequence[Measured], unknown_equity: frozenset[SetId] = frozenset()
 ) -> Finding:
-    found = {one.netting_set: one for one in measured_sets(house)}
+    found = {one.netting_set: one for one in measured}
     said = {one.netting_set: one for one in stated}
     if found.keys() != said.keys():
         (other, *_) = sorted(found.keys() ^ said.keys())

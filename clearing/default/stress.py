@@ -25,7 +25,15 @@ from clearing.default.answering import answer_weights
 from clearing.default.exits import survivors_at
 from clearing.default.gate import OPEN_STAGES
 from clearing.default.scenarios import Move, Scenario, moved, scenarios_of
-from clearing.margin.assess import after_haircut, array_of, holdings, option_value, price_of_asset
+from clearing.margin.assess import (
+    Holding,
+    after_haircut,
+    array_of,
+    holdings,
+    in_columns,
+    option_value,
+    price_of_asset,
+)
 from clearing.margin.pricing import FINE, factors, revaluation
 from clearing.model.apportion import apportion
 from clearing.model.codec import to_text
@@ -256,7 +264,7 @@ def _left(house: House, sets: Sequence[SetId], array: StressArray) -> Integers:
     values = {row.instrument: option_value(house, row.instrument, 1) for row in array.instruments}
     worth = _sums([_lots(house, set_id) for set_id in sets], array, values)
     cash = [sum(house.cash(key) for key in house.netting_sets[set_id].accounts) for set_id in sets]
-    left: Integers = worth + _column([cash]) + _column(_collateral(house, sets, array))
+    left: Integers = worth + _column([cash]) + _column(_collateral(house, sets, array).tolist())
     return left
 
 
@@ -272,25 +280,22 @@ def _lots(house: House, set_id: SetId) -> Mapping[InstrumentId, int]:
     return lots
 
 
-def _collateral(house: House, sets: Sequence[SetId], array: StressArray) -> list[list[int]]:
-    """Collateral of each set after haircut at the stressed prices, as §8 measures it, scenario by scenario."""
-    scenarios_at = {one.asset: _places(one.price_ticks) for one in array.assets}
-    counted = [[0] * len(sets) for _ in array.scenarios]
+def _collateral(house: House, sets: Sequence[SetId], array: StressArray) -> Integers:
+    """Collateral of each set after haircut at the stressed prices, as §8 measures it: (scenarios, sets)."""
+    posted: dict[AssetId, tuple[list[int], list[Holding]]] = {}
     for place, set_id in enumerate(sets):
         for held in holdings(house, house.netting_sets[set_id].accounts):
-            for price, numbers in scenarios_at.get(held.asset.id, {}).items():
-                counts = after_haircut(held, price)
-                for number in numbers:
-                    counted[number][place] += counts
+            places, column = posted.setdefault(held.asset.id, ([], []))
+            places.append(place)
+            column.append(held)
+    counted: Integers = np.zeros((len(array.scenarios), len(sets)), object)
+    for one in array.assets:
+        if one.asset in posted:
+            places, column = posted[one.asset]
+            together = in_columns(column)
+            for number, price in enumerate(one.price_ticks):
+                np.add.at(counted[number], places, after_haircut(together, price))
     return counted
-
-
-def _places(prices: Sequence[int]) -> dict[int, list[int]]:
-    """In which scenarios an asset has each of its prices."""
-    found: dict[int, list[int]] = {}
-    for number, price in enumerate(prices):
-        found.setdefault(price, []).append(number)
-    return found
 
 
 # exact sums, a column at a time -------------------------------------------------------------------

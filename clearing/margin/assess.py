@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
@@ -40,6 +41,7 @@ from clearing.model.values import (
     AccountStatus,
     Asset,
     ClearingAccount,
+    Instrument,
     NettingSet,
     OptionMark,
     RiskArray,
@@ -178,12 +180,11 @@ def maintenance_of_all(house: House, portfolios: Sequence[Mapping[InstrumentId, 
         for instrument, lots in portfolio.items()
         if lots
     ]
-    require(all(row >= 0 for _, row, _ in held), "every position has a row in the risk array")
-    if any(abs(lots) >= LOTS_IN_COLUMNS for _, _, lots in held):
+    owners, rows, lots = zip(*held, strict=True) if held else ((), (), ())
+    require(min(rows, default=0) >= 0, "every position has a row in the risk array")
+    if max(map(abs, lots), default=0) >= LOTS_IN_COLUMNS:
         return [maintenance(house, portfolio).amount_minor for portfolio in portfolios]
-    columns = [np.array(column, np.int64) for column in zip(*held, strict=True)] or [
-        np.empty(0, np.int64)
-    ] * 3
+    columns = [np.array(column, np.int64) for column in (owners, rows, lots)]
     book = Positions(portfolios=len(portfolios), owners=columns[0], rows=columns[1], lots=columns[2])
     return MODELS[house.parameters.margin_model].amounts(book, array, house.parameters)
 
@@ -262,7 +263,7 @@ def array_of(house: House) -> RiskArray:
 def portfolio_of(house: House, set_id: SetId) -> Portfolio:
     """Positions, cash and collateral of a netting set as they are booked."""
     lots: dict[InstrumentId, int] = {}
-    accounts = house.netting_sets[set_id].accounts
+    accounts, options = house.netting_sets[set_id].accounts, _options(house.instruments)
     for key in accounts:
         for instrument, quantity in sorted(house.positions(key).items()):
             lots[instrument] = lots.get(instrument, 0) + quantity
@@ -271,9 +272,17 @@ def portfolio_of(house: House, set_id: SetId) -> Portfolio:
         cash_minor=sum(house.cash(key) for key in accounts),
         collateral_minor=collateral_value(house, accounts),
         option_value_minor=sum(
-            option_value(house, instrument, quantity) for instrument, quantity in lots.items()
+            option_value(house, instrument, quantity)
+            for instrument, quantity in lots.items()
+            if instrument in options
         ),
     )
+
+
+@lru_cache(maxsize=4)
+def _options(instruments: Map[InstrumentId, Instrument]) -> frozenset[InstrumentId]:
+    """Those among ``instruments`` that are options; kept, for each portfolio asks."""
+    return frozenset(one.id for one in ordered(instruments) if one.option is not None)
 
 
 def option_value(house: House, instrument: InstrumentId, lots: int) -> int:
@@ -312,17 +321,30 @@ def holdings(
 ) -> list[Holding]:
     """The posted collateral that counts in a netting set, account by account and asset by asset."""
     members = {member_of(key) for key in accounts}
-    assets = [asset for asset in ordered(house.assets) if asset.issuer not in members]
+    assets = [asset for asset in _not_cash(house.assets, house.settlement) if asset.issuer not in members]
     found = [_holding(house, asset, key, more) for key in accounts for asset in assets]
     return [one for one in found if one is not None]
+
+
+def in_columns(held: Sequence[Holding]) -> Holding:
+    """Holdings of one asset as one whose amounts are columns: what is said of it is said of each."""
+    within, beyond = (np.array(column, object) for column in zip(*map(_AMOUNTS, held), strict=True))
+    return Holding(asset=held[0].asset, within_minor=within, beyond_minor=beyond)  # type: ignore[arg-type]
+
+
+_AMOUNTS = attrgetter("within_minor", "beyond_minor")
+
+
+@lru_cache(maxsize=4)
+def _not_cash(assets: Map[AssetId, Asset], settlement: AssetId) -> tuple[Asset, ...]:
+    """Every asset that can be posted, in order; kept, for each account is looked at for each of them."""
+    return tuple(asset for asset in ordered(assets) if asset.id != settlement)
 
 
 def after_haircut(held: Holding, price_ticks: int) -> int:
     """What a holding counts at a price, rounded down; what is above the limit has the higher haircut."""
     asset = held.asset
     within = value_at(asset, held.within_minor, price_ticks) * (BP - asset.haircut_bp)
-    if not held.beyond_minor:
-        return divide_down(within, BP)
     beyond = value_at(asset, held.beyond_minor, price_ticks) * (BP - asset.concentration_haircut_bp)
     return divide_down(within, BP) + divide_down(beyond, BP)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clearing.attest.figures import compute, statement_of
-from clearing.attest.inputs import TABLES_USED, Shown, bundle_of, leaf_of
+from clearing.attest.inputs import BALANCES, TABLES_USED, Shown, bundle_of, leaf_of
 from clearing.attest.recompute import Finding, Recomputed, recompute
 from clearing.attest.recompute_bundle import (
     BundleReason,
@@ -94,6 +94,15 @@ def test_every_figure_of_a_house_comes_out_again_from_its_bundle(seed: int) -> N
             "figures liabilities",
             "figures waterfall",
         }
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_line_is_canonical_json_in_the_order_of_its_rows(seed: int) -> None:
+    house = states(seed)[-1]
+    for line in shown(house, attested(house)).lines:
+        table, _, row = read = json.loads(line.text)
+        assert line.text == json.dumps(read, sort_keys=True, separators=(",", ":"))
+        assert table != BALANCES or row == sorted(row)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
