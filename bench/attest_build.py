@@ -10,10 +10,11 @@ from functools import partial
 from bench.attest_house import KEYS, OFFICERS, attested_house, cycles
 from bench.rows import Row, held_against, microseconds, row, seconds
 from bench.run import Run, verdict
-from clearing.attest.balances import context_of, liabilities_of
+from clearing.attest.balances import liabilities_of, units_of
 from clearing.attest.envelope import PAYLOAD_TYPE, VerifiedPayload, sign
 from clearing.attest.figures import compute, statement_of
 from clearing.attest.inputs import bundle_of, commit, lines_of
+from clearing.attest.liabilities import Context
 from clearing.attest.recompute import recompute
 from clearing.attest.recompute_bundle import VerifiedBundle, format_bundle, open_bundle, parse_bundle
 from clearing.attest.signer import sign_checkpoint
@@ -87,7 +88,7 @@ def _whole(name: str, state: House, cycle: Row) -> Row:
 def _parts(whole: Row, state: House) -> Iterator[Row]:
     """What the whole consists of, in its order."""
     journal, blinding = journal_of(state), KEYS.blinding
-    context = context_of(state, attested_tree(journal), 1)
+    context = Context(journal=attested_tree(journal), snapshot=1, units=units_of(state))
     array, measured = stress_array(state), measured_sets(state)
     lines = lines_of(state, array, measured)
     computed = compute(state, journal, blinding)

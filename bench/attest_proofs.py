@@ -19,7 +19,6 @@ from bench.rows import Row, held_against, microseconds, row, seconds
 from bench.run import Run
 from clearing.attest.liabilities import (
     Context,
-    Liabilities,
     Node,
     Owed,
     SumTree,
@@ -30,6 +29,7 @@ from clearing.attest.liabilities import (
     prove,
     verify_proof,
 )
+from clearing.attest.statement import Liabilities
 from ledger.checkpoint import Checkpoint
 from ledger.merkle import (
     EMPTY_ROOT,
@@ -193,7 +193,9 @@ def _packed(node: Node) -> bytes:
 def _proven(name: str, tree: SumTree, small: Row | None) -> list[Row]:
     """Proofs of one leaf: made, written and read, and checked; the last held against that of the smaller tree."""
     account = tree.leaves[(tree.count - 1) // 2].account
-    attested = Liabilities(root=tree.root, leaf_count=tree.count, totals=tree.totals, receivables={})
+    attested = Liabilities(
+        root=tree.root, leaf_count=tree.count, totals_minor=tree.totals, receivables_minor={}
+    )
     written = format_proof(prove(tree, account))
     read = parse_proof(written)
     check = partial(verify_proof, read, context=CONTEXT, attested=attested, account=account)

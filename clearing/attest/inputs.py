@@ -32,12 +32,16 @@ from clearing.margin.assess import Measured, measured_sets
 from clearing.model.codec import encode
 from clearing.model.house import SINGLE_ROWS, House
 from clearing.model.ids import MemberId, SetId, member_of
-from clearing.model.values import Call, ClearingAccount, Due, Member, NettingSet, Withdrawal
+from clearing.model.values import Call, ClearingAccount, Due, Member, NettingSet, Withdrawal, WithdrawalState
 from ledger.entry import Json
 from ledger.merkle import inclusion_paths, leaf_hash, tree_root
 from ledger.require import require
 
 UNITS, BALANCES, MEASURED, STRESS_ARRAY = "units", "balances", "measured", "stress_array"
+
+
+ENDED = (WithdrawalState.PAID, WithdrawalState.RELEASED)
+"""Withdrawals that are owed nothing any more, of which there are ever more."""
 
 
 class Shown(Enum):
@@ -143,6 +147,8 @@ def _rows(house: House) -> Iterator[Line]:
             continue
         for key in sorted(rows):
             row = rows[key]
+            if isinstance(row, Withdrawal) and row.state in ENDED:
+                continue
             if shown is Shown.OWNER:
                 yield _owned(table, key, encode(row), _owners(house, row))
             else:

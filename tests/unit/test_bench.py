@@ -19,14 +19,13 @@ from bench.traffic import Traffic
 from clearing.attest.envelope import VerifiedPayload
 from clearing.attest.inputs import bundle_of
 from clearing.attest.liabilities import (
-    Liabilities,
     LiabilityReason,
     LiabilityRefused,
     prove,
     verify_proof,
 )
 from clearing.attest.recompute_bundle import open_bundle
-from clearing.attest.statement import VerifiedStatement, build, parse
+from clearing.attest.statement import Liabilities, VerifiedStatement, build, parse
 from clearing_client.offline import verify_attestations
 from ledger.merkle import ProofRefused, leaf_hash, tree_root, verify_consistency, verify_inclusion
 from ledger.store.connect import Database, open_store
@@ -184,10 +183,10 @@ def test_a_tree_that_repeats_is_the_tree_of_its_leaves(size: int) -> None:
 def test_one_among_strangers_is_counted_in_their_sums(count: int) -> None:
     tree = among_strangers(count)
     (account,) = tree.numbers
-    attested = Liabilities(root=tree.root, leaf_count=count, totals=tree.totals, receivables={})
+    attested = Liabilities(root=tree.root, leaf_count=count, totals_minor=tree.totals, receivables_minor={})
     proof = prove(tree, account)
     verify_proof(proof, context=CONTEXT, attested=attested, account=account)
-    other = Liabilities(root=bytes(32), leaf_count=count, totals=tree.totals, receivables={})
+    other = Liabilities(root=bytes(32), leaf_count=count, totals_minor=tree.totals, receivables_minor={})
     with pytest.raises(LiabilityRefused) as refused:
         verify_proof(proof, context=CONTEXT, attested=other, account=account)
     assert refused.value.reason is LiabilityReason.OTHER_ROOT
