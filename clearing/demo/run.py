@@ -249,9 +249,9 @@ def _tell(console: Console, finished: Finished, folder: Path, *, kept: bool) -> 
     verdict = "[bold green]verified[/bold green]" if good else "[bold red]NOT verified[/bold red]"
     console.print(f"\nEvery unit balances, and the journal and attestations are {verdict}.")
     if kept:
-        console.print(
-            f"Kept in {folder}. Check it: clearctl verify --dir {folder} --policy {folder}/policy.txt"
-        )
+        console.print(f"Kept in {folder}. Check it yourself:")
+        console.print(f"  cd {folder}", soft_wrap=True)
+        console.print(f"  {' '.join(finished.published.command)}", soft_wrap=True)
 
 
 def _journal_verdict(finished: Finished) -> str:

@@ -38,9 +38,7 @@ Account = Annotated[
 ]
 Attestations = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--attestation", help="One attestation by itself, as `attestation show` gives it.", metavar="FILE"
-    ),
+    typer.Option("--attestation", help="One attestation by itself: its envelope.", metavar="FILE"),
 ]
 Liabilities = Annotated[
     list[Path] | None,
