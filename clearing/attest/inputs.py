@@ -72,6 +72,8 @@ TABLES_USED: Mapping[str, Shown] = {
     "non_default_losses": Shown.NOBODY,
 }
 """The tables that figures are computed from. A test computes them from a house that has no others."""
+TABLES_IN_ORDER = (*TABLES_USED, STRESS_ARRAY, UNITS, BALANCES, MEASURED)
+"""In this order, and in that of their keys, lines stand, each once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,7 @@ def _balances(house: House) -> Iterator[Line]:
     for account, balance in house.book.debit_balances():
         if balance:
             row = f'["{account.path}","{account.unit}","{account.side.value}","{balance}"]'
-            found.setdefault(_owner_path(account.path), []).append(row)
+            found.setdefault(owner_path(account.path), []).append(row)
     for path in sorted(found):
         parts = path.split("/")
         owned = parts[0] == "members"
@@ -205,7 +207,7 @@ def _balances(house: House) -> Iterator[Line]:
 
 
 @cache
-def _owner_path(path: str) -> str:
+def owner_path(path: str) -> str:
     """Where an account of the ledger belongs: to a clearing account, to a member, or to itself."""
     parts = path.split("/")
     if parts[0] != "members":

@@ -9,18 +9,31 @@ What is checked, in this order, each with what was found:
 3. of a whole bundle, the figures: every member of the statement but those that only say where it stands (its number,
    what came before it, the journal's tree); exactly, stress losses from the stress array as it was published
 
+A house writes the lines that it commits to, so what they say is held against what they must be: they stand in order and
+each once, a row is under its own key and a balance with its owner, and every account is in the one netting set that it
+names. Otherwise somebody could be shown a line, and somebody else compute with another one of the same thing.
+
 Nothing here takes part in making an attestation, but the figures are computed by the same functions. Needs the extra
 ``recompute``.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 from clearing.attest.balances import counted, stated
 from clearing.attest.figures import Computed, model_of, statement_of
-from clearing.attest.inputs import BALANCES, MEASURED, STRESS_ARRAY, TABLES_USED, UNITS
+from clearing.attest.inputs import (
+    BALANCES,
+    MEASURED,
+    STRESS_ARRAY,
+    TABLES_IN_ORDER,
+    TABLES_USED,
+    UNITS,
+    owner_path,
+)
 from clearing.attest.liabilities import LiabilityRefused, context_of, sums_over
 from clearing.attest.recompute_bundle import BundleReason, BundleRefused, VerifiedBundle
 from clearing.attest.statement import Liabilities, Statement, VerifiedStatement
@@ -28,13 +41,15 @@ from clearing.default.stress import StressArray, stress_array, stressed
 from clearing.margin.assess import Measured, array_of, measured_sets, posted
 from clearing.margin.table import MODELS
 from clearing.model.codec import CodecError, decode
-from clearing.model.house import Change, House, decode_changes, house_of, ordered
+from clearing.model.house import Change, House, Put, decode_changes, house_of, ordered
 from clearing.model.ids import SetId
 from clearing.model.values import AccountKind, InstrumentRisk
 from ledger.account import Account, Side
 from ledger.book import book_of
 from ledger.entry import Json
 from ledger.require import InvariantViolated
+
+T = TypeVar("T", str, tuple[str, str])
 
 TOLERANCE_PPB = 1
 """Parts of 10^9 of its notional by which a number of the risk array may differ, besides one smallest unit."""
@@ -62,12 +77,28 @@ class Recomputed:
 def recompute(statement: VerifiedStatement, bundle: VerifiedBundle) -> Recomputed:
     """Compute again what ``bundle`` allows, and compare it with ``statement``.
 
-    Raises :class:`BundleRefused` (``CONTENT``) for a bundle that shows too little to compute anything, or rows that
-    are none.
+    Raises :class:`BundleRefused` (``CONTENT``) for a bundle that shows too little to compute anything, rows that are
+    none, or rows of which no house could have come.
     """
+    try:
+        return _recomputed(statement, bundle)
+    except BundleRefused:
+        raise
+    except _NO_HOUSE as error:
+        said = str(error) or type(error).__name__
+        raise BundleRefused(BundleReason.CONTENT, f"no house has such rows: {said}") from None
+
+
+_NO_HOUSE = (ArithmeticError, AttributeError, InvariantViolated, LookupError, TypeError, ValueError)
+"""What functions that trust a house's state raise for rows that contradict each other."""
+
+
+def _recomputed(statement: VerifiedStatement, bundle: VerifiedBundle) -> Recomputed:
     shown = _read(bundle)
     house, stated = replace(shown.house, size=statement.journal.tree_size), shown.measured
     findings = [_digests(statement, house), _array(house)]
+    if bundle.is_whole:
+        _require_in_their_sets(house)
     measured = measured_sets(house)
     if not bundle.is_whole:
         findings.append(_requirements(measured, stated, unknown_equity=_concentrated(house)))
@@ -125,22 +156,85 @@ class _Read:
         self.units: list[str] = []
         self.measured: list[Measured] = []
         self.stress_arrays: list[StressArray] = []
+        self._last = (-1, "")
 
     def take(self, line: Json) -> None:
         """Read one line. Raises ``ValueError``, ``TypeError`` or ``InvariantViolated`` for what is no row."""
         match line:
+            case [str(table), str(key), _] if table in TABLES_IN_ORDER:
+                self._go_on((TABLES_IN_ORDER.index(table), key))
+        match line:
             case [str(table), str(), _] if table in TABLES_USED:
-                self.changes += decode_changes([line])
-            case [str(table), str(), list(rows)] if table == BALANCES:
-                self.balances += map(_balance, rows)
+                self.changes += map(_own, decode_changes([line]))
+            case [str(table), str(owner), list(rows)] if table == BALANCES:
+                self.balances += _balances_of(owner, rows)
             case [str(table), "", list(names)] if table == UNITS:
-                self.units += map(_unit, names)
-            case [str(table), str(), row] if table == MEASURED:
-                self.measured.append(decode(Measured, row))
+                self.units += _rising([_unit(name) for name in names])
+            case [str(table), str(set_id), row] if table == MEASURED:
+                self.measured.append(_of(set_id, decode(Measured, row)))
             case [str(table), "", row] if table == STRESS_ARRAY:
                 self.stress_arrays.append(decode(StressArray, row))
             case _:
                 raise CodecError("is no row that figures are computed from")
+
+    def _go_on(self, place: tuple[int, str]) -> None:
+        if place <= self._last:
+            raise CodecError("a line stands in the order of tables and keys, and once")
+        self._last = place
+
+
+_KEYS: Mapping[str, Callable[[Any], str]] = {
+    "assets": lambda row: row.id,
+    "instruments": lambda row: row.id,
+    "breakers": lambda row: row.scope,
+    "members": lambda row: row.id,
+    "accounts": lambda row: row.key,
+    "netting_sets": lambda row: row.id,
+    "withdrawals": lambda row: row.id,
+    "calls": lambda row: f"{row.kind.value}/{row.netting_set}",
+    "defaults": lambda row: row.id,
+    "assessments": lambda row: f"{row.default}/{row.member}",
+    "non_default_losses": lambda row: row.asset,
+}
+"""Under which key the row of a table stands; one that is not here has one row, and no key."""
+
+
+def _own(change: Change) -> Change:
+    """``change``, whose row stands under its own key."""
+    key_of = _KEYS.get(change.table, lambda _: "")
+    if not isinstance(change, Put) or change.key != key_of(change.row):
+        raise CodecError("is no row, or one under a key that is not its own")
+    return change
+
+
+def _of(set_id: str, measured: Measured) -> Measured:
+    if measured.netting_set != set_id:
+        raise CodecError("was found of another netting set")
+    return measured
+
+
+def _balances_of(owner: str, rows: Sequence[Json]) -> list[tuple[Account, int]]:
+    found = [_balance(row) for row in rows]
+    _rising([(account.path, account.unit) for account, _ in found])
+    if any(owner_path(account.path) != owner for account, _ in found):
+        raise CodecError("has a balance of another owner")
+    return found
+
+
+def _rising(names: list[T]) -> list[T]:
+    if not all(one < other for one, other in pairwise(names)):
+        raise CodecError("does not name each once, in order")
+    return names
+
+
+def _require_in_their_sets(house: House) -> None:
+    """Each account stands in the netting set that it names, and in no other."""
+    named = {key: row.netting_set for key, row in house.accounts.items()}
+    stands = [(key, one.id) for one in ordered(house.netting_sets) for key in one.accounts]
+    if len(stands) != len(named) or dict(stands) != named:
+        raise BundleRefused(
+            BundleReason.CONTENT, "an account stands in another netting set than it names, or in none"
+        )
 
 
 def _unit(name: Json) -> str:
