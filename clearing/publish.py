@@ -9,7 +9,9 @@ Rules kept here:
 3. A log that was signed with other keys is not written on.
 4. Officers whose keys are away hold up no more than attestations: :attr:`Publisher.unattested` says why, and the newest
    closed cycle is attested when enough of them are back.
-5. What is committed is shown soon. If it cannot be for ``UNSHOWN_MAX_MS``, the house takes no command until it is:
+5. Figures that no attestation can state, because one is larger than its form allows, hold up no more either: the log
+   and :attr:`Publisher.unattested` say which, and the next cycle is tried.
+6. What is committed is shown soon. If it cannot be for ``UNSHOWN_MAX_MS``, the house takes no command until it is:
    :meth:`Publisher.why_not` says so.
 
 What is shown is offered to whoever collects cosignatures (``cosigning.py``), which nothing here waits for.
@@ -24,8 +26,10 @@ from typing import Protocol
 
 import structlog
 
-from clearing.attest.envelope import SignerAway
+from clearing.attest.envelope import EnvelopeRefused, SignerAway
+from clearing.attest.liabilities import LiabilityRefused
 from clearing.attest.signer import SigningKeys, sign_attestation, sign_checkpoint
+from clearing.attest.statement import StatementRefused
 from clearing.engine import Engine
 from clearing.market.validity import Use, usable
 from clearing.model.house import House
@@ -79,6 +83,7 @@ class Publisher:
         self._engine, self._keys, self._log, self._clock, self._offer = engine, keys, log, clock, offer
         self._renewed = renewed or (lambda: keys)
         self.unattested, self._tried_ms = "", 0
+        self._unstated = 0
         self._turn = threading.Lock()
         self._attested: House | None = None
         attested = engine.view.state.attestation
@@ -106,6 +111,8 @@ class Publisher:
             return None
         if house.attestation is not None and house.attestation.cycle == house.cycle.number:
             return None
+        if house.cycle.number == self._unstated:
+            return None
         if not usable(house, Use.ATTEST, self._engine.now_ms()) or self._waits():
             return None
         self._show(view, attested=True)
@@ -116,10 +123,17 @@ class Publisher:
         except SignerAway as away:
             self._tell(str(away))
             return None
+        except (EnvelopeRefused, LiabilityRefused, StatementRefused) as refused:
+            self._unstated, self.unattested = house.cycle.number, str(refused)
+            structlog.get_logger().error("no attestation: figures that it cannot state", why=str(refused))
+            return None
         self._tell("")
         self._attested = house
         return self._engine.execute(
-            command, request_id=f"attestation/{command.sequence}", actor=f"house/{house.founded.house}"
+            command,
+            request_id=f"attestation/{command.sequence}",
+            actor=f"house/{house.founded.house}",
+            body=bytes.fromhex(command.payload_sha256),  # signed again by a token, it has other signatures
         )
 
     def _waits(self) -> bool:
@@ -127,12 +141,13 @@ class Publisher:
         return bool(self.unattested) and self._clock() - self._tried_ms < ASK_AGAIN_MS
 
     def _tell(self, why: str) -> None:
-        """Log that there are too few officers, or that there are enough again."""
+        """Log that there are too few officers, or that nothing is in the way of an attestation any more."""
         if why and not self.unattested:
             structlog.get_logger().error("no attestation: too few officers can sign", why=why)
         if self.unattested and not why:
-            structlog.get_logger().info("enough officers can sign again")
-        self.unattested, self._tried_ms = why, self._clock()
+            said = "figures can be stated again" if self._unstated else "enough officers can sign again"
+            structlog.get_logger().info(said)
+        self.unattested, self._tried_ms, self._unstated = why, self._clock(), 0
 
     def show(self) -> None:
         """Sign and show what is committed now, if it is more than what is shown.

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from clearing import chart
+from clearing.attest.liabilities import AMOUNT_CAP
 from clearing.decide.calls import cure
 from clearing.decide.standing import ended_refusal, standing_refusal
 from clearing.default.gate import gates_of, loss_is_open
@@ -59,6 +60,15 @@ def amount_refusal(amount_minor: int) -> Rejected | None:
     return None
 
 
+def _room_refusal(house: House, account: Account, amount_minor: int) -> Rejected | None:
+    """Why an amount does not come to what an account has: more could not be counted among what the house owes, and
+    nothing would be attested any more.
+    """
+    if house.balance(account) + amount_minor > AMOUNT_CAP:
+        return Rejected(Reason.AMOUNT_TOO_LARGE, f"an account has at most {AMOUNT_CAP}")
+    return None
+
+
 def fund_house(draft: Draft, command: FundHouse) -> Rejected | None:
     """Pay the house's own money in."""
     if (rejected := amount_refusal(command.amount_minor)) is not None:
@@ -90,6 +100,8 @@ def deposit(draft: Draft, command: Deposit) -> Rejected | None:
     if command.reference in draft.house.arrivals:
         return Rejected(Reason.ALREADY_EXISTS, command.reference)
     target = account_for(draft.house, key, command.asset)
+    if (rejected := _room_refusal(draft.house, target, command.amount_minor)) is not None:
+        return rejected
     legs = transfer(chart.custody(command.asset), target, command.amount_minor)
     draft.record(Kind.DEPOSITED, *_arrival(command), legs=legs)
     if key != command.account:
@@ -145,7 +157,10 @@ def contribute_to_pool(draft: Draft, command: ContributeToPool) -> Rejected | No
     if (rejected := amount_refusal(command.amount_minor)) is not None:
         return rejected
     asset = draft.house.settlement
-    legs = transfer(chart.custody(asset), chart.pool(command.member, asset), command.amount_minor)
+    pool = chart.pool(command.member, asset)
+    if (rejected := _room_refusal(draft.house, pool, command.amount_minor)) is not None:
+        return rejected
+    legs = transfer(chart.custody(asset), pool, command.amount_minor)
     draft.record(Kind.POOL_CONTRIBUTED, *_put_back(draft.house, command), legs=legs)
     return None
 

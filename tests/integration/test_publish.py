@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from clearing import keys as house_keys
 from clearing import publish
 from clearing.attest.envelope import parse as parse_envelope
+from clearing.attest.liabilities import LiabilityReason, LiabilityRefused
 from clearing.attest.signer import SigningKeys
 from clearing.engine import Engine
 from clearing.main import clock_ms
@@ -297,6 +298,40 @@ def test_with_too_few_officers_a_house_shows_its_log_and_attests_when_they_are_b
         "no attestation: too few officers can sign",
         "new signing keys",
         "enough officers can sign again",
+    ]
+
+
+def test_figures_that_no_attestation_can_state_hold_up_nothing_else(
+    seeded: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, asked = seeded.copy(tmp_path / "house"), list[int]()
+
+    def beyond(*_: object) -> None:
+        asked.append(1)
+        raise LiabilityRefused(LiabilityReason.AMOUNT, "amounts are 1 numbers, one a unit")
+
+    monkeypatch.setattr("clearing.attest.figures.liabilities_of", beyond)
+    with running(place) as house, capture_logs() as logged:
+        publisher = Publisher(house.engine, place.signing, house.log, clock=count(0, 2_000).__next__)
+        before = house.engine.view.state.attestation
+        for _ in range(3):
+            beat(house.engine, publisher, None)
+        assert (house.engine.view.state.attestation, len(asked)) == (before, 1), "asked once for a cycle"
+        assert publisher.unattested == "amounts are 1 numbers, one a unit"
+        assert place.require_honest() == house.engine.view.size
+        monkeypatch.undo()
+        for source in SOURCES:
+            command = publication(place.folder / "keys", source, 3, BTC_TICKS + 2)
+            assert house.engine.execute(command, request_id=f"{source}/3", actor="test").accepted
+        for _ in range(3):
+            beat(house.engine, publisher, None)
+        after = house.engine.view.state.attestation
+        assert before is not None
+        assert after is not None
+        assert (after.sequence, publisher.unattested) == (before.sequence + 1, "")
+    assert [line["event"] for line in logged] == [
+        "no attestation: figures that it cannot state",
+        "figures can be stated again",
     ]
 
 

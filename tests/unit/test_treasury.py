@@ -7,6 +7,8 @@ from re import findall
 import pytest
 
 from clearing import chart
+from clearing.attest.balances import context_of, liabilities_of
+from clearing.attest.liabilities import AMOUNT_CAP
 from clearing.decide import treasury
 from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.default.gate import gates
@@ -45,6 +47,7 @@ from clearing.model.values import (
     WithdrawalState,
 )
 from ledger.account import Account
+from ledger.checkpoint import Checkpoint
 from ledger.entry import credit, debit
 from tests.builders import (
     ALICE,
@@ -154,9 +157,35 @@ def test_every_incoming_amount_is_positive_and_within_the_limit(amount: int, rea
 
 def test_the_largest_deposits_fit_into_the_book_many_times() -> None:
     world = two_traders()
-    for _ in range(100):
-        world.deposit(ALICE, DEPOSIT_MAX)
-    world.ok(withdrawing(DEPOSIT_MAX))
+    for number in range(50):
+        key = world.account(DEX, f"rich{number}")
+        for _ in range(2):
+            world.deposit(key, DEPOSIT_MAX)
+    world.ok(replace(withdrawing(DEPOSIT_MAX), account=key))
+
+
+@pytest.mark.parametrize("asset", [USDC, ETH])
+def test_an_account_takes_as_much_as_can_be_attested_and_not_one_more(asset: AssetId) -> None:
+    world = two_traders()
+    key = world.account(DEX, "rich")
+    for amount in (DEPOSIT_MAX, DEPOSIT_MAX, AMOUNT_CAP - 2 * DEPOSIT_MAX):
+        world.deposit(key, amount, asset)
+    more = Deposit(account=key, asset=asset, amount_minor=1)
+    assert world.reason(more) == Reason.AMOUNT_TOO_LARGE.name
+    context = context_of(
+        world.state, Checkpoint(origin="h/journal", size=world.state.size, root=bytes(32)), 1
+    )
+    owed, _ = liabilities_of(world.state, context, bytes(32))
+    assert owed.totals[asset] >= AMOUNT_CAP
+
+
+def test_a_contribution_beyond_what_can_be_attested_is_refused() -> None:
+    world = two_traders()
+    has = world.state.pool(DEX)
+    for amount in (DEPOSIT_MAX, DEPOSIT_MAX, AMOUNT_CAP - 2 * DEPOSIT_MAX - has):
+        world.ok(ContributeToPool(member=DEX, amount_minor=amount))
+    more = ContributeToPool(member=DEX, amount_minor=1)
+    assert world.reason(more) == Reason.AMOUNT_TOO_LARGE.name
 
 
 def test_a_deposit_needs_a_known_account_and_asset() -> None:
