@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from clearing import keys as house_keys
+from clearing.attest.opening import open_attestation
+from clearing.attest.policy import Policy
 from clearing.documents import Documents
 from clearing.engine import Engine, HouseStopped
 from clearing.main import clock_ms
@@ -117,6 +119,34 @@ def test_each_closed_cycle_is_attested_once_and_what_is_published_verifies(
     note = (tmp_path / "state" / "checkpoint").read_bytes()
     report = verify_attestations(policy, note, [path.read_bytes() for path in files], clock_ms())
     assert report.ok, report
+
+
+def test_officers_that_are_replaced_between_two_cycles_end_nothing(running: Running, tmp_path: Path) -> None:
+    """Until the next attestation the newest one is of officers whom the policy does not name any more."""
+    signing = house_keys.Signing(running.keys)
+    publisher = Publisher(running.engine, signing(), running.log, renewed=signing)
+
+    def renewed() -> tuple[Policy, dict[int, bytes]]:
+        return signing.published().policy, {}
+
+    directory = tmp_path / "state"
+    documents = Documents(
+        directory,
+        signing.published().policy,
+        signing(),
+        AttestationIndex(running.database).all,
+        renewed=renewed,
+    )
+    beat(running.engine, publisher, documents)
+    note = (directory / "checkpoint").read_bytes()
+    for role in ("risk", "operations", "compliance"):
+        house_keys.rotate(running.keys, role)
+    beat(running.engine, publisher, documents)
+    assert (directory / "checkpoint").read_bytes() == note
+    running.prices(BTC_TICKS + 1)
+    beat(running.engine, publisher, documents)
+    newest = (directory / "attestations" / "000002.json").read_bytes()
+    open_attestation(signing.published().policy, newest)
 
 
 def test_a_house_that_stopped_is_not_served_on(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
