@@ -2,17 +2,25 @@
 
 Both are made again from the state that the attestation speaks of, and are the same bytes each time (attestation.md §6,
 §9). The newest such state is at hand; an older one is replayed from the journal, which takes as long as a start.
+
+Rules kept here:
+
+1. Whoever may ask can keep the house busy only so much: one state at a time is replayed, and none for ``REST_TIMES`` as
+   long as the last one took. Who wants the same one waits for it, who wants another is told to come back.
+2. Nothing is given out that does not lead to what was attested. A house with another blinding secret, or a program
+   that computes otherwise, says that it cannot make it again.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from clearing.attest.balances import liabilities_of
 from clearing.attest.envelope import VerifiedPayload
 from clearing.attest.envelope import parse as parse_envelope
-from clearing.attest.inputs import bundle_of
-from clearing.attest.liabilities import Proof, context_of, prove
+from clearing.attest.inputs import OtherInputs, bundle_of
+from clearing.attest.liabilities import Proof, SumTree, context_of, prove
 from clearing.attest.recompute_bundle import RecomputeBundle
 from clearing.attest.statement import Statement, parse
 from clearing.model.house import House
@@ -22,9 +30,20 @@ from clearing.store.past import house_at
 from clearing.store.queries import AttestationIndex
 from ledger.store.connect import Database
 
+REST_TIMES = 4
+"""So many times as long as a replay took, none is begun."""
+
 
 class NothingAttested(LookupError):
     """None of the entries asked about is an attestation."""
+
+
+class Replaying(Exception):
+    """The state asked for would have to be replayed, and another one is, or was just now. Ask again later."""
+
+
+class NotReproduced(Exception):
+    """What was found now is not what was attested then; the message says of which attestation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +60,22 @@ class Workings:
     ``recent`` gives the state of the newest attestation, if this process made it. ``blinding`` is the house's secret.
     """
 
-    def __init__(self, database: Database, recent: Callable[[], House | None], blinding: bytes) -> None:
-        self._database, self._recent, self._blinding = database, recent, blinding
+    def __init__(
+        self,
+        database: Database,
+        recent: Callable[[], House | None],
+        blinding: bytes,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database, self._recent, self._blinding, self._clock_s = database, recent, blinding, clock_s
         self._index = AttestationIndex(database)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._replaying: int | None = None
         self._replayed: House | None = None
+        self._rest_until_s = 0.0
+        self._counting = threading.Lock()
+        self._counted: tuple[int, SumTree] | None = None
 
     def attestations(self) -> list[AttestationRecord]:
         """Every attestation in the journal, oldest first. Raises ``StoreUnreachable``."""
@@ -54,35 +84,75 @@ class Workings:
     def bundle(self, as_of: int, member: MemberId | None) -> RecomputeBundle:
         """The bundle of the newest attestation among the first ``as_of`` entries, or of it what ``member`` may see.
 
-        Raises :class:`NothingAttested`, ``StoreUnreachable``.
+        Raises :class:`NothingAttested`, :class:`Replaying`, :class:`NotReproduced`, ``StoreUnreachable``.
         """
         attested = self.newest(as_of)
-        return bundle_of(attested.house, attested.statement, self._blinding, member)
+        try:
+            return bundle_of(attested.house, attested.statement, self._blinding, member)
+        except OtherInputs:
+            raise _not_reproduced(attested.statement) from None
 
     def liability(self, as_of: int, account: str) -> Proof:
         """That what ``account``, a path of the ledger, is owed was counted in that attestation.
 
         Raises as :meth:`bundle` does, and ``LiabilityRefused`` (``NOT_COUNTED``) if it is owed nothing.
         """
-        attested = self.newest(as_of)
-        _, tree = liabilities_of(attested.house, context_of(attested.statement), self._blinding)
-        return prove(tree, account)
+        return prove(self._tree(self.newest(as_of)), account)
+
+    def number(self, as_of: int) -> int:
+        """Which attestation is the newest among the first ``as_of`` entries. Raises :class:`NothingAttested`,
+        ``StoreUnreachable``.
+        """
+        return self._record(as_of).sequence
 
     def newest(self, as_of: int) -> Attested:
         """The newest attestation among the first ``as_of`` entries of the journal. Raises as :meth:`bundle`."""
+        record = self._record(as_of)
+        return Attested(_statement(record), self._house(record.tree_size))
+
+    def _record(self, as_of: int) -> AttestationRecord:
         record = self._index.newest(as_of)
         if record is None:
             raise NothingAttested(f"none of the first {as_of} entries is an attestation")
-        return Attested(_statement(record), self._house(record.tree_size))
+        return record
+
+    def _tree(self, attested: Attested) -> SumTree:
+        """What was owed then; the one that was asked for last is kept."""
+        statement = attested.statement
+        with self._counting:
+            if self._counted is None or self._counted[0] != statement.sequence:
+                context = context_of(attested.house, attested_tree(statement.journal), statement.sequence)
+                owed, tree = liabilities_of(attested.house, context, self._blinding)
+                if owed.root != statement.liabilities.root:
+                    raise _not_reproduced(statement)
+                self._counted = statement.sequence, tree
+            return self._counted[1]
 
     def _house(self, size: int) -> House:
         recent = self._recent()
         if recent is not None and recent.size == size:
             return recent
-        with self._lock:
-            if self._replayed is None or self._replayed.size != size:
-                self._replayed = house_at(self._database, size)
-            return self._replayed
+        with self._changed:
+            self._changed.wait_for(lambda: self._replaying != size)
+            if self._replayed is not None and self._replayed.size == size:
+                return self._replayed
+            if self._replaying is not None or self._clock_s() < self._rest_until_s:
+                raise Replaying(f"of {size} entries")
+            self._replaying = size
+        began_s, found = self._clock_s(), None
+        try:
+            found = house_at(self._database, size)
+            return found
+        finally:
+            with self._changed:
+                now_s = self._clock_s()
+                self._replaying, self._rest_until_s = None, now_s + REST_TIMES * (now_s - began_s)
+                self._replayed = found or self._replayed
+                self._changed.notify_all()
+
+
+def _not_reproduced(statement: Statement) -> NotReproduced:
+    return NotReproduced(f"attestation {statement.sequence}")
 
 
 def _statement(record: AttestationRecord) -> Statement:

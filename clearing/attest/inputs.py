@@ -35,13 +35,16 @@ from clearing.model.ids import MemberId, SetId, member_of
 from clearing.model.values import Call, ClearingAccount, Due, Member, NettingSet, Withdrawal, WithdrawalState
 from ledger.entry import Json
 from ledger.merkle import inclusion_paths, leaf_hash, tree_root
-from ledger.require import require
 
 UNITS, BALANCES, MEASURED, STRESS_ARRAY = "units", "balances", "measured", "stress_array"
 
 
 ENDED = (WithdrawalState.PAID, WithdrawalState.RELEASED)
 """Withdrawals that are owed nothing any more, of which there are ever more."""
+
+
+class OtherInputs(ValueError):
+    """What was attested was computed from other lines, or they were hidden with another secret."""
 
 
 class Shown(Enum):
@@ -109,12 +112,16 @@ def commit(lines: Iterable[Line], blinding: bytes, sequence: int) -> Inputs:
 def bundle_of(
     house: House, statement: Statement, blinding: bytes, member: MemberId | None
 ) -> RecomputeBundle:
-    """The bundle of ``statement``, which was made of ``house``; or of it what ``member`` may see."""
+    """The bundle of ``statement``, which was made of ``house``; or of it what ``member`` may see.
+
+    Raises :class:`OtherInputs` if other lines or another secret were attested.
+    """
     lines = lines_of(house, stress_array(house), measured_sets(house))
     leaves = [leaf_of(line.text, blinding, statement.sequence) for line in lines]
     shown = [n for n, line in enumerate(lines) if member is None or line.visible_to(member)]
     hashes = [leaf_hash(leaf) for leaf in leaves]
-    require(tree_root(hashes) == statement.inputs.root, "the lines are those that were attested")
+    if tree_root(hashes) != statement.inputs.root:
+        raise OtherInputs(f"the lines are not those of attestation {statement.sequence}")
     paths = [()] * len(shown) if len(shown) == len(lines) else inclusion_paths(hashes, shown)
     return RecomputeBundle(
         attestation=statement.sequence,

@@ -155,6 +155,14 @@ class Fault(Enum):
     NETTING_SET_UNKNOWN = (Code.NOT_FOUND, "no such netting set")
     ATTESTATION_UNKNOWN = (Code.NOT_FOUND, "no such attestation")
     LIABILITY_UNKNOWN = (Code.NOT_FOUND, "nothing is owed on this account as of that attestation")
+    ATTESTATION_REPLAYED = (
+        Code.UNAVAILABLE,
+        "the state of an older attestation is replayed, one at a time and not all the time; ask again in a while",
+    )
+    ATTESTATION_NOT_REPRODUCED = (
+        Code.FAILED_PRECONDITION,
+        "the house has another secret or another program than when it attested, and cannot make this again",
+    )
     CHECKPOINT_UNKNOWN = (Code.NOT_FOUND, "no checkpoint has been signed yet")
     ENTRY_UNKNOWN = (Code.NOT_FOUND, "no such entry, or none that you may see")
     ENTRY_NOT_SHOWN_YET = (

@@ -26,7 +26,7 @@ from clearing.server.wire import ledger as ledger_wire
 from clearing.server.wire import names
 from clearing.server.wire import reports as wire
 from clearing.server.wire.violations import RequestInvalid, Violations, require_valid
-from clearing.workings import NothingAttested, Workings
+from clearing.workings import NothingAttested, NotReproduced, Replaying, Workings
 from clearinghouse.v1 import report_service_pb2 as pb
 from clearinghouse.v1.report_service_pb2_grpc import ReportServiceServicer
 from ledger.account import account_id
@@ -88,13 +88,20 @@ class Reports(ReportServiceServicer):
             member=MemberId(caller.id) if report.cut and not caller.sees_all else None,
             context=context,
         )
-        asked = json.dumps([report.id, as_of, sorted(pull.given.items()), pull.member])
+        asked = json.dumps([report.id, self._made_of(report, as_of), sorted(pull.given.items()), pull.member])
         download = self._spool.open(asked, lambda: _wanted(report.render(ROWS[report.id](pull)), context))
         with download.file:
             if request.offset > download.spooled.size:
                 raise RequestInvalid({"offset": f"the report has {download.spooled.size} bytes"})
             yield pb.DownloadReportResponse(header=wire.header(report, as_of, download.spooled))
             yield from _chunks(download, request.offset)
+
+    def _made_of(self, report: Report, as_of: int) -> str:
+        """What a report of ``as_of`` entries is made of: of one attestation it is the same until the next."""
+        if report.id not in OF_ATTESTATIONS:
+            return f"{as_of} entries"
+        with _attested():
+            return f"attestation {self._workings.number(as_of)}"
 
 
 def _may(caller: Identity, report: Report) -> bool:
@@ -204,6 +211,10 @@ def _attested() -> Iterator[None]:
         yield
     except NothingAttested as error:
         raise Refused(Fault.ATTESTATION_UNKNOWN, str(error)) from None
+    except Replaying as error:
+        raise Refused(Fault.ATTESTATION_REPLAYED, str(error)) from None
+    except NotReproduced as error:
+        raise Refused(Fault.ATTESTATION_NOT_REPRODUCED, str(error)) from None
     except LiabilityRefused as error:
         raise Refused(Fault.LIABILITY_UNKNOWN, str(error)) from None
 
@@ -216,3 +227,5 @@ ROWS: Mapping[str, Callable[[Pull], Iterable[Any]]] = {
     "trial-balance": _trial_balance,
 }
 """Where the rows of each report in ``REPORTS`` come from. A test compares the two."""
+OF_ATTESTATIONS = frozenset({"liability-proof", "recompute-bundle"})
+"""Reports of the newest attestation."""

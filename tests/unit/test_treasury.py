@@ -157,11 +157,10 @@ def test_every_incoming_amount_is_positive_and_within_the_limit(amount: int, rea
 
 def test_the_largest_deposits_fit_into_the_book_many_times() -> None:
     world = two_traders()
-    for number in range(50):
-        key = world.account(DEX, f"rich{number}")
-        for _ in range(2):
-            world.deposit(key, DEPOSIT_MAX)
-    world.ok(replace(withdrawing(DEPOSIT_MAX), account=key))
+    keys = [world.account(DEX, f"rich{number}") for number in range(50)]
+    for key in [*keys, *keys]:
+        world.deposit(key, DEPOSIT_MAX)
+    world.ok(replace(withdrawing(DEPOSIT_MAX), account=keys[0]))
 
 
 @pytest.mark.parametrize("asset", [USDC, ETH])
