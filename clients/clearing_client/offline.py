@@ -93,6 +93,9 @@ class Report:
     statements: tuple[VerifiedStatement, ...] = ()
     not_checked: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "not_checked", tuple(map(_shown, self.not_checked)))
+
     @property
     def ok(self) -> bool:
         """Whether something was checked and every check held."""

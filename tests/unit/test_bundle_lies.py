@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from clearing.attest.recompute_bundle import format_bundle
+from clearing_client.offline import DETAIL_MAX, Report
 from clearing_client.recomputing import verify_bundle
 from tests.unit.test_recompute import (
     attested,
@@ -94,3 +95,10 @@ def test_rows_that_contradict_each_other_are_refused_and_break_nothing(
     forged, bundle = committed(house, statement, texts)
     report = verify_bundle([forged], b"".join(format_bundle(bundle)))
     assert not report.ok
+
+
+def test_what_was_not_checked_is_printable_too() -> None:
+    """An account of a bundle is named there, and a liar chose its name."""
+    report = Report(checks=(), not_checked=("accounts \x1b[2Jdex/alice\u202e", "x" * (DETAIL_MAX + 1)))
+    assert all(one.isprintable() for one in report.not_checked)
+    assert max(map(len, report.not_checked)) < DETAIL_MAX + 50
