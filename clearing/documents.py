@@ -1,5 +1,8 @@
 """What a verifier takes away from a served house: policy, trust root, every attestation, and a checkpoint.
 
+Beside each attestation lies the body of its entry: it hashes to a leaf of the public log, so that who has the log sees
+that this attestation stands in it, and not another one.
+
 Where the policy asks for witnesses, ``checkpoint.cosigned`` is the newest attested tree that their quorum cosigned.
 """
 
@@ -23,6 +26,7 @@ class Documents:
 
     Without ``signing`` no checkpoint is written: the directory is that of the tiles and shows a newer one. ``renewed``
     gives policy and versions of the trust root as they are now, if that may change; without it, ``policy`` holds.
+    ``bodies`` gives the bodies of the entries of all attestations.
     """
 
     def __init__(
@@ -33,8 +37,9 @@ class Documents:
         records: Callable[[], Sequence[AttestationRecord]],
         *,
         renewed: "Renewed | None" = None,
+        bodies: Callable[[], Sequence[bytes]] = list,
     ) -> None:
-        self._directory, self._signing, self._records = directory, signing, records
+        self._directory, self._signing, self._records, self._bodies = directory, signing, records, bodies
         self._renewed: Renewed = renewed or (lambda: (policy, {}))
         self._written, self._believed = 0, self._renewed()
         self._cosigned: bytes | None = None
@@ -74,10 +79,12 @@ class Documents:
         if self._signing is not None and not self._written:
             self._drop_cosigned_under_another(policy)
         records = self._records()
-        for record in records:
-            path = self._directory / "attestations" / f"{record.sequence:06}.json"
+        found = [(f"{number:06}.body", body) for number, body in enumerate(self._bodies(), start=1)]
+        found += [(f"{record.sequence:06}.json", record.envelope.encode()) for record in records]
+        for name, data in found:
+            path = self._directory / "attestations" / name
             if not path.exists():
-                _replace(path, record.envelope.encode())
+                _replace(path, data)
         if records and self._signing is not None:
             _replace(self._directory / "checkpoint", _checkpoint(records[-1], self._signing))
         self._written, self._believed = len(records), believed

@@ -318,7 +318,8 @@ def _documents(settings: Settings, database: Database, signing: keys.Signing) ->
 
     policy, _ = renewed()
     signs = None if shared else signing()
-    documents = Documents(settings.state, policy, signs, AttestationIndex(database).all, renewed=renewed)
+    index = AttestationIndex(database)
+    documents = Documents(settings.state, policy, signs, index.all, renewed=renewed, bodies=index.bodies)
     documents.write()
     return documents
 

@@ -81,6 +81,10 @@ class Workings:
         """Every attestation in the journal, oldest first. Raises ``StoreUnreachable``."""
         return self._index.all()
 
+    def bodies(self) -> list[bytes]:
+        """The bodies of their entries. Raises ``StoreUnreachable``."""
+        return self._index.bodies()
+
     def bundle(self, as_of: int, member: MemberId | None) -> RecomputeBundle:
         """The bundle of the newest attestation among the first ``as_of`` entries, or of it what ``member`` may see.
 

@@ -63,6 +63,8 @@ def publish(database: Database, folder: Path, key_folder: Path) -> None:
         (folder / "attestations" / f"{record.sequence:06d}.json").write_text(
             record.envelope, encoding="utf-8"
         )
+    for number, body in enumerate(workings.bodies(), start=1):
+        (folder / "attestations" / f"{number:06d}.body").write_bytes(body)
     _write_workings(workings, folder)
     _write_receipts(database, folder)
 

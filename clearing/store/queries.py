@@ -20,18 +20,22 @@ class AttestationIndex:
         self._database = database
         self._lock = threading.Lock()
         self._read = 0
-        self._found: list[tuple[int, AttestationRecord]] = []
+        self._found: list[tuple[int, AttestationRecord, bytes]] = []
 
     def all(self) -> list[AttestationRecord]:
         """All of them, oldest first. Raises ``StoreUnreachable``."""
-        return [record for _, record in self._read_on()]
+        return [record for _, record, _ in self._read_on()]
+
+    def bodies(self) -> list[bytes]:
+        """The bodies of their entries, which hash to the leaves of the public log. Raises ``StoreUnreachable``."""
+        return [body for _, _, body in self._read_on()]
 
     def newest(self, size: int) -> AttestationRecord | None:
         """The newest among the first ``size`` entries of the journal. Raises ``StoreUnreachable``."""
-        within = [record for sequence, record in self._read_on() if sequence < size]
+        within = [record for sequence, record, _ in self._read_on() if sequence < size]
         return within[-1] if within else None
 
-    def _read_on(self) -> list[tuple[int, AttestationRecord]]:
+    def _read_on(self) -> list[tuple[int, AttestationRecord, bytes]]:
         with self._lock:
             with reading(self._database) as connection:
                 for segment in read_segments(connection, self._read):
@@ -40,14 +44,14 @@ class AttestationIndex:
             return list(self._found)
 
 
-def _attested(segment: Segment) -> Iterator[tuple[int, AttestationRecord]]:
+def _attested(segment: Segment) -> Iterator[tuple[int, AttestationRecord, bytes]]:
     records = split_records(segment.leaves, LEAF_BYTES)
     for record, body in zip(records, split_bodies(segment.bodies), strict=True):
         leaf = decode_leaf(record)
         if leaf.kind == Kind.ATTESTED:
             for change in decode_changes(decode_body(body).fact):
                 if isinstance(change, Put) and isinstance(change.row, AttestationRecord):
-                    yield leaf.sequence, change.row
+                    yield leaf.sequence, change.row, bytes(body)
 
 
 def recorded_answer(database: Database, request_id: str) -> str:

@@ -7,7 +7,7 @@ leaves have to lead to every tree that was found signed. What nobody asked for i
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rich.text import Text
 from clearing.attest.policy import Policy, PolicyRefused, parse_policy
 from clearing.attest.recompute_bundle import MAX_BUNDLE_BYTES
 from clearing.attest.statement import VerifiedStatement, format_time, parse_time
+from clearing_client.journaled import AttestedLeaves, Shown, verify_journaled
 from clearing_client.offline import (
     Check,
     Report,
@@ -88,13 +89,19 @@ def verify(policy: Path | None, asked: Asked) -> Report:
     tiles = asked.tiles or _with_tiles(asked.directory)
     if asked.seen and tiles is None:
         raise CannotVerify("whether a log goes on from what was seen, its tiles tell: give --tiles")
+    looking, of_directory, is_read = AttestedLeaves(), None, tiles is not None
     if asked.directory is not None:
         inside = tiles is not None and tiles.resolve() == asked.directory.resolve()
-        reports.append(_verify_directory(trusted, asked.directory, asked.now_ms, reports if inside else None))
+        of_directory = _verify_directory(trusted, asked, reports if inside else None, looking)
+        reports.append(of_directory)
         tiles = None if inside else tiles
     if tiles is not None:
         note = _checkpoint(trusted, tiles)
-        reports.append(verify_log(trusted, note, _leaves(trusted, note, tiles), _trees(reports)))
+        leaves = looking.among(_leaves(trusted, note, tiles))
+        reports.append(verify_log(trusted, note, leaves, _trees(reports)))
+    if is_read and asked.directory is not None and of_directory is not None:
+        shown = _shown(asked.directory, of_directory.statements)
+        reports.append(verify_journaled(shown, looking.body_hashes))
     reports += _held_against(asked, [one for report in reports for one in report.statements])
     return _joined(reports, left_out(trusted, asked))
 
@@ -200,19 +207,33 @@ def table(report: Report) -> Iterator[RenderableType]:
 
 
 def _verify_directory(
-    policy: Policy, directory: Path, now_ms: int | None, others: list[Report] | None
+    policy: Policy, asked: Asked, others: list[Report] | None, looking: AttestedLeaves
 ) -> Report:
-    """The attestations in ``directory``; with its own tiles if ``others`` are given, which these must fit too."""
-    found = (path for path in (directory / "attestations").glob("*.json") if _NUMBERED.fullmatch(path.name))
+    """The attestations of the directory; with its own tiles if ``others`` are given, which these must fit too."""
+    directory = asked.directory or Path()
     note = _checkpoint(policy, directory)
     return verify_attestations(
         policy,
         note,
-        [_read(path) for path in sorted(found, key=lambda path: int(path.stem))],
-        now_ms,
-        leaves=None if others is None else _leaves(policy, note, directory),
+        [_read(path) for path in _numbered(directory)],
+        asked.now_ms,
+        leaves=None if others is None else looking.among(_leaves(policy, note, directory)),
         trees=_trees(others or []),
     )
+
+
+def _numbered(directory: Path) -> list[Path]:
+    """The files of the attestations, by number."""
+    found = (path for path in (directory / "attestations").glob("*.json") if _NUMBERED.fullmatch(path.name))
+    return sorted(found, key=lambda path: int(path.stem))
+
+
+def _shown(directory: Path, statements: Sequence[VerifiedStatement]) -> list[Shown]:
+    """The attestations that were opened, in order, with their files."""
+    return [
+        Shown(statement, _read(path), _read_if(path.with_suffix(".body")))
+        for path, statement in zip(_numbered(directory), statements, strict=False)
+    ]
 
 
 def _checkpoint(policy: Policy, folder: Path) -> bytes:
@@ -243,6 +264,11 @@ def _joined(reports: list[Report], not_asked: Iterator[str]) -> Report:
         checks=tuple(check for report in reports for check in report.checks),
         not_checked=(*(one for report in reports for one in report.not_checked), *not_asked),
     )
+
+
+def _read_if(path: Path) -> bytes | None:
+    """A body, which has an envelope in it as text; None if it is not there."""
+    return _read(path, 2 * FILE_BYTES_MAX) if path.is_file() else None
 
 
 def _read(path: Path, bytes_max: int = FILE_BYTES_MAX) -> bytes:
