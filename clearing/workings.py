@@ -125,7 +125,7 @@ class Workings:
         statement = attested.statement
         with self._counting:
             if self._counted is None or self._counted[0] != statement.sequence:
-                context = context_of(attested.house, attested_tree(statement.journal), statement.sequence)
+                context = context_of(attested.statement)
                 owed, tree = liabilities_of(attested.house, context, self._blinding)
                 if owed.root != statement.liabilities.root:
                     raise _not_reproduced(statement)
