@@ -6,6 +6,7 @@ that this attestation stands in it, and not another one.
 Where the policy asks for witnesses, ``checkpoint.cosigned`` is the newest attested tree that their quorum cosigned.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -116,6 +117,10 @@ def _checkpoint(record: AttestationRecord, signing: SigningKeys) -> bytes:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    """A file that is there is whole, also after the power failed: it is not written again."""
     fresh = path.with_name(f"{path.name}.new")
-    fresh.write_bytes(data)
+    with fresh.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     fresh.replace(path)

@@ -13,6 +13,8 @@ import pytest
 
 from clearing import keys as house_keys
 from clearing.attest.envelope import PAYLOAD_TYPE, Signer, parse, sign
+from clearing.attest.opening import open_attestation
+from clearing.attest.policy import parse_policy
 from clearing.attest.statement import payload_digest
 from clearing.server.identity import parse_spiffe
 from clearing.signing import read_signer
@@ -25,6 +27,7 @@ from tests.serving import (
     Served,
     environment,
     seed,
+    served_house,
     serving,
     signing_key,
     wait_until,
@@ -299,3 +302,22 @@ def test_a_signature_is_written_as_a_bundle_of_its_officer(world: World, tmp_pat
     assert (done.returncode, "names no janitor" in done.stderr) == (REFUSED, True)
     done = clearctl("attestation", "bundle", str(world.attestation(2)), "--policy", policy, "--role", "risk")
     assert (done.returncode, "has not signed" in done.stderr) == (REFUSED, True)
+
+
+def test_a_house_whose_officers_were_replaced_without_a_trust_root_starts_again(tmp_path: Path) -> None:
+    """Its newest attestation is of officers whom nobody names any more: it says so, and attests with the new ones."""
+    state = ("--state", str(tmp_path / "state"))
+    with served_house(tmp_path, *state):
+        pass
+    for role in ("risk", "operations"):
+        house_keys.rotate(tmp_path / "keys", role)
+    with serving(tmp_path, *state) as served:
+        for source in SOURCES:
+            with served.client(f"price-source/{source}") as client:
+                key = signing_key(served.keys, source)
+                prices = {"feeds/BTC": "64100.0", "feeds/ETH": "2000.0"}
+                client.publish_prices(f"sources/{source}", prices, key=key, sequence=7)
+        wait_until((tmp_path / "state" / "attestations" / "000002.json").exists)
+    assert "other officers signed the newest attestation" in (tmp_path / "serve.log").read_text()
+    policy = parse_policy((tmp_path / "state" / "policy.txt").read_bytes())
+    open_attestation(policy, (tmp_path / "state" / "attestations" / "000002.json").read_bytes())

@@ -7,8 +7,8 @@ from re import findall
 import pytest
 
 from clearing import chart
-from clearing.attest.balances import context_of, liabilities_of
-from clearing.attest.liabilities import AMOUNT_CAP
+from clearing.attest.balances import liabilities_of, units_of
+from clearing.attest.liabilities import AMOUNT_CAP, Context
 from clearing.decide import treasury
 from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.default.gate import gates
@@ -171,11 +171,10 @@ def test_an_account_takes_as_much_as_can_be_attested_and_not_one_more(asset: Ass
         world.deposit(key, amount, asset)
     more = Deposit(account=key, asset=asset, amount_minor=1)
     assert world.reason(more) == Reason.AMOUNT_TOO_LARGE.name
-    context = context_of(
-        world.state, Checkpoint(origin="h/journal", size=world.state.size, root=bytes(32)), 1
-    )
+    journal = Checkpoint(origin="h/journal", size=world.state.size, root=bytes(32))
+    context = Context(journal=journal, snapshot=1, units=units_of(world.state))
     owed, _ = liabilities_of(world.state, context, bytes(32))
-    assert owed.totals[asset] >= AMOUNT_CAP
+    assert owed.totals_minor[asset] >= AMOUNT_CAP
 
 
 def test_a_contribution_beyond_what_can_be_attested_is_refused() -> None:
