@@ -25,6 +25,8 @@ from tests.calling import IDS, METHODS, invoker
 from tests.hostile import rule_of
 from tests.serving import Served
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[1] / "golden" / "authority.txt"
 CALLERS = {
     Role.MEMBER: "member/alpha",

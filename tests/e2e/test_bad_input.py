@@ -43,6 +43,8 @@ from tests.calling import IDS, METHODS, invoker
 from tests.hostile import HOSTILE_NUMBERS, rule_of
 from tests.serving import CLIENTS, HOUSE, Served, served_house
 
+pytestmark = pytest.mark.slow
+
 ALPHA, BETA, RITA = "member/alpha", "member/beta", "regulator/rita"
 ONE, TWO = "members/alpha/accounts/one", "members/alpha/accounts/two"
 NO_RULE = {"", "reason"}

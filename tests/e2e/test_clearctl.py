@@ -22,6 +22,8 @@ from tests import asking
 from tests.clearctl import DONE, REFUSED, UNREACHABLE, WRONG_USE, answer, asked, clearctl
 from tests.serving import HOUSE, Served, environment, wait_until
 
+pytestmark = pytest.mark.slow
+
 ALPHA, ANNA, RITA = "member/alpha", "administrator/anna", "regulator/rita"
 
 

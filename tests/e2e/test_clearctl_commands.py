@@ -32,6 +32,8 @@ from tests.clearctl import (
 )
 from tests.serving import HOUSE, Served, environment
 
+pytestmark = pytest.mark.slow
+
 ALPHA, BETA, RITA = "member/alpha", "member/beta", "regulator/rita"
 ANNA, BERT, VAULT, DESK = (
     "administrator/anna",

@@ -22,6 +22,8 @@ from clearinghouse.v1 import event_service_pb2_grpc as pb_grpc
 from tests import asking
 from tests.serving import SOURCES, Served, served_house, serving, signing_key, wait_until
 
+pytestmark = pytest.mark.slow
+
 ALPHA, BETA, RITA, VAULT = "member/alpha", "member/beta", "regulator/rita", "custodian/vault"
 ONE, TWO = "members/alpha/accounts/one", "members/alpha/accounts/two"
 PUBLIC = {

@@ -39,6 +39,8 @@ from clearinghouse.v1.parameters_pb2 import Parameters
 from tests.builders import empty_house
 from tests.serving import CLIENTS, HOUSE, Served, served_house, serving
 
+pytestmark = pytest.mark.slow
+
 ANNA, BERT, RITA = "administrator/anna", "administrator/bert", "regulator/rita"
 ALPHA, BETA, DESK = "member/alpha", "member/beta", "liquidity-provider/beta"
 STUBS: dict[str, Any] = {

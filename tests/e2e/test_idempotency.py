@@ -32,6 +32,8 @@ from tests.hostile import NAMES, sober
 from tests.inside import served_inside
 from tests.serving import CLIENTS, HOUSE, seed
 
+pytestmark = pytest.mark.slow
+
 EACH = 120
 MUTATIONS = sorted(
     (method for method in METHODS if "request_id" in method.input_type.fields_by_name),

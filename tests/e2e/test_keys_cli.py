@@ -15,6 +15,8 @@ from clearinghouse.v1.house_service_pb2_grpc import HouseServiceStub
 from tests.e2e.test_serve import run
 from tests.serving import CLEARING, HOUSE, Served, environment, served_house, serving, wait_until
 
+pytestmark = pytest.mark.slow
+
 ALPHA = "member/alpha"
 
 

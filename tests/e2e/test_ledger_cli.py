@@ -24,6 +24,8 @@ from tests.builders import PARAMETERS, SETTLEMENT
 from tests.ledgers import behind_its_back
 from tests.stores import Stores
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "ledger.md"
 ORIGIN = "example.org/books"
 

@@ -27,6 +27,8 @@ from clearinghouse.v1.trade_service_pb2_grpc import TradeServiceStub
 from tests import asking
 from tests.serving import Served, wait_until
 
+pytestmark = pytest.mark.slow
+
 ALPHA, BETA, RITA, ANNA = "member/alpha", "member/beta", "regulator/rita", "administrator/anna"
 VAULT = "custodian/vault"
 ONE, TWO, BETA_ONE = (

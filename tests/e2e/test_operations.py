@@ -20,6 +20,8 @@ from clearing_client.errors import of_call
 from clearinghouse.v1 import trade_service_pb2 as pb
 from tests.serving import Served, served_house, wait_until
 
+pytestmark = pytest.mark.slow
+
 ALPHA, BETA, RITA, ANNA = "member/alpha", "member/beta", "regulator/rita", "administrator/anna"
 SUBMIT = "/clearinghouse.v1.TradeService/SubmitTrades"
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()

@@ -35,6 +35,8 @@ from tests.calling import METHODS, invoker
 from tests.inside import served_inside
 from tests.serving import CLIENTS, HOUSE, seed
 
+pytestmark = pytest.mark.slow
+
 EACH = 60
 READS = [
     method

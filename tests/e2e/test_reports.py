@@ -25,6 +25,8 @@ from clearinghouse.v1 import report_service_pb2 as pb
 from clearinghouse.v1 import report_service_pb2_grpc as pb_grpc
 from tests.serving import SOURCES, Served, served_house, serving, signing_key, wait_until
 
+pytestmark = pytest.mark.slow
+
 ALPHA, RITA = "member/alpha", "regulator/rita"
 PRICES = {"feeds/BTC": "64100.0", "feeds/ETH": "2000.0"}
 ONE, TWO = "members/alpha/accounts/one", "members/alpha/accounts/two"

@@ -473,6 +473,7 @@ def test_keys_of_another_house_do_not_serve_this_one(tmp_path: Path) -> None:
     assert "the keys are of otherhouse, the journal is of testhouse" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [

@@ -37,6 +37,8 @@ from tests import published
 from tests.published import HONEST, LEAVES, NOTE, PAYLOADS, SPLIT
 from tests.unit.test_offline_verifier import LOG_KEY, OPERATIONS, ORIGIN, RISK
 
+pytestmark = pytest.mark.slow
+
 SOON_S = 5.0
 HASH_LINE = base64.b64encode(bytes(32)) + b"\n"
 

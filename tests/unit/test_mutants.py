@@ -82,6 +82,8 @@ from tests.unit.test_offline_verifier import (
     note_at,
 )
 
+pytestmark = pytest.mark.slow
+
 MUTANTS = 600
 """Of each subject: more than 10,000 in all."""
 SEED = "2020-03-12"
