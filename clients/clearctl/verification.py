@@ -101,7 +101,7 @@ def verify(policy: Path | None, asked: Asked) -> Report:
         reports.append(verify_log(trusted, note, leaves, _trees(reports)))
     if is_read and asked.directory is not None and of_directory is not None:
         shown = _shown(asked.directory, of_directory.statements)
-        reports.append(verify_journaled(shown, looking.body_hashes))
+        reports.append(_journaled(shown, looking))
     reports += _held_against(asked, [one for report in reports for one in report.statements])
     return _joined(reports, left_out(trusted, asked))
 
@@ -234,6 +234,15 @@ def _shown(directory: Path, statements: Sequence[VerifiedStatement]) -> list[Sho
         Shown(statement, _read(path), _read_if(path.with_suffix(".body")))
         for path, statement in zip(_numbered(directory), statements, strict=False)
     ]
+
+
+def _journaled(shown: Sequence[Shown], looking: AttestedLeaves) -> Report:
+    """Whether the attestations are those of the log; of leaves that were not read to their end nothing is said."""
+    if looking.all_read:
+        return verify_journaled(shown, looking.body_hashes)
+    return Report(
+        checks=(), not_checked=("whether the log has these attestations: it was not read to its end",)
+    )
 
 
 def _checkpoint(policy: Policy, folder: Path) -> bytes:

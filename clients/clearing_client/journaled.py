@@ -35,6 +35,8 @@ class AttestedLeaves:
 
     def __init__(self) -> None:
         self.body_hashes: list[bytes] = []
+        self.all_read = False
+        """Whether the leaves came to their end."""
 
     def among(self, leaves: Iterable[bytes]) -> Iterator[bytes]:
         """The same leaves. Raises ``RecordMalformed``."""
@@ -42,6 +44,7 @@ class AttestedLeaves:
             if leaf[_KIND] == _MARK:
                 self.body_hashes.append(decode_leaf(leaf).body_hash)
             yield leaf
+        self.all_read = True
 
 
 def verify_journaled(shown: Sequence[Shown], body_hashes: Sequence[bytes]) -> Report:

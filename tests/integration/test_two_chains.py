@@ -94,6 +94,15 @@ def test_without_the_bodies_the_report_says_that_this_was_not_checked(public: Pa
     assert any("whether the log has these attestations" in one for one in report.not_checked)
 
 
+def test_of_a_log_that_cannot_be_read_to_its_end_nothing_is_said(public: Path, tmp_path: Path) -> None:
+    for tile in (tmp_path / "tiles" / "tile" / "entries").rglob("000.p/*"):
+        tile.write_bytes(b"")
+    report = verified(public, tmp_path / "tiles")
+    assert not report.ok
+    assert NAME not in failed(report)
+    assert any("whether the log has these attestations" in one for one in report.not_checked)
+
+
 def test_what_the_log_has_beyond_those_shown_is_told(public: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "tiles" / "checkpoint"
     for path in (public / "attestations").glob("000003.*"):
