@@ -386,6 +386,8 @@ def _requirements(
             return Finding(
                 "requirements", agrees=False, detail=f"{set_id}: {_difference(one, found[set_id])}"
             )
+    if not said:
+        return Finding("requirements", agrees=True, detail="no netting set to compute")
     total = sum(one.requirement_minor for one in stated)
     return Finding("requirements", agrees=True, detail=f"{len(said)} netting sets, {total} in all, exactly")
 

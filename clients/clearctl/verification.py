@@ -35,10 +35,12 @@ from ledger.account import Account
 from ledger.checkpoint import Checkpoint
 from ledger.tiles import CHECKPOINT, COSIGNED
 
+NAMED_MAX = 10
+"""So many failed checks are named again in the end."""
 FILE_BYTES_MAX = 4_000_000
 """No file that is checked may be larger: whoever brought it chose how much of it there is."""
 
-_NUMBERED = re.compile(r"[0-9]{6,}\.json", re.ASCII)
+_NUMBERED = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.json", re.ASCII)
 
 
 class CannotVerify(Exception):
@@ -195,11 +197,12 @@ def table(report: Report) -> Iterator[RenderableType]:
         mark = Text("held", style="green") if check.passed else Text("FAILED", style="bold red")
         rows.add_row(mark, check.name, check.detail)
     yield rows
-    failed = sum(1 for check in report.checks if not check.passed)
+    failed = [check.name for check in report.checks if not check.passed]
     if report.ok:
         yield Text(f"All {len(report.checks)} checks held.", style="bold green")
     else:
-        yield Text(f"{failed} of {len(report.checks)} checks failed.", style="bold red")
+        named = ", ".join(failed[:NAMED_MAX]) + (" …" if len(failed) > NAMED_MAX else "")
+        yield Text(f"{len(failed)} of {len(report.checks)} checks failed: {named}", style="bold red")
     if report.not_checked:
         yield Text("Not checked:", style="dim")
         for sentence in report.not_checked:
@@ -215,7 +218,7 @@ def _verify_directory(
     return verify_attestations(
         policy,
         note,
-        [_read(path) for path in _numbered(directory)],
+        {int(path.stem): _read(path) for path in _numbered(directory)},
         asked.now_ms,
         leaves=None if others is None else looking.among(_leaves(policy, note, directory)),
         trees=_trees(others or []),

@@ -26,7 +26,7 @@ any checkpoint kept from before, or found in a receipt, is of the same history (
 (:func:`verify_receipt`) needs nothing but the policy.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import ParamSpec, TypeVar
@@ -128,7 +128,7 @@ _REFUSALS = (
 def verify_attestations(
     policy: Policy,
     checkpoint_note: bytes,
-    envelopes: Sequence[bytes],
+    envelopes: Sequence[bytes] | Mapping[int, bytes],
     now_ms: int | None,
     *,
     extension: Sequence[bytes] | None = None,
@@ -137,22 +137,27 @@ def verify_attestations(
 ) -> Report:
     """Check attestation ``envelopes``, oldest first, and the log's ``checkpoint_note`` against ``policy``.
 
+    The report calls them by the numbers that they are given with; without, they are counted from 1.
+
     ``now_ms`` (ms UTC) asks whether the last one is in force, with a minute of skew; ``None`` does not ask.
     ``extension`` is the consistency path (RFC 6962 §2.1.2) from the last attested tree to a larger
     checkpoint; ``leaves``, all leaves of the journal in order, prove the same and more, also for other
     ``trees`` that were found signed. Raises nothing: every refusal is a failed check.
     """
     checkpoint, opened = _open("checkpoint", _open_checkpoint, policy, checkpoint_note)
-    attested, checks = _open_attestations(policy, envelopes)
+    numbered = envelopes if isinstance(envelopes, Mapping) else dict(enumerate(envelopes, start=1))
+    attested, checks = _open_attestations(policy, numbered)
     checks.insert(0, opened)
     signed = [*(entry.tree for entry in attested), *([] if checkpoint is None else [checkpoint])]
-    if not attested or len(attested) < len(envelopes):
-        checks.append(Check(name="attestations", passed=False, detail=_unopened(attested, envelopes)))
+    if not attested or len(attested) < len(numbered):
+        checks.append(Check(name="attestations", passed=False, detail=_unopened(attested, numbered)))
     elif checkpoint is not None:
         last = attested[-1]
         checks.append(_check("extension", _extends, last.tree, checkpoint, extension, leaves is not None))
         if now_ms is not None:
-            checks.append(_check("freshness", _in_force, policy, envelopes[-1], last.statement, now_ms))
+            checks.append(
+                _check("freshness", _in_force, policy, [*numbered.values()][-1], last.statement, now_ms)
+            )
         if leaves is not None:
             checks += verify_journal(leaves, [*signed, *trees]).checks
     stated = tuple(entry.statement for entry in attested)
@@ -161,7 +166,7 @@ def verify_attestations(
 
 def verify_attestation(policy: Policy, envelope: bytes) -> Report:
     """Check one attestation by itself: its signatures and its statement. Raises nothing."""
-    attested, checks = _open_attestations(policy, [envelope])
+    attested, checks = _open_attestations(policy, {1: envelope})
     return Report(
         checks=tuple(checks),
         trees=tuple(entry.tree for entry in attested),
@@ -304,11 +309,11 @@ def _require_origin(policy: Policy, origin: str) -> None:
 # --- 2. the attestations -------------------------------------------------------------------------------
 
 
-def _open_attestations(policy: Policy, envelopes: Sequence[bytes]) -> tuple[list[_Attested], list[Check]]:
+def _open_attestations(policy: Policy, envelopes: Mapping[int, bytes]) -> tuple[list[_Attested], list[Check]]:
     """The attestations up to the first whose signatures or statement do not hold."""
     attested: list[_Attested] = []
     checks: list[Check] = []
-    for number, envelope in enumerate(envelopes, start=1):
+    for number, envelope in envelopes.items():
         name = f"attestation {number}"
         payload, signatures = _open(f"{name} signatures", _open_signed, policy, envelope)
         checks.append(signatures)
@@ -371,7 +376,7 @@ def _has_grown(before: _Attested | None, entry: _Attested) -> str:
     return f"{entry.tree.size} leaves extend {before.tree.size}"
 
 
-def _unopened(attested: Sequence[_Attested], envelopes: Sequence[bytes]) -> str:
+def _unopened(attested: Sequence[_Attested], envelopes: Mapping[int, bytes]) -> str:
     if not envelopes:
         return "none was given"
     return f"{len(attested)} of {len(envelopes)} could be opened; those behind were not checked"

@@ -67,6 +67,7 @@ def reader(published: Path, tmp_path: Path) -> Path:
         (tmp_path / name).symlink_to(published / name)
     for name in ("checkpoint-of-april", "checkpoint-of-may"):
         shutil.copy(published / "checkpoint", tmp_path / name)
+    (tmp_path / "1.root.json").symlink_to(published / "trust" / "1.root.json")
     (tmp_path / "my-cash.proof").symlink_to(published / "liabilities" / "borealis.proof")
     (whole,) = (published / "bundles").glob("*.whole.txt")
     (tmp_path / "bundle.txt").symlink_to(whole)

@@ -450,7 +450,7 @@ def test_reordered_attestations_are_refused(files: Files) -> None:
 
 def test_a_missing_attestation_is_refused(files: Files) -> None:
     (files.folder / "attestations/000002.json").unlink()
-    first_refused(files.directory(), "attestation 2 chain", "number 3 stands after number 1")
+    first_refused(files.directory(), "attestation 3 chain", "number 3 stands after number 1")
 
 
 def test_an_attestation_that_stands_twice_is_refused(files: Files) -> None:
