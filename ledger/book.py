@@ -113,18 +113,12 @@ class Book:
         return {name: (debits[unit], credits[unit]) for name, unit in sorted(self.unit_numbers.items())}
 
 
-def book_of(balances: Iterable[tuple[Account, int]], units: Iterable[str] = ()) -> Book:
-    """A book with these accounts, each once, and their debits − credits, which no entries led to.
-
-    ``units`` are known besides, though no account may have them any more.
-    """
+def book_of(balances: Iterable[tuple[Account, int]]) -> Book:
+    """A book with these accounts, each once, and their debits − credits, which no entries led to."""
     listed = list(balances)
     opened = _open(Book(), [account for account, _ in listed])
-    known = opened.unit_numbers
-    for unit in units:
-        known = known if unit in known else known.set(unit, len(known))
     amounts = opened.balances.set_items({number: amount for number, (_, amount) in enumerate(listed)})
-    return replace(opened, balances=amounts, unit_numbers=known)
+    return replace(opened, balances=amounts)
 
 
 def holds_account(unit: str) -> Account:

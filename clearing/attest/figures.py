@@ -81,6 +81,7 @@ def statement_of(house: House, issuer: str, journal: Journal, computed: Computed
         trial_balance={
             unit: Totals(debits_minor=debits, credits_minor=credits)
             for unit, (debits, credits) in sorted(house.book.trial_balance().items())
+            if debits or credits  # instruments that ended leave their units behind, ever more of them
         },
         resources=_resources(house, measured),
         stress=_stress(computed.stress),

@@ -3,7 +3,7 @@
 Rules kept here:
 
 1. A line is one row of the state, ``[table,key,row]`` as canonical JSON text: all rows that a figure depends on, and
-   no others. Four tables are made for it: ``stress_array``, ``units``, ``balances`` (all balances of an owner that are
+   no others. Three tables are made for it: ``stress_array``, ``balances`` (all balances of an owner that are
    not zero, debit positive) and ``measured`` (what the house found of a netting set). Lines stand in the order of
    tables and keys.
 2. Each line has an owner: everybody, one member, or the house alone. A member is shown what is everybody's and its
@@ -32,15 +32,20 @@ from clearing.margin.assess import Measured, measured_sets
 from clearing.model.codec import encode
 from clearing.model.house import SINGLE_ROWS, House
 from clearing.model.ids import MemberId, SetId, member_of
-from clearing.model.values import Call, ClearingAccount, Due, Member, NettingSet, Withdrawal, WithdrawalState
+from clearing.model.values import (
+    Call,
+    ClearingAccount,
+    Due,
+    Instrument,
+    Member,
+    NettingSet,
+    Withdrawal,
+    WithdrawalState,
+)
 from ledger.entry import Json
 from ledger.merkle import inclusion_paths, leaf_hash, tree_root
 
-UNITS, BALANCES, MEASURED, STRESS_ARRAY = "units", "balances", "measured", "stress_array"
-
-
-ENDED = (WithdrawalState.PAID, WithdrawalState.RELEASED)
-"""Withdrawals that are owed nothing any more, of which there are ever more."""
+BALANCES, MEASURED, STRESS_ARRAY = "balances", "measured", "stress_array"
 
 
 class OtherInputs(ValueError):
@@ -75,7 +80,7 @@ TABLES_USED: Mapping[str, Shown] = {
     "non_default_losses": Shown.NOBODY,
 }
 """The tables that figures are computed from. A test computes them from a house that has no others."""
-TABLES_IN_ORDER = (*TABLES_USED, STRESS_ARRAY, UNITS, BALANCES, MEASURED)
+TABLES_IN_ORDER = (*TABLES_USED, STRESS_ARRAY, BALANCES, MEASURED)
 """In this order, and in that of their keys, lines stand, each once."""
 
 
@@ -97,7 +102,6 @@ def lines_of(house: House, array: StressArray, measured: Iterable[Measured]) -> 
     return [
         *_rows(house),
         _line(STRESS_ARRAY, "", encode(array), Shown.EVERYBODY),
-        _line(UNITS, "", [*sorted(house.book.unit_numbers)], Shown.EVERYBODY),
         *_balances(house),
         *(_of_set(house, MEASURED, one.netting_set, encode(one)) for one in measured),
     ]
@@ -156,12 +160,19 @@ def _rows(house: House) -> Iterator[Line]:
             continue
         for key in sorted(rows):
             row = rows[key]
-            if isinstance(row, Withdrawal) and row.state in ENDED:
+            if _has_ended(row):
                 continue
             if shown is Shown.OWNER:
                 yield _owned(table, key, encode(row), _owners(house, row))
             else:
                 yield _line(table, key, encode(row), shown)
+
+
+def _has_ended(row: Any) -> bool:
+    """Whether no figure depends on a row any more: there are ever more of these."""
+    if isinstance(row, Withdrawal):
+        return row.state in (WithdrawalState.PAID, WithdrawalState.RELEASED)
+    return isinstance(row, Instrument) and row.final_ticks is not None
 
 
 def _owners(house: House, row: Any) -> frozenset[MemberId]:

@@ -31,7 +31,6 @@ from clearing.attest.inputs import (
     STRESS_ARRAY,
     TABLES_IN_ORDER,
     TABLES_USED,
-    UNITS,
     owner_path,
 )
 from clearing.attest.liabilities import LiabilityRefused, context_of, sums_over
@@ -135,7 +134,7 @@ def _read(bundle: VerifiedBundle) -> _Shown:
             read.take(json.loads(line.text))
         except (ValueError, TypeError, RecursionError, InvariantViolated) as error:
             raise BundleRefused(BundleReason.CONTENT, f"line {line.index}: {error}") from None
-    house = house_of(read.changes, book_of(read.balances, read.units))
+    house = house_of(read.changes, book_of(read.balances))
     if house.charter is None or house.cycle is None:
         raise BundleRefused(
             BundleReason.CONTENT, "it shows no parameters or no prices: nothing can be computed"
@@ -153,7 +152,6 @@ class _Read:
     def __init__(self) -> None:
         self.changes: list[Change] = []
         self.balances: list[tuple[Account, int]] = []
-        self.units: list[str] = []
         self.measured: list[Measured] = []
         self.stress_arrays: list[StressArray] = []
         self._last = (-1, "")
@@ -168,8 +166,6 @@ class _Read:
                 self.changes += map(_own, decode_changes([line]))
             case [str(table), str(owner), list(rows)] if table == BALANCES:
                 self.balances += _balances_of(owner, rows)
-            case [str(table), "", list(names)] if table == UNITS:
-                self.units += _rising([_unit(name) for name in names])
             case [str(table), str(set_id), row] if table == MEASURED:
                 self.measured.append(_of(set_id, decode(Measured, row)))
             case [str(table), "", row] if table == STRESS_ARRAY:
@@ -235,12 +231,6 @@ def _require_in_their_sets(house: House) -> None:
         raise BundleRefused(
             BundleReason.CONTENT, "an account stands in another netting set than it names, or in none"
         )
-
-
-def _unit(name: Json) -> str:
-    if not isinstance(name, str):
-        raise CodecError("a unit is a string")
-    return name
 
 
 def _balance(row: Json) -> tuple[Account, int]:

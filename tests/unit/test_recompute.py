@@ -266,7 +266,6 @@ def test_a_bundle_without_what_everything_needs_is_refused() -> None:
         "[1]",
         "not json",
         '["balances","x",[["a","b"]]]',
-        '["units","",[["x"]]]',
     ):
         forged, bundle = committed(house, statement, [*whole, more])
         assert content_refused(forged, bundle).startswith(f"line {len(whole)}: ")
@@ -329,3 +328,14 @@ def test_only_tables_of_the_house_are_used() -> None:
     assert {name for name, shown in TABLES_USED.items() if shown is Shown.EVERYBODY} == {
         *("charter", "cycle", "outage", "wound_down", "assets", "instruments", "breakers"),
     }
+
+
+def test_units_in_which_nothing_stands_any_more_are_left_out() -> None:
+    """Instruments come and go; what is stated must not grow with those that went."""
+    world = trading()
+    assert "BTC-PERP" in attested(world.state).trial_balance
+    assert world.trade(BOB, ALICE, 100, 81_000).accepted
+    statement = attested(world.state)
+    assert "BTC-PERP" in world.state.book.trial_balance()
+    assert "BTC-PERP" not in statement.trial_balance
+    assert failed(recompute(statement, shown(world.state, statement))) == []
