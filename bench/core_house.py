@@ -58,8 +58,9 @@ PARAMETERS = Parameters(scan_ranges=tuple(ScanRange(underlying=feed, move_bp=1_3
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Lines that are recorded as they are."""
+    """Lines that are recorded as they are, under the id of their request."""
 
+    request_id: str
     lines: tuple[Line, ...]
 
 
@@ -90,7 +91,7 @@ class BenchHouse:
         """Record lines, a thousand in an answer."""
         for at in range(0, len(lines), 1_000):
             self.requests += 1
-            self._submit(Build(tuple(lines[at : at + 1_000])))
+            self._submit(Build(f"r{self.requests}", tuple(lines[at : at + 1_000])))
 
     def built(self) -> None:
         """From here on it is measured, as a served house goes on from its replay."""
@@ -149,7 +150,7 @@ def bench_house(
 def _apply(house: House, command: Request | Build, now_ms: int) -> Decision[House]:
     if isinstance(command, Request):
         return decide(house, command, now_ms)
-    draft = Draft(house=house, request_id=f"build{house.size}", actor="bench", now_ms=now_ms)
+    draft = Draft(house=house, request_id=command.request_id, actor="bench", now_ms=now_ms)
     draft.record_all(command.lines)
     return Decision(state=draft.house, entries=tuple(draft.entries), answer="")
 

@@ -151,7 +151,7 @@ def require_one_history(folder: Path, url: str, seen: Seen) -> None:
 
 def require_attested(folder: Path, seen: Seen) -> None:
     """What was attested stays as it was seen, and a stranger who copies the folders can check it."""
-    paths = sorted((folder / "state" / "attestations").iterdir())
+    paths = sorted((folder / "state" / "attestations").glob("*.json"))
     envelopes = [path.read_bytes() for path in paths]
     assert [envelopes[number - 1] for number in sorted(seen.envelopes)] == [
         envelope for _, envelope in sorted(seen.envelopes.items())
