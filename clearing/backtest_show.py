@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from clearing.backtest import Stepped
-from clearing.margin.backtest.report import Report, Verdict
+from clearing.margin.backtest.report import OUTRIGHT, PROMISING, Report, Verdict
 from clearing.margin.backtest.results import TESTED, BookResult
 
 SHOWN_FINDINGS = 12
@@ -86,28 +86,27 @@ def _portfolios(report: Report, console: Console) -> None:
 
 
 def _books(report: Report, console: Console) -> None:
-    """Outright books one by one; the others are in the JSON."""
+    """Outright books one by one, over one day and by the model that promises; the others are in the JSON."""
+    shown = PROMISING if PROMISING in report.models else report.models[0]
     table = Table(
-        title="Outright books",
+        title=f"Outright books, {shown}, windows of {report.horizons_days[0]} d (--output json has all)",
         caption=f"below {TESTED} windows a book is judged by its interval (Clopper-Pearson, 95 %) alone",
     )
-    for column in ("model", "book", "days", "phase"):
+    for column in ("book", "phase"):
         table.add_column(column)
     for column in ("windows", "exceptions", "coverage", "interval", "Kupiec", "indep.", "zone", "power"):
         table.add_column(column, justify="right")
     for column in ("of gross", "worst loss", "on", "at lows", "peak/trough"):
         table.add_column(column, justify="right")
     for one in report.books:
-        if one.portfolio == "outright":
+        if one.portfolio == OUTRIGHT and one.model == shown and one.horizon_days == report.horizons_days[0]:
             table.add_row(*_row(one), style=None if one.is_tested else "dim")
     console.print(table)
 
 
 def _row(one: BookResult) -> tuple[str, ...]:
     return (
-        one.model,
         one.book,
-        str(one.horizon_days),
         str(one.phase),
         f"{one.observations:,}",
         str(one.exceptions),

@@ -226,7 +226,7 @@ def _mean_requirement(seen: Sequence[Windows]) -> float:
 def crash_days(
     walked: Sequence[Walked], model: str, floor: str | None, count: int = CRASH_DAYS
 ) -> list[CrashDay]:
-    """The outright books' worst days in requirements, one for each book and day, the worst first."""
+    """The worst days of outright books in requirements, on each the book that lost most, the worst first."""
     found = []
     for each in walked:
         for number, book in enumerate(each.books):

@@ -46,22 +46,24 @@ class Run:
 
 
 class Past:
-    """What the market had done by any time: the daily returns of every series, and the variances that follow."""
+    """What the market had done by any time: the daily returns of every series, and the variances that follow. A day on
+    which no series has a return, as between two sources, is no day of the history.
+    """
 
     def __init__(self, series: Iterable[Series]) -> None:
         known = sorted(series, key=lambda one: one.asset)
-        self._first = min(int(one.days[0]) for one in known)
-        days = max(int(one.days[-1]) for one in known) - self._first + 1
-        moves = np.full((days, len(known)), MISSING, np.int64)
+        first, last = min(int(one.days[0]) for one in known), max(int(one.days[-1]) for one in known)
+        moves = np.full((last - first + 1, len(known)), MISSING, np.int64)
         for column, one in enumerate(known):
-            moves[one.days - self._first, column] = np.where(
-                one.returns_ppm == NO_RETURN, MISSING, one.returns_ppm
-            )
-        self._path: Path = path_of(History(tuple(FeedId(one.asset) for one in known), moves))
+            ppm = one.returns_ppm
+            moves[one.days - first, column] = np.where(ppm == NO_RETURN, MISSING, ppm)
+        seen = (moves != MISSING).any(axis=1)
+        self._days: Column = np.flatnonzero(seen) + first
+        self._path: Path = path_of(History(tuple(FeedId(one.asset) for one in known), moves[seen]))
 
     def days_by(self, at_ms: int) -> int:
         """How many days of the history have ended by a time."""
-        return min(day_ended_by(at_ms) + 1 - self._first, self._path.history.days)
+        return int(np.searchsorted(self._days, day_ended_by(at_ms), side="right"))
 
     def market(
         self, run: Run, instruments: Iterable[Instrument], prices: Mapping[FeedId, int], at_ms: int
