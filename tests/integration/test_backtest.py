@@ -129,7 +129,7 @@ def test_the_table_is_for_people_and_ends_with_the_verdicts(market: Path) -> Non
 
 
 def test_a_missed_promise_is_a_result_and_no_failure(tmp_path: Path) -> None:
-    steps = [0.4 if day % 60 == 59 else 1 + 0.01 * (-1) ** day for day in range(DAYS)]
+    steps = [0.95 - day / 700 if day % 60 == 59 else 1 + 0.001 * (-1) ** day for day in range(DAYS)]
     closes = [1_000 * prod(steps[: day + 1]) for day in range(DAYS)]
     data = folder(tmp_path / "data", bars("ORE", closes))
     result = run("--data", str(data), "--models", PROMISING, "--output", "json", "--horizon", "1")

@@ -87,7 +87,8 @@ def ticks_per_unit(series: Series) -> int:
     """The power of ten that turns prices of an asset into ticks; of the first price alone, so that nothing that came
     later is in it.
     """
-    return 10 ** max(0, int(np.floor(np.log10(FIRST_TICKS / series.close[0]))))
+    scale: int = 10 ** max(0, int(np.floor(np.log10(FIRST_TICKS / series.close[0]))))
+    return scale
 
 
 Weights = Callable[["Linear", int], Floats]
