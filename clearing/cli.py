@@ -151,6 +151,29 @@ InProcess = Annotated[
     bool,
     typer.Option("--in-process", help="Without server and gRPC: the same house, the same root, and faster."),
 ]
+MarketFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder of market data; docs/backtest.md says what is in it.",
+        envvar="CLEARING_MARKET_DATA",
+        metavar="DIR",
+    ),
+]
+Assets = Annotated[
+    str | None, typer.Option(help="Only books of these.", metavar="BTC,ETH", show_default="all")
+]
+FirstDay = Annotated[
+    str | None, typer.Option("--from", help="The first day on which a window begins.", metavar="2020-01-01")
+]
+LastDay = Annotated[
+    str | None, typer.Option("--to", help="The last day on which a window begins.", metavar="2022-12-31")
+]
+ModelNames = Annotated[
+    str | None, typer.Option(help="Which margin models.", metavar="NAME,NAME", show_default="all")
+]
+Horizons = Annotated[
+    str | None, typer.Option(help="Days of a window: 1, 2 or both.", metavar="1,2", show_default="1,2")
+]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(
@@ -291,31 +314,12 @@ def demo(
 
 @app.command()
 def backtest(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="The folder of market data; docs/backtest.md says what is in it.",
-            envvar="CLEARING_MARKET_DATA",
-            metavar="DIR",
-        ),
-    ] = None,
-    assets: Annotated[
-        str | None, typer.Option(help="Only books of these.", metavar="BTC,ETH", show_default="all")
-    ] = None,
-    first: Annotated[
-        str | None,
-        typer.Option("--from", help="The first day on which a window begins.", metavar="2020-01-01"),
-    ] = None,
-    last: Annotated[
-        str | None,
-        typer.Option("--to", help="The last day on which a window begins.", metavar="2022-12-31"),
-    ] = None,
-    models: Annotated[
-        str | None, typer.Option(help="Which margin models.", metavar="NAME,NAME", show_default="all")
-    ] = None,
-    horizon: Annotated[
-        str | None, typer.Option(help="Days of a window: 1, 2 or both.", metavar="1,2", show_default="1,2")
-    ] = None,
+    data: MarketFolder = None,
+    assets: Assets = None,
+    first: FirstDay = None,
+    last: LastDay = None,
+    models: ModelNames = None,
+    horizon: Horizons = None,
     seed: Annotated[int, typer.Option(help="Draws the random books and the bootstrap.")] = 7,
     output: Output = "text",
 ) -> None:
