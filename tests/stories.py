@@ -13,6 +13,7 @@ from clearing.model.commands import (
     ApproveProposal,
     CloseInOutage,
     DeclareDefault,
+    ImportHistory,
     LeaveHouse,
     ListInstrument,
     MoveCash,
@@ -41,6 +42,7 @@ from clearing.model.commands import (
 )
 from clearing.model.ids import (
     DefaultId,
+    FeedId,
     MemberId,
     ParticipantId,
     SourceId,
@@ -171,6 +173,7 @@ def administrators_change(world: World) -> None:
     delta = SourceId("delta")
     world.ok(RegisterSource(source=delta, public_key=public_hex(source_key(delta))))
     world.ok(RetireSource(source=delta))
+    world.ok(ImportHistory(underlying=FeedId("BTC"), first_day="2020-01-01", moves_ppm=(-20_000, 15_000)))
     world.ok(SetBreaker(scope=ETH_PERP, state=BreakerState.REDUCE_ONLY, reason="a reason"), ANNA)
     for administrator in (ANNA, BERT):
         world.ok(SetBreaker(scope=ETH_PERP, state=BreakerState.OPEN, reason="a reason"), administrator)

@@ -68,6 +68,7 @@ TABLES_USED: Mapping[str, Shown] = {
     "assets": Shown.EVERYBODY,
     "instruments": Shown.EVERYBODY,
     "breakers": Shown.EVERYBODY,
+    "daily_moves": Shown.EVERYBODY,
     "capped_period": Shown.NOBODY,
     "attestation": Shown.NOBODY,
     "members": Shown.OWNER,

@@ -2,11 +2,9 @@
 
 What is checked, in this order, each with what was found:
 
-1. the risk array: made again from instruments, marks and parameters; within ``TOLERANCE_PPB`` of a notional and one
-   smallest unit, since floating point is not the same on every machine
-2. the requirements: equity, maintenance, requirement and standalone of every netting set that is shown, from the risk
-   array as it was published; exactly
-3. of a whole bundle, the figures: every member of the statement but those that only say where it stands (its number,
+1. the requirements: equity, maintenance, requirement and standalone of every netting set that is shown, from the risk
+   array that instruments, marks, parameters and daily moves give; exactly
+2. of a whole bundle, the figures: every member of the statement but those that only say where it stands (its number,
    what came before it, the journal's tree); exactly, stress losses from the stress array as it was published
 
 A house writes the lines that it commits to, so what they say is held against what they must be: they stand in order and
@@ -37,12 +35,12 @@ from clearing.attest.liabilities import LiabilityRefused, context_of, sums_over
 from clearing.attest.recompute_bundle import BundleReason, BundleRefused, VerifiedBundle
 from clearing.attest.statement import Liabilities, Statement, VerifiedStatement
 from clearing.default.stress import StressArray, stress_array, stressed
-from clearing.margin.assess import Measured, array_of, measured_sets, posted
-from clearing.margin.table import MODELS
+from clearing.margin.assess import Measured, measured_sets, posted
+from clearing.margin.snapshot import array_of
 from clearing.model.codec import CodecError, decode
 from clearing.model.house import Change, House, Put, decode_changes, house_of, ordered
 from clearing.model.ids import SetId
-from clearing.model.values import AccountKind, InstrumentRisk
+from clearing.model.values import AccountKind
 from ledger.account import Account, Side
 from ledger.book import book_of
 from ledger.entry import Json
@@ -95,7 +93,7 @@ _NO_HOUSE = (ArithmeticError, AttributeError, InvariantViolated, LookupError, Ty
 def _recomputed(statement: VerifiedStatement, bundle: VerifiedBundle) -> Recomputed:
     shown = _read(bundle)
     house, stated = replace(shown.house, size=statement.journal.tree_size), shown.measured
-    findings = [_digests(statement, house), _array(house)]
+    findings = [_digests(statement, house)]
     if bundle.is_whole:
         _require_in_their_sets(house)
     measured = measured_sets(house)
@@ -183,6 +181,7 @@ _KEYS: Mapping[str, Callable[[Any], str]] = {
     "assets": lambda row: row.id,
     "instruments": lambda row: row.id,
     "breakers": lambda row: row.scope,
+    "daily_moves": lambda row: row.day,
     "members": lambda row: row.id,
     "accounts": lambda row: row.key,
     "netting_sets": lambda row: row.id,
@@ -284,7 +283,7 @@ def _concentrated(house: House) -> frozenset[SetId]:
     )
 
 
-# --- 1. the risk array ---------------------------------------------------------------------------------
+# --- the stress array ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,28 +294,6 @@ class _Row:
     notional_minor: int
     published: Sequence[int]
     made: Sequence[int]
-
-
-def _array(house: House) -> Finding:
-    published, cycle = array_of(house), house.newest_cycle
-    listed = [house.instruments[row.instrument] for row in published.instruments]
-    prices = {mark.feed: mark.price_ticks for mark in cycle.marks}
-    model = MODELS[house.parameters.margin_model]
-    made = model.risk_array(listed, prices, house.parameters, cycle.accepted_ms)
-    rows = {row.instrument: row for row in made.instruments}
-    return _compared(
-        "risk array",
-        [
-            _Row(one.instrument, one.notional_minor, _numbers(one), _numbers(rows[one.instrument]))
-            for one in published.instruments
-            if one.instrument in rows
-        ],
-        is_complete=len(rows) == len(published.instruments) and published.model == made.model,
-    )
-
-
-def _numbers(row: InstrumentRisk) -> Sequence[int]:
-    return (row.notional_minor, row.delta_minor or 0, *row.long_minor, *row.short_minor)
 
 
 def _stress_array(shown: _Shown) -> Finding:
@@ -358,7 +335,7 @@ def _compared(name: str, rows: Sequence[_Row], *, is_complete: bool) -> Finding:
     return Finding(name, agrees=True, detail=detail)
 
 
-# --- 2. the requirements -------------------------------------------------------------------------------
+# --- 1. the requirements -------------------------------------------------------------------------------
 
 
 def _requirements(
@@ -397,7 +374,7 @@ def _owed(house: House, statement: Statement, bundle: VerifiedBundle) -> Liabili
     return stated(tree, found.receivables)
 
 
-# --- 3. the figures ------------------------------------------------------------------------------------
+# --- 2. the figures ------------------------------------------------------------------------------------
 
 
 def _figures(statement: Statement, again: Statement) -> Iterator[Finding]:

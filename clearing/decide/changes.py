@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from clearing.decide.administrators import administrator_refusal
+from clearing.decide.history import import_history
 from clearing.decide.insolvency import declare_default
 from clearing.decide.losses import record_non_default_loss
 from clearing.decide.membership import admit_member, reinstate_member
@@ -24,6 +25,7 @@ from clearing.model.commands import (
     AdmitMember,
     Command,
     DeclareDefault,
+    ImportHistory,
     ListAsset,
     ListInstrument,
     ProposeChange,
@@ -40,7 +42,7 @@ from clearing.model.outcomes import Reason, Rejected
 from clearing.model.values import ChangeProposal, ProposalState
 from ledger.require import require
 
-BODY_CHARS_MAX = 10_000
+BODY_CHARS_MAX = 20_000
 """Characters in the text of a proposed command."""
 
 GOVERNED: Final[Mapping[type, Callable[[Draft, Any], Rejected | None]]] = {
@@ -53,6 +55,7 @@ GOVERNED: Final[Mapping[type, Callable[[Draft, Any], Rejected | None]]] = {
     RecordNonDefaultLoss: record_non_default_loss,
     WindDown: wind_down,
     DeclareDefault: declare_default,
+    ImportHistory: import_history,
 }
 _BY_NAME: Final = {kind.__name__: kind for kind in GOVERNED}
 

@@ -157,11 +157,9 @@ def take_effect(draft: Draft, proposal_id: str) -> None:
         _end(draft, proposal, ProposalState.LAPSED, flaw, "")
         return
     changed = under(house, proposal.parameters)
-    measured = () if changed.cycle is None else (single("cycle", changed.cycle),)
     draft.record(
         Kind.PARAMETERS_CHANGED,
         single("charter", changed.charter),
-        *measured,
         put(replace(proposal, state=ProposalState.IN_FORCE)),
     )
     draft.tell(Kind.PARAMETERS_CHANGED, f"{proposal.id} as version {changed.founded.parameters_version}")

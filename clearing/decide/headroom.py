@@ -15,7 +15,8 @@ from typing import TypeAlias
 
 from clearing.decide.calls import call_key
 from clearing.default.gate import withheld
-from clearing.margin.assess import Health, array_of, option_value, portfolio_of, required, standings
+from clearing.margin.assess import Health, option_value, portfolio_of, required, standings
+from clearing.margin.snapshot import array_of
 from clearing.margin.table import MODELS
 from clearing.market.novation import position_lots_max
 from clearing.model.house import House
@@ -113,8 +114,7 @@ class Headroom:
 @lru_cache(maxsize=4)
 def _rises(array: RiskArray, parameters: Parameters) -> Mapping[InstrumentId, int]:
     """By how much a lot more of each instrument can raise the maintenance margin of any portfolio at most."""
-    model = MODELS[parameters.margin_model]
-    return {row.instrument: model.rise(row, parameters) for row in array.instruments}
+    return MODELS[parameters.margin_model].rises(array, parameters)
 
 
 def _is_calm(house: House, set_id: SetId) -> bool:

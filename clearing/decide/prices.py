@@ -7,16 +7,18 @@ first quorum on: one that is listed and that nobody publishes yet stops nothing.
 settled but valued anew. What it leads to (calls, liquidations, defaults) is found by ``due``.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from clearing import chart
 from clearing.decide.funding import pay_funding
+from clearing.decide.history import end_day
 from clearing.decide.maturity import active, expiring, settle_expired
 from clearing.decide.outage import begin, end, may_settle, watch
 from clearing.decide.terms import volatility_feeds
 from clearing.margin.assess import price_of_feed
 from clearing.margin.pricing import option_marks
-from clearing.margin.table import MODELS
 from clearing.market.marks import mark_of
 from clearing.market.prices import signature_holds
 from clearing.market.validity import Use, age_max_ms
@@ -26,7 +28,7 @@ from clearing.model.house import House, Put, ordered, single
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
-from clearing.model.values import Cycle, Mark, Observation
+from clearing.model.values import Cycle, Instrument, Mark, Observation, OpenInterest
 from ledger.entry import Leg, credit
 
 
@@ -146,16 +148,16 @@ def _marks(house: House, now_ms: int) -> tuple[Mark, ...] | None:
 
 def _accept(draft: Draft, marks: tuple[Mark, ...]) -> None:
     before = draft.house
-    model = MODELS[before.parameters.margin_model]
     prices = {mark.feed: mark.price_ticks for mark in marks}
     expired = [one for one in expiring(before, draft.now_ms) if one.feed in prices]
     living = [one for one in active(before) if one not in expired]
+    end_day(draft, living, prices)
     cycle = Cycle(
         number=1 if before.cycle is None else before.cycle.number + 1,
         accepted_ms=draft.now_ms,
         closed=False,
         marks=marks,
-        array=model.risk_array(living, prices, before.parameters, draft.now_ms),
+        margined=_margined(before, living, prices),
         fees_kept_minor=0 if before.cycle is None else before.cycle.fees_kept_minor,
         option_marks=option_marks(active(before), prices, draft.now_ms),
     )
@@ -170,6 +172,18 @@ def _accept(draft: Draft, marks: tuple[Mark, ...]) -> None:
     )
     for one in expired:
         settle_expired(draft, before, one, prices[one.feed])
+
+
+def _margined(
+    before: House, living: Iterable[Instrument], prices: Mapping[FeedId, int]
+) -> tuple[OpenInterest, ...]:
+    """The instruments whose feeds are all marked, and how many lots of each are held long."""
+    marked = [one for one in living if one.feeds <= prices.keys()]
+    held = Counter[InstrumentId]()
+    for positions in before.held.values():
+        for instrument, lots in positions.items():
+            held[instrument] += max(0, lots)
+    return tuple(OpenInterest(instrument=one.id, lots=held[one.id]) for one in marked)
 
 
 def _variation(

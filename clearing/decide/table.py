@@ -14,6 +14,7 @@ from clearing.decide.changes import GOVERNED, direct_refusal, propose_change
 from clearing.decide.due import next_due_ms, run_due
 from clearing.decide.funding import publish_funding
 from clearing.decide.governance import approve_proposal, propose_parameters, reject_proposal
+from clearing.decide.history import import_history
 from clearing.decide.losses import replace_lost_asset
 from clearing.decide.membership import apply_for_membership, leave_house, suspend_member
 from clearing.decide.moving import move_cash
@@ -53,6 +54,7 @@ from clearing.model.commands import (
     Deposit,
     FoundHouse,
     FundHouse,
+    ImportHistory,
     LeaveHouse,
     LinkAccounts,
     MoveCash,
@@ -107,6 +109,7 @@ DECIDERS: dict[type, Decider] = {
     RejectProposal: reject_proposal,
     SetBreaker: set_breaker,
     RevokeCertificate: revoke_certificate,
+    ImportHistory: import_history,
     CloseInOutage: close_in_outage,
     RegisterProvider: register_provider,
     PlaceBid: place_bid,

@@ -35,6 +35,8 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "basis_floor_bp": (0, BP),
     "short_option_bp": (0, BP),
     "offset_cap_bp": (0, BP),
+    "tail_bp": (50, 1_000),
+    "stress_weight_bp": (0, BP),
     "requirement_bp": (BP, 100 * BP),
     "price_quorum": (1, 1_000),
     "outlier_bp": (0, BP),

@@ -17,6 +17,8 @@ SAFE_SIDE: Final[Mapping[str, int]] = {
     "basis_floor_bp": UP,
     "short_option_bp": UP,
     "offset_cap_bp": DOWN,
+    "tail_bp": DOWN,
+    "stress_weight_bp": UP,
     "requirement_bp": UP,
     "price_band_bp": DOWN,
     "reducing_band_bp": DOWN,

@@ -15,8 +15,9 @@ from clearing.default.answering import answer_weights
 from clearing.default.exits import survivors_at
 from clearing.default.resources import Resources, Winner, resources_of
 from clearing.default.waterfall import absorb
-from clearing.margin.assess import array_of, living_sets, option_mark, portfolio_of
+from clearing.margin.assess import living_sets, option_mark, portfolio_of
 from clearing.margin.pricing import value_ticks
+from clearing.margin.snapshot import array_of
 from clearing.model.apportion import apportion
 from clearing.model.house import House
 from clearing.model.ids import (

@@ -28,13 +28,13 @@ from clearing.default.scenarios import Move, Scenario, moved, scenarios_of
 from clearing.margin.assess import (
     Holding,
     after_haircut,
-    array_of,
     holdings,
     in_columns,
     option_value,
     price_of_asset,
 )
 from clearing.margin.pricing import FINE, factors, revaluation
+from clearing.margin.snapshot import array_of
 from clearing.model.apportion import apportion
 from clearing.model.codec import to_text
 from clearing.model.house import House, ordered

@@ -15,6 +15,7 @@ from clearing.demo.library import HOURS, MARCH_2020, SCENARIOS, DataMissing, loa
 from clearing.demo.listing import USDC
 from clearing.demo.market import BTC, DAY_HOURS, ETH, EWMA_PERCENT
 from clearing.demo.words import percent, table_of, usd
+from clearing.margin.model import Market
 from clearing.margin.table import MODELS
 from clearing.model.house import House
 from clearing.model.ids import InstrumentId
@@ -132,7 +133,8 @@ def _required(desk: Desk, participant: Participant) -> tuple[int, int]:
         for one in desk.listing.instruments
         if one.option is not None
     }
-    array = model.risk_array(desk.listing.instruments, marks, desk.parameters, bar.known_ms)
+    market = Market(prices=marks, at_ms=bar.known_ms)
+    array = model.risk_array(desk.listing.instruments, market, desk.parameters)
 
     def required(portfolio: Counter[InstrumentId]) -> int:
         amount = model.margin(portfolio, array, desk.parameters).amount_minor

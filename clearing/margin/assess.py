@@ -23,6 +23,7 @@ from immutables import Map
 
 from clearing import chart
 from clearing.margin.model import Margin, Positions
+from clearing.margin.snapshot import array_of
 from clearing.margin.table import MODELS
 from clearing.model.house import House, ordered
 from clearing.model.ids import (
@@ -253,11 +254,6 @@ def health_of(equity_minor: int, maintenance_minor: int, requirement_minor: int)
     if equity_minor < 0:
         return Health.BANKRUPT
     return Health.CALL if equity_minor >= maintenance_minor else Health.LIQUIDATION
-
-
-def array_of(house: House) -> RiskArray:
-    """The risk array of the newest cycle; empty before the first."""
-    return RiskArray(model="", instruments=()) if house.cycle is None else house.cycle.array
 
 
 def portfolio_of(house: House, set_id: SetId) -> Portfolio:

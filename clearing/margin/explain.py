@@ -6,7 +6,8 @@ stands. So each position's part is its lots times the figure of that side, and t
 
 from dataclasses import dataclass
 
-from clearing.margin.assess import Assessment, array_of, portfolio_of
+from clearing.margin.assess import Assessment, portfolio_of
+from clearing.margin.snapshot import array_of
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, FeedId, InstrumentId
 

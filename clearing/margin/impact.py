@@ -1,16 +1,14 @@
 """What other parameters would do to the house as it stands (rulebook §13).
 
 :func:`under` is how parameters take effect, and the simulation measures what it gives: what was shown before an
-approval is what happens at the same marks. The risk array in force always belongs to the parameters in force, so
-it is made again from the newest cycle's marks, for the instruments that it had.
+approval is what happens at the same marks.
 """
 
 from dataclasses import replace
 
 from clearing.margin.assess import Assessment, Health, assess, living_sets
-from clearing.margin.table import MODELS
 from clearing.model.house import House
-from clearing.model.values import Cycle, Impact, Parameters, SetImpact
+from clearing.model.values import Impact, Parameters, SetImpact
 
 IMPACT_SETS_MAX = 1_000
 """Netting sets that one simulation names; it counts and sums all."""
@@ -20,15 +18,7 @@ def under(house: House, parameters: Parameters) -> House:
     """The house with these parameters in force, as their next version."""
     charter = house.founded
     changed = replace(charter, parameters=parameters, parameters_version=charter.parameters_version + 1)
-    cycle = None if house.cycle is None else _remeasured(house, house.cycle, parameters)
-    return replace(house, charter=changed, cycle=cycle)
-
-
-def _remeasured(house: House, cycle: Cycle, parameters: Parameters) -> Cycle:
-    listed = [house.instruments[row.instrument] for row in cycle.array.instruments]
-    prices = {mark.feed: mark.price_ticks for mark in cycle.marks}
-    array = MODELS[parameters.margin_model].risk_array(listed, prices, parameters, cycle.accepted_ms)
-    return replace(cycle, array=array)
+    return replace(house, charter=changed)
 
 
 def impact_of(house: House, parameters: Parameters) -> Impact:

@@ -2,15 +2,45 @@
 reasons for it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clearing.model.ids import FeedId
+from clearing.model.ids import FeedId, InstrumentId
 
 Column: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class States:
+    """The moves of underlyings that a model imagines, in parts per million of their price: shape (scenarios,
+    underlyings). The first ``filtered`` scenarios are recent days scaled to what the market is like now, the others
+    days of stress as they were.
+    """
+
+    underlyings: tuple[FeedId, ...] = ()
+    moves_ppm: Column = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    filtered: int = 0
+
+    def of(self, underlying: FeedId) -> Column:
+        """The moves of one underlying."""
+        column: Column = self.moves_ppm[:, self.underlyings.index(underlying)]
+        return column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Market:
+    """What a snapshot says of the market: marks in ticks by feed, when it was accepted, what might happen next, and
+    how many lots of each instrument are open.
+    """
+
+    prices: Mapping[FeedId, int]
+    at_ms: int
+    states: States = field(default_factory=States)
+    open_lots: Mapping[InstrumentId, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +70,12 @@ class UnderlyingRisk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Margin:
-    """Maintenance margin in smallest units of the settlement asset, rounded against the account."""
+    """Maintenance margin in smallest units of the settlement asset, rounded against the account. ``contributions``:
+    what the position in each instrument brings of it by Euler's attribution; they sum to the amount.
+    """
 
     amount_minor: int
+    contributions: Mapping[InstrumentId, int] = field(default_factory=dict)
     underlyings: tuple[UnderlyingRisk, ...] = ()
     credit_minor: int = 0
     basis_minor: int = 0

@@ -3,36 +3,48 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from clearing.margin.model import Margin, Positions
-from clearing.margin.models import scan
-from clearing.model.ids import FeedId, InstrumentId
-from clearing.model.values import Instrument, InstrumentRisk, Parameters, RiskArray
+from clearing.margin.model import Margin, Market, Positions
+from clearing.margin.models import expected_shortfall, scan
+from clearing.model.ids import InstrumentId
+from clearing.model.values import Instrument, Parameters, RiskArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A margin model: how it makes a risk array, how it margins a portfolio with one and explains it, what it asks
     of all portfolios at once, which is the same, by how much one lot more can raise that at most, and what its
-    scenarios are called.
+    scenarios are called. ``looks_back``: whether its scenarios come from what the market did.
     """
 
     name: str
     version: str
-    risk_array: Callable[[Iterable[Instrument], Mapping[FeedId, int], Parameters, int], RiskArray]
+    looks_back: bool
+    risk_array: Callable[[Iterable[Instrument], Market, Parameters], RiskArray]
     margin: Callable[[Mapping[InstrumentId, int], RiskArray, Parameters], Margin]
     amounts: Callable[[Positions, RiskArray, Parameters], list[int]]
-    rise: Callable[[InstrumentRisk, Parameters], int]
-    scenarios: Callable[[], tuple[str, ...]]
+    rises: Callable[[RiskArray, Parameters], Mapping[InstrumentId, int]]
+    scenarios: Callable[[RiskArray], tuple[str, ...]]
 
 
 MODELS = {
+    "expected_shortfall": Model(
+        name="expected_shortfall",
+        version="1",
+        looks_back=True,
+        risk_array=expected_shortfall.risk_array,
+        margin=expected_shortfall.margin,
+        amounts=expected_shortfall.amounts,
+        rises=expected_shortfall.rises,
+        scenarios=expected_shortfall.scenario_names,
+    ),
     "scan": Model(
         name="scan",
-        version="2",
+        version="3",
+        looks_back=False,
         risk_array=scan.risk_array,
         margin=scan.margin,
         amounts=scan.amounts,
-        rise=scan.rise,
+        rises=scan.rises,
         scenarios=scan.scenario_names,
-    )
+    ),
 }

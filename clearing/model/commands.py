@@ -25,6 +25,8 @@ TRADES_MAX = 1_000
 """Trades in one batch."""
 OBSERVATIONS_MAX = 1_000
 """Prices in one publication."""
+HISTORY_DAYS_MAX = 1_000
+"""Days that one command brings in."""
 PRICE_TICKS_MAX = 10**15
 """The highest price that is taken from a source."""
 VOLATILITY_BP_MAX = 1_000_000
@@ -230,6 +232,17 @@ class RetireSource:
     """Take no more prices from a source, and let those it published no longer count."""
 
     source: SourceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportHistory:
+    """Bring in what the market did before the house knew it: returns of an underlying on consecutive UTC days from
+    ``first_day`` on (2026-01-31), each in parts per million of the close before.
+    """
+
+    underlying: FeedId
+    first_day: str
+    moves_ppm: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -502,4 +515,5 @@ Command: TypeAlias = (
     | WindDown
     | RevokeCertificate
     | DeclareDefault
+    | ImportHistory
 )

@@ -43,6 +43,7 @@ from clearing.model.values import (
     Charter,
     ClearingAccount,
     Cycle,
+    DailyMoves,
     Default,
     Due,
     Funding,
@@ -151,6 +152,7 @@ class House:
     non_default_losses: Map[AssetId, NonDefaultLoss] = Map()
     auctions: Map[str, Auction] = Map()
     bids: Map[str, Bid] = Map()
+    daily_moves: Map[str, DailyMoves] = Map()
     held: Map[AccountKey, Map[InstrumentId, int]] = Map()
     pnl: Map[AccountKey, Pnl] = Map()
     closed_lots: Map[InstrumentId, int] = Map()
@@ -270,6 +272,7 @@ TABLES: dict[str, type] = {
     "non_default_losses": NonDefaultLoss,
     "auctions": Auction,
     "bids": Bid,
+    "daily_moves": DailyMoves,
 }
 ROW_TYPES = SINGLE_ROWS | TABLES
 
@@ -423,7 +426,7 @@ class _Rows:
         if cycle is not None:
             updates["prices"] = Map({mark.feed: mark.price_ticks for mark in cycle.marks})
             updates["option_prices"] = Map({m.instrument: m.price_ticks for m in cycle.option_marks})
-            updates["margined"] = frozenset(row.instrument for row in cycle.array.instruments)
+            updates["margined"] = frozenset(row.instrument for row in cycle.margined)
         for table, rows in self._tables.items():
             updates[table] = _with_rows(getattr(self._house, table), rows)
         if self._lots:

@@ -95,6 +95,8 @@ class Reason(Enum):
     NOT_AN_ADMINISTRATOR = "only an administrator of the house may do this"
     SAME_ADMINISTRATOR = "two different administrators are needed"
     TWO_ADMINISTRATORS_NEEDED = "one administrator proposes this change and another approves it"
+    HISTORY_MALFORMED = "a history is a run of days that have ended, each with a possible return"
+    HISTORY_KNOWN = "the house recorded the return of that day by its own marks"
     CHANGE_MALFORMED = (
         "a proposal names a command that takes two administrators, and gives its canonical text"
     )

@@ -5,6 +5,7 @@ asset, ``_ticks`` price ticks, ``_lots`` lots, ``_bp`` basis points, ``_ppm`` pa
 milliseconds (times are UTC since 1970).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -57,6 +58,8 @@ class Parameters:
     offsets: tuple[Offset, ...] = ()
     basis_floor_bp: int = 50
     short_option_bp: int = 100
+    tail_bp: int = 250
+    stress_weight_bp: int = 2_500
     offset_cap_bp: int = 8_000
     requirement_bp: int = 12_500
     price_quorum: int = 3
@@ -386,6 +389,11 @@ class Instrument:
     final_ticks: int | None = None
     option: OptionTerms | None = None
 
+    @property
+    def feeds(self) -> frozenset[FeedId]:
+        """What must be marked before it can be margined: its price, and the volatility of an option."""
+        return frozenset({self.feed} if self.option is None else {self.feed, self.option.volatility_feed})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funding:
@@ -576,36 +584,68 @@ class InstrumentRisk:
     instrument: InstrumentId
     underlying: FeedId
     notional_minor: int
-    long_minor: tuple[int, ...]
-    short_minor: tuple[int, ...]
+    long_minor: Sequence[int]
+    short_minor: Sequence[int]
     delta_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskArray:
-    """The published array of a cycle: with positions it gives every requirement exactly.
+    """The array of a cycle: with positions it gives every requirement exactly. Of a model that knows recent days and
+    days of stress, the first ``filtered`` scenarios are the recent ones.
 
     What is made of an array is kept for it; to hash all of its numbers would take longer than to use them.
     """
 
     model: str
     instruments: tuple[InstrumentRisk, ...]
+    filtered: int = 0
 
     def __hash__(self) -> int:
         return hash((self.model, len(self.instruments)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenInterest:
+    """How many lots of an instrument are held long, which is as many as are held short."""
+
+    instrument: InstrumentId
+    lots: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnderlyingMove:
+    """The return of an underlying over a day, in parts per million of its price before, rounded down; None if it had
+    not closed before. ``close_ticks`` is the mark of ``feed`` at which the day ended; zero if the return was imported.
+    """
+
+    underlying: FeedId
+    move_ppm: int | None
+    feed: FeedId | None = None
+    close_ticks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DailyMoves:
+    """What the market did on a UTC day, written 2026-01-31 (rulebook §9.1)."""
+
+    day: str
+    moves: tuple[UnderlyingMove, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
-    """The newest clearing cycle. ``short`` lists the netting sets that did not meet R at its end.
-    ``fees_kept_minor``: the balance of ``house/fees`` after the last share went to the insurance fund.
+    """The newest clearing cycle. ``margined``: the instruments that have a row in its risk array, which is made of
+    them, the marks, the parameters in force and the daily moves, and on every machine the same. ``short`` lists the
+    netting sets that did not meet R at its end. ``fees_kept_minor``: the balance of ``house/fees`` after the last share
+    went to the insurance fund.
     """
 
     number: int
     accepted_ms: int
     closed: bool
     marks: tuple[Mark, ...]
-    array: RiskArray
+    margined: tuple[OpenInterest, ...]
     short: tuple[SetId, ...] = ()
     fees_kept_minor: int = 0
     option_marks: tuple[OptionMark, ...] = ()

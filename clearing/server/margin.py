@@ -5,7 +5,8 @@ import grpc
 from clearing.decide.what_if import what_if
 from clearing.default.preview import preview
 from clearing.engine import Engine
-from clearing.margin.assess import array_of, assess
+from clearing.margin.assess import assess
+from clearing.margin.snapshot import array_of
 from clearing.model.outcomes import Reason
 from clearing.server.calls import caller_of, founded
 from clearing.server.errors import Fault, Refused

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from clearing.decide.terms import parameters_flaw
 from clearing.margin.model import Margin
+from clearing.margin.model import Market as Snapshot
 from clearing.margin.models.scan import margin, risk_array
 from clearing.model.apportion import apportion
 from clearing.model.ids import FeedId, InstrumentId
@@ -65,7 +66,7 @@ def markets(draw: st.DrawFn, *, credit: bool = True, basis: bool = True) -> Mark
         for name, underlying in zip(NAMES, UNDERLYINGS, strict=True)
     ]
     marks = {i.feed: draw(st.integers(1, 10) | st.integers(1, 10**9)) for i in instruments}
-    return risk_array(instruments, marks, parameters, 0), parameters
+    return risk_array(instruments, Snapshot(prices=marks, at_ms=0), parameters), parameters
 
 
 def measured(book: Lots, market: Market) -> Margin:

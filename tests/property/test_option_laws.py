@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clearing.margin.model import Market as Snapshot
 from clearing.margin.models.scan import margin, risk_array
 from clearing.margin.pricing import YEAR_MS, option_marks
 from clearing.model.ids import FeedId, InstrumentId
@@ -75,7 +76,7 @@ def markets(draw: st.DrawFn) -> Market:
     )
     options = [draw(contracts(name, 3 * price)) for name in NAMES[1:]]
     marks = {GOLD: price, VOL: draw(st.integers(1, 50_000))}
-    array = risk_array([PERPETUAL, *options], marks, parameters, 0)
+    array = risk_array([PERPETUAL, *options], Snapshot(prices=marks, at_ms=0), parameters)
     return array, parameters, option_marks(options, marks, 0)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.simulation.published import option_rows
+
 BP = 10_000
 SETTLING = ("VARIATION_MARGIN", "FUNDING_PAID", "FUTURE_SETTLED")
 """What is won by them counts in the window of a default (rulebook §11.8)."""
@@ -117,7 +119,7 @@ class Books:
             self,
             balances=balances,
             rows=rows,
-            **_quotes(line),
+            **_quotes(line, rows),
             placed=self._placed(line),
             sales=self._sales(line),
             event_won=event_won,
@@ -279,15 +281,15 @@ def _handed_on(won: Counter[str], old: list[str], new: str) -> Counter[str]:
     return handed
 
 
-def _quotes(line: Line) -> dict[str, Any]:
+def _quotes(line: Line, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What a new snapshot, or new parameters, say of prices."""
-    cycle = line.changes("cycle").get("")
-    if cycle is None:
+    cycle = rows.get("cycle", {}).get("")
+    if cycle is None or not (line.changes("cycle") or line.changes("charter")):
         return {}
     return {
         "prices": {m["feed"]: int(m["price_ticks"]) for m in cycle["marks"]},
         "values": {m["instrument"]: int(m["price_ticks"]) for m in cycle["option_marks"]},
-        "risks": {r["instrument"]: r for r in cycle["array"]["instruments"] if r["delta_minor"] is not None},
+        "risks": option_rows(rows["charter"][""], cycle, rows["instruments"].values()),
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from clearing import chart
 from clearing.decide.prices import feeds_of
-from clearing.margin.assess import array_of
+from clearing.margin.snapshot import array_of
 from clearing.model.commands import AdmitMember, ListInstrument, NewTrade, SubmitTrades
 from clearing.model.ids import AccountKey, FeedId, InstrumentId, MemberId, SetId
 from clearing.model.kinds import Kind

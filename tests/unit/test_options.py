@@ -9,8 +9,9 @@ from clearing import chart
 from clearing.decide.prices import feeds_of
 from clearing.decide.terms import LIFE_MS_MAX
 from clearing.default.preview import preview
-from clearing.margin.assess import Assessment, Health, array_of, mark_ticks, option_mark, width_price
+from clearing.margin.assess import Assessment, Health, mark_ticks, option_mark, width_price
 from clearing.margin.pricing import value_ticks
+from clearing.margin.snapshot import array_of
 from clearing.model.commands import (
     VOLATILITY_BP_MAX,
     AdmitMember,

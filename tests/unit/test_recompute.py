@@ -85,7 +85,6 @@ def test_every_figure_of_a_house_comes_out_again_from_its_bundle(seed: int) -> N
         assert found.not_recomputed == ()
         assert {one.name for one in found.findings} >= {
             "model",
-            "risk array",
             "stress array",
             "requirements",
             "figures resources",
@@ -242,16 +241,16 @@ def test_a_published_array_that_does_not_follow_from_the_marks_is_found_beyond_t
     for off, agrees in ((1, True), (2, False), (notional // 2, False)):
 
         def shift(row: Any, off: int = off) -> None:
-            first = row["array"]["instruments"][0]["long_minor"]
+            first = row["instruments"][0]["long_minor"]
             first[0] = str(int(first[0]) + off)
 
         forged, bundle = committed(
-            house, statement, changed(texts_of(house, statement), ("cycle", ""), shift)
+            house, statement, changed(texts_of(house, statement), ("stress_array", ""), shift)
         )
         found = {one.name: one for one in recompute(forged, open_bundle(bundle, 1, forged.inputs)).findings}
-        assert found["risk array"].agrees is agrees
+        assert found["stress array"].agrees is agrees
         if not agrees:
-            assert f"differs by {off} smallest units, 1 are tolerated" in found["risk array"].detail
+            assert f"differs by {off} smallest units, 1 are tolerated" in found["stress array"].detail
 
 
 def test_a_bundle_without_what_everything_needs_is_refused() -> None:
@@ -326,7 +325,7 @@ def test_equity_that_depends_on_what_others_hold_is_not_judged_by_a_member() -> 
 
 def test_only_tables_of_the_house_are_used() -> None:
     assert {name for name, shown in TABLES_USED.items() if shown is Shown.EVERYBODY} == {
-        *("charter", "cycle", "outage", "wound_down", "assets", "instruments", "breakers"),
+        *("charter", "cycle", "outage", "wound_down", "assets", "instruments", "breakers", "daily_moves"),
     }
 
 

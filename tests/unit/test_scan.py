@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from clearing.margin.assess import Health, health_of, required
+from clearing.margin.model import Market as Snapshot
 from clearing.margin.models.scan import FULL_RANGE_UP, margin, risk_array, scenario_names
 from clearing.margin.table import MODELS
 from clearing.model.ids import FeedId, InstrumentId
@@ -39,7 +40,7 @@ PARAMETERS = Parameters(
     ),
     offsets=(Offset(first=GOLD, second=SILVER, rate_bp=7_000),),
 )
-ARRAY = risk_array(ALL, MARKS, PARAMETERS, 0)
+ARRAY = risk_array(ALL, Snapshot(prices=MARKS, at_ms=0), PARAMETERS)
 
 
 def lots(**wanted: int) -> dict[InstrumentId, int]:
@@ -51,7 +52,7 @@ def amount(parameters: Parameters = PARAMETERS, array: RiskArray = ARRAY, **want
 
 
 def test_there_are_sixteen_scenarios_and_each_has_its_name() -> None:
-    names = scenario_names()
+    names = scenario_names(ARRAY)
     assert len(names) == len(set(names)) == 16
     assert names[0] == "price +0/3, volatility up"
     assert names[FULL_RANGE_UP] == "price +3/3, volatility up"
@@ -124,7 +125,7 @@ def test_a_basis_charge_makes_no_hedge_dearer_than_its_two_legs() -> None:
         offset_cap_bp=10_000,
     )
     bars = (instrument("GOLD-FAR", GOLD, 3_000), instrument("GOLD-NEAR", GOLD, 3_000))
-    array = risk_array(bars, MARKS, calm, 0)
+    array = risk_array(bars, Snapshot(prices=MARKS, at_ms=0), calm)
     apart = amount(calm, array, GOLD_NEAR=110) + amount(calm, array, GOLD_FAR=-100)
     assert apart == 110 * 300 + 100 * 330
     assert amount(calm, array, GOLD_NEAR=110, GOLD_FAR=-100) == apart
@@ -172,7 +173,7 @@ def test_a_position_that_the_array_does_not_know_is_a_bug() -> None:
 
 
 def test_an_instrument_without_a_mark_has_no_row() -> None:
-    array = risk_array(ALL, {GOLD_NEAR.feed: 100}, PARAMETERS, 0)
+    array = risk_array(ALL, Snapshot(prices={GOLD_NEAR.feed: 100}, at_ms=0), PARAMETERS)
     assert [row.instrument for row in array.instruments] == ["GOLD-NEAR"]
 
 
@@ -202,5 +203,8 @@ def test_without_positions_a_set_is_healthy_until_it_owes() -> None:
 
 
 def test_the_model_stands_in_the_table_under_the_name_that_its_array_carries() -> None:
-    assert {name: (m.name, m.version) for name, m in MODELS.items()} == {"scan": ("scan", "2")}
+    assert {name: (m.name, m.version) for name, m in MODELS.items()} == {
+        "expected_shortfall": ("expected_shortfall", "1"),
+        "scan": ("scan", "3"),
+    }
     assert ARRAY.model == "scan"

@@ -23,6 +23,7 @@ from clearing.default.stress import (
 )
 from clearing.margin.assess import assess, option_value, portfolio_of
 from clearing.margin.pricing import FINE, factors, revaluation, value, years_to_expiry
+from clearing.margin.snapshot import array_of
 from clearing.model.codec import from_text, to_text
 from clearing.model.commands import (
     AdmitMember,
@@ -551,7 +552,7 @@ def test_losses_follow_from_the_published_array_alone() -> None:
 
 def test_the_array_has_the_rows_of_the_risk_array() -> None:
     house = holding().state
-    rows = [row.instrument for row in house.newest_cycle.array.instruments]
+    rows = [row.instrument for row in array_of(house).instruments]
     assert [row.instrument for row in stress_array(house).instruments] == rows
     assert {len(row.long_minor) for row in stress_array(house).instruments} == {len(SCENARIOS)}
 

@@ -27,7 +27,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from clearing.margin.model import Column, Margin, Positions, UnderlyingRisk
+from clearing.margin.attribution import attributed
+from clearing.margin.model import Column, Margin, Market, Positions, UnderlyingRisk
 from clearing.margin.pricing import FINE, delta, revaluation, terms_of, years_to_expiry
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import BP, Instrument, InstrumentRisk, Parameters, RiskArray, ScanRange
@@ -52,24 +53,22 @@ FORWARD_LEAST = 0.01
 """No scenario moves a forward below this share of itself: it stays positive under any scan range."""
 
 
-def scenario_names() -> tuple[str, ...]:
+def scenario_names(array: RiskArray) -> tuple[str, ...]:  # other models' scenarios depend on it
     """What each scenario is, in the order of the array."""
     names = [f"price {t:+d}/3, volatility {v}" for t in THIRDS for v in ("up", "down")]
     return (*names, "price +6/3, 35 % counted", "price -6/3, 35 % counted")
 
 
-def risk_array(
-    instruments: Iterable[Instrument], marks: Mapping[FeedId, int], parameters: Parameters, at_ms: int
-) -> RiskArray:
-    """Scenario P&L of one lot of each instrument that has a mark at ``at_ms``, long and short, rounded down."""
-    ranges = {r.underlying: r for r in parameters.scan_ranges}
+def risk_array(instruments: Iterable[Instrument], market: Market, parameters: Parameters) -> RiskArray:
+    """Scenario P&L of one lot of each instrument that has a mark, long and short, rounded down."""
+    ranges, marks = {r.underlying: r for r in parameters.scan_ranges}, market.prices
     rows: list[InstrumentRisk] = []
     for one in instruments:
         if one.option is None and one.feed in marks:
             rows.append(_linear_row(one, marks[one.feed], ranges[one.underlying].move_bp))
         elif one.option is not None and {one.feed, one.option.volatility_feed} <= marks.keys():
             forward, volatility = marks[one.feed], marks[one.option.volatility_feed]
-            rows.append(_option_row(one, forward, volatility, ranges[one.underlying], at_ms))
+            rows.append(_option_row(one, forward, volatility, ranges[one.underlying], market.at_ms))
     return RiskArray(model="scan", instruments=tuple(rows))
 
 
@@ -127,8 +126,10 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
     basis = sum(_basis([h for h in held if h[0].underlying == u], _basis_bp(u, parameters)) for u in risks)
     alone = sum(_worst(_sum([h])) for h in held)
     floor = divide_up(alone * (BP - parameters.offset_cap_bp), BP)
+    amount = max(scan - credit + basis, floor)
     return Margin(
-        amount_minor=max(scan - credit + basis, floor),
+        amount_minor=amount,
+        contributions=attributed(amount, _weights(held, risks)),
         underlyings=tuple(risks.values()),
         credit_minor=credit,
         basis_minor=basis,
@@ -137,6 +138,15 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
 
 
 Held = tuple[InstrumentRisk, int]
+
+
+def _weights(held: list[Held], risks: Mapping[FeedId, UnderlyingRisk]) -> dict[InstrumentId, int]:
+    """What each position loses in the scenario that decides for its underlying."""
+    return {
+        row.instrument: -abs(q)
+        * (row.long_minor if q > 0 else row.short_minor)[risks[row.underlying].scenario]
+        for row, q in held
+    }
 
 
 def _sum(held: list[Held]) -> list[int]:
@@ -202,6 +212,11 @@ def _basis(held: list[Held], basis_bp: int) -> int:
     longs = sum(side for side in sides if side > 0)
     shorts = sum(-side for side in sides if side < 0)
     return divide_up(min(longs, shorts) * basis_bp, BP)
+
+
+def rises(array: RiskArray, parameters: Parameters) -> dict[InstrumentId, int]:
+    """:func:`rise` of each row."""
+    return {row.instrument: rise(row, parameters) for row in array.instruments}
 
 
 def rise(row: InstrumentRisk, parameters: Parameters) -> int:

@@ -10,6 +10,7 @@ from clearing.model.commands import (
     AdmitMember,
     Command,
     DeclareDefault,
+    ImportHistory,
     ListAsset,
     ListInstrument,
     RecordNonDefaultLoss,
@@ -69,6 +70,11 @@ _PLAIN: Final[Mapping[str, Callable[[pb.Change, str], Command]]] = {
     "wind_down": lambda _, reason: WindDown(reason=reason),
     "declare_default": lambda change, reason: DeclareDefault(
         member=names.member_id(change.declare_default.member), reason=reason
+    ),
+    "import_history": lambda change, _: ImportHistory(
+        underlying=FeedId(names.own_id(change.import_history.underlying)),
+        first_day=change.import_history.first_day,
+        moves_ppm=tuple(change.import_history.moves_ppm),
     ),
 }
 """The changes that have no amounts."""
@@ -199,6 +205,13 @@ _MESSAGES: Final[Mapping[type, Callable[[Any, House], pb.Change]]] = {
     WindDown: lambda _command, _house: pb.Change(wind_down=pb.WindDownChange()),
     DeclareDefault: lambda command, _: pb.Change(
         declare_default=pb.DeclareDefaultChange(member=names.member(command.member))
+    ),
+    ImportHistory: lambda command, _: pb.Change(
+        import_history=pb.ImportHistoryChange(
+            underlying=names.feed(command.underlying),
+            first_day=command.first_day,
+            moves_ppm=command.moves_ppm,
+        )
     ),
 }
 """Each command that takes two administrators as a message."""

@@ -198,5 +198,6 @@ CONCERNS: Mapping[str, Of] = {
     "auctions": _public(names.auction),
     "bids": _bid,
     "revocations": _hidden,
+    "daily_moves": _public(str),
 }
 """Every table of the state (``model/house.py``). A test fails for one that is missing."""

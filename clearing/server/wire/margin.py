@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from clearing.decide.what_if import Imagined, WhatIf
 from clearing.default.preview import Preview
-from clearing.margin.assess import Assessment, Health, array_of, mark_ticks
+from clearing.margin.assess import Assessment, Health, mark_ticks
 from clearing.margin.explain import Leg, legs
 from clearing.margin.model import UnderlyingRisk
+from clearing.margin.snapshot import array_of
 from clearing.margin.table import MODELS
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, FeedId, InstrumentId, member_of
@@ -63,7 +64,7 @@ def explanation(measured: Assessment, house: House, caller: Identity) -> pb.Expl
         model=model.name,
         model_version=model.version,
         underlyings=[
-            _underlying(risk, by_underlying[risk.underlying], model.scenarios(), house, caller)
+            _underlying(risk, by_underlying[risk.underlying], model.scenarios(array_of(house)), house, caller)
             for risk in margin.underlyings
         ],
         risk=unit.render(sum(risk.risk_minor for risk in margin.underlyings)),
@@ -157,7 +158,7 @@ def risk_array(house: House, instruments: Sequence[str]) -> pb.GetRiskArrayRespo
         model=model.name,
         model_version=model.version,
         cycle=0 if house.cycle is None else house.cycle.number,
-        scenarios=model.scenarios(),
+        scenarios=model.scenarios(array),
         rows=[_risk_row(rows[InstrumentId(instrument)], unit) for instrument in instruments],
     )
 

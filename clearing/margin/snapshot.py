@@ -1,0 +1,108 @@
+"""The risk array of the newest cycle, made of what the journal says (rulebook §9).
+
+The journal has no array: it has the marks, the instruments, the parameters and the daily moves, and the arithmetic
+between them gives the same integers on every machine (``reproducible``). So an array is made when somebody asks, kept
+while nothing that it is made of changes, and made again by whoever recomputes an attestation.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from immutables import Map
+
+from clearing.margin.factors import MISSING, History, Path, path_of, states_of
+from clearing.margin.model import Market, States
+from clearing.margin.table import MODELS
+from clearing.model.house import House, ordered
+from clearing.model.ids import FeedId, InstrumentId
+from clearing.model.values import PPM, Cycle, DailyMoves, Instrument, Parameters, RiskArray, UnderlyingMove
+from ledger.amount import divide_down
+
+
+def array_of(house: House) -> RiskArray:
+    """The risk array of the newest cycle under the parameters in force; empty before the first."""
+    if house.cycle is None:
+        return RiskArray(model="", instruments=())
+    return _made(_Sources(house.cycle, house.instruments, house.parameters, house.daily_moves))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sources:
+    """What an array is made of. The same if all are the same objects: to compare them takes longer than to use them."""
+
+    cycle: Cycle
+    instruments: Map[InstrumentId, Instrument]
+    parameters: Parameters
+    daily_moves: Map[str, DailyMoves]
+
+    def __hash__(self) -> int:
+        return hash((self.cycle.number, id(self.cycle.marks), id(self.instruments), id(self.parameters)))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Sources)
+            and self.cycle.marks is other.cycle.marks
+            and self.cycle.margined is other.cycle.margined
+            and self.instruments is other.instruments
+            and self.parameters is other.parameters
+            and self.daily_moves is other.daily_moves
+        )
+
+
+@lru_cache(maxsize=8)
+def _made(sources: _Sources) -> RiskArray:
+    model = MODELS[sources.parameters.margin_model]
+    listed = [sources.instruments[one.instrument] for one in sources.cycle.margined]
+    market = market_of(sources.cycle, listed, sources.parameters, sources.daily_moves)
+    return model.risk_array(listed, market, sources.parameters)
+
+
+def market_of(
+    cycle: Cycle, listed: Iterable[Instrument], parameters: Parameters, daily_moves: Map[str, DailyMoves]
+) -> Market:
+    """What the snapshot of a cycle says of the market; states only if the model looks at them."""
+    prices = {mark.feed: mark.price_ticks for mark in cycle.marks}
+    states = States()
+    if MODELS[parameters.margin_model].looks_back:
+        wanted = {one.underlying for one in listed}
+        ranges = {r.underlying: r.move_bp for r in parameters.scan_ranges if r.underlying in wanted}
+        path = _path(daily_moves)
+        today = {
+            underlying: divide_down((prices[move.feed] - move.close_ticks) * PPM, move.close_ticks)
+            for underlying, move in last_closes(daily_moves).items()
+            if move.feed is not None and move.feed in prices
+        }
+        states = states_of(path, day=path.history.days, today_ppm=today, ranges_bp=ranges)
+    return Market(
+        prices=prices,
+        at_ms=cycle.accepted_ms,
+        states=states,
+        open_lots={one.instrument: one.lots for one in cycle.margined},
+    )
+
+
+@lru_cache(maxsize=4)
+def last_closes(daily_moves: Map[str, DailyMoves]) -> Mapping[FeedId, UnderlyingMove]:
+    """Where each underlying closed last, of those that have closed under the house's own marks."""
+    found: dict[FeedId, UnderlyingMove] = {}
+    for row in reversed(ordered(daily_moves)):
+        for move in row.moves:
+            if move.close_ticks and move.underlying not in found:
+                found[move.underlying] = move
+    return found
+
+
+@lru_cache(maxsize=4)
+def _path(daily_moves: Map[str, DailyMoves]) -> Path:
+    """The history of every underlying that was ever seen, day after day."""
+    rows = ordered(daily_moves)
+    underlyings = tuple(sorted({move.underlying for row in rows for move in row.moves}))
+    column_of = {underlying: n for n, underlying in enumerate(underlyings)}
+    moves = np.full((len(rows), len(underlyings)), MISSING, np.int64)
+    for number, row in enumerate(rows):
+        for move in row.moves:
+            if move.move_ppm is not None:
+                moves[number, column_of[move.underlying]] = move.move_ppm
+    return path_of(History(underlyings, moves))
