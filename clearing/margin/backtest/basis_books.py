@@ -10,7 +10,6 @@ from functools import cached_property
 
 import numpy as np
 
-from clearing.margin.backtest.bridged import joined
 from clearing.margin.backtest.books import Book, Scene
 from clearing.margin.backtest.option_books import (
     LEAST_DAYS,
@@ -112,7 +111,11 @@ def _ticks(price: float) -> int:
 
 def _instrument(currency: str, quote: Quote | None) -> Instrument:
     expires_ms = None if quote is None else quote.expires_ms
-    name = currency if quote is None else f"{currency}-{np.datetime64(quote.expires_ms, 'ms').astype('datetime64[D]')}"
+    name = (
+        currency
+        if quote is None
+        else f"{currency}-{np.datetime64(quote.expires_ms, 'ms').astype('datetime64[D]')}"
+    )
     return Instrument(
         id=InstrumentId(name),
         kind=InstrumentKind.PERPETUAL if quote is None else InstrumentKind.FUTURE,

@@ -13,7 +13,7 @@ import numpy as np
 from clearing.margin.backtest.books import Book, Scene
 from clearing.margin.backtest.series import Flags, Floats, Series
 from clearing.margin.backtest.walk import Walked
-from clearing.margin.factors import MISSING, History, Path, states_of
+from clearing.margin.factors import MISSING, Path, states_of
 from clearing.margin.model import Column, Market, Positions, States
 from clearing.margin.table import Model
 from clearing.model.ids import FeedId
@@ -117,5 +117,3 @@ def walk_bridged(family: Bridged, models: Sequence[Model], parameters: Parameter
         low={1: unknown},
         requirement=requirement,
     )
-
-

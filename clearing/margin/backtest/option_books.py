@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from clearing.margin.backtest.bridged import joined
 from clearing.margin.backtest.books import Book, Scene
+from clearing.margin.backtest.bridged import joined
 from clearing.margin.backtest.surface import Quote, Snapshot
 from clearing.margin.factors import MISSING, History, Path, path_of
 from clearing.margin.model import Column
@@ -32,8 +32,8 @@ CALENDARS_DAYS = ((2, 30), (7, 30), (30, 90))
 LEAST_DAYS = 1.25
 """An expiry nearer than this would pass before the step ends."""
 RANDOM_BOOKS = 40
-STRIKE_STEPS = 1_000
-"""Strikes are rounded to a thousandth of the power of ten below the forward."""
+STRIKE_STEPS = 100
+"""Strikes are rounded to a hundredth of the power of ten below the forward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Options:
     in the order of ``underlyings``; it may end long before the first step.
     """
 
-    def __init__(  # noqa: PLR0913  # one keyword a choice
+    def __init__(
         self,
         snapshots: Mapping[int, Snapshot],
         steps: Sequence[tuple[int, int]],
@@ -194,7 +194,7 @@ class _Shelf:
         ]
         lots: dict[InstrumentId, int] = {}
         legs = recipe.legs(at_ms) if usable else []
-        quotes = [min(usable, key=lambda one, wanted=leg.days: abs(one.days - wanted)) for leg in legs]
+        quotes = [_nearest(usable, leg.days) for leg in legs]
         delta_lots = 0.0
         for leg, quote in zip(legs, quotes, strict=True):
             instrument = self._instrument(quote, leg)
@@ -233,10 +233,9 @@ class _Shelf:
         return self._instruments.setdefault(made.id, (made, quote))[0]
 
     def _volatility_bp(self, instrument: Instrument, quote: Quote) -> int:
-        assert_option = instrument.option
-        if assert_option is None:
+        if instrument.option is None:
             return 0
-        strike = assert_option.strike_ticks / TICKS_PER_UNIT
+        strike = instrument.option.strike_ticks / TICKS_PER_UNIT
         return round((quote.at_the_money if self._flat else quote.volatility(strike)) * BP)
 
     def _delta(self, instrument: Instrument, quote: Quote) -> float:
@@ -259,7 +258,10 @@ class _Shelf:
             if one.option is not None:
                 prices[one.option.volatility_feed] = self._volatility_bp(one, quote)
             after = self._after[quote.currency, quote.expires_ms]
-            gained.append((self._worth(one, after, end_ms) - self._worth(one, quote, self._at_ms)) * one.tick_value_minor)
+            gained.append(
+                (self._worth(one, after, end_ms) - self._worth(one, quote, self._at_ms))
+                * one.tick_value_minor
+            )
             notional.append(_ticks(quote) * one.tick_value_minor)
         end = (lots * np.array(gained, np.int64)).sum(axis=1).astype(np.float64)
         return Scene(
@@ -279,11 +281,15 @@ class _Shelf:
         return value_ticks(instrument, _ticks(quote), self._volatility_bp(instrument, quote), at_ms)
 
 
+def _nearest(quotes: Sequence[Quote], days: float) -> Quote:
+    return min(quotes, key=lambda one: abs(one.days - days))
+
+
 def _ticks(quote: Quote) -> int:
     return round(quote.forward * TICKS_PER_UNIT)
 
 
 def _strike_ticks(quote: Quote, side: int) -> int:
     wanted = quote.forward * float(np.exp(quote.wing(side))) if side else quote.forward
-    step = 10 ** np.floor(np.log10(quote.forward)) / STRIKE_STEPS * 10
-    return round(wanted / step) * round(step * TICKS_PER_UNIT)
+    step_ticks = int(10 ** (len(str(round(quote.forward))) - 1)) * TICKS_PER_UNIT // STRIKE_STEPS
+    return max(1, round(wanted * TICKS_PER_UNIT / step_ticks)) * step_ticks

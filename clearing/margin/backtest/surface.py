@@ -82,8 +82,11 @@ def daily(times: Sequence[int], hour: float) -> list[tuple[int, int]]:
     near = [at_ms for at_ms in sorted(times) if abs(at_ms % DAY_MS - target) <= TOLERANCE_MS]
     nearest = {
         at_ms // DAY_MS: min(
-            (one for one in near if one // DAY_MS == at_ms // DAY_MS), key=lambda one: abs(one % DAY_MS - target)
+            (one for one in near if one // DAY_MS == at_ms // DAY_MS),
+            key=lambda one: abs(one % DAY_MS - target),
         )
         for at_ms in near
     }
-    return [(one, other) for one, other in pairwise(nearest.values()) if abs(other - one - DAY_MS) <= TOLERANCE_MS]
+    return [
+        (one, other) for one, other in pairwise(nearest.values()) if abs(other - one - DAY_MS) <= TOLERANCE_MS
+    ]
