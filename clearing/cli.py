@@ -317,6 +317,12 @@ def backtest(
         str | None, typer.Option(help="Days of a window: 1, 2 or both.", metavar="1,2", show_default="1,2")
     ] = None,
     seed: Annotated[int, typer.Option(help="Draws the random books and the bootstrap.")] = 7,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page with charts here too; adds options, basis, accounts and ruin.", metavar="FILE"
+        ),
+    ] = None,
     output: Output = "text",
 ) -> None:
     """Validate the margin models on real prices: walk forward, out of sample, and count what margin did not cover.
@@ -336,6 +342,7 @@ def backtest(
     Example: clearing backtest --data market --output json > validation.json
     """
     import json
+    from dataclasses import replace
 
     from rich.console import Console
 
@@ -344,7 +351,7 @@ def backtest(
     from clearing.margin.backtest.report import as_json
     from clearing.market_data import DataRefused
 
-    asked = _asked(data, assets, (first, last), models, horizon, seed)
+    asked = replace(_asked(data, assets, (first, last), models, horizon, seed), more=html is not None)
     if output not in ("text", "json"):
         raise typer.BadParameter("text or json", param_hint="--output")
     try:
@@ -352,6 +359,10 @@ def backtest(
             found = validate(asked, stepped)
     except (DataRefused, NothingToTest) as error:
         _refuse(error)
+    if html is not None:
+        from clearing.reports.backtest_page import page
+
+        html.write_text(page(found.report, found.walked, found.markets), encoding="utf-8")
     if output == "json":
         typer.echo(json.dumps(as_json(found.report), allow_nan=False, indent=1))
     else:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from clearing.margin.backtest.books import Scene
-from clearing.margin.backtest.series import Floats
+from clearing.margin.backtest.series import Flags, Floats
 from clearing.margin.model import Column
 from clearing.margin.ruin import probability_ppm
 from clearing.model.values import BP, PPM, RiskArray
@@ -21,6 +21,8 @@ CUSHIONS_BP = (1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_500, 9_000, 10_000, 1
 """Equity as a part of the requirement."""
 EDGES_PPM = (0, 100, 300, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, PPM)
 """Forecasts are compared in groups between these."""
+EXPECTED_LEAST = 10
+"""A group of which fewer are expected to come about says nothing."""
 BLOCK, DRAWS = 20, 1_000
 
 
@@ -30,11 +32,10 @@ class Forecasts:
 
     at_ms: Column
     stated_ppm: Column
-    came: Column
+    came: Flags
 
-    def between(self, first_ms: int, last_ms: int) -> "Forecasts":
-        """Those made from one time until before another."""
-        kept = (self.at_ms >= first_ms) & (self.at_ms < last_ms)
+    def only(self, kept: Flags) -> "Forecasts":
+        """Some of them."""
         return Forecasts(self.at_ms[kept], self.stated_ppm[kept], self.came[kept])
 
 
@@ -50,8 +51,10 @@ class Group:
     seen_high: float
 
     @property
-    def agrees(self) -> bool:
-        """Whether what was stated is within the interval of what was seen."""
+    def agrees(self) -> bool | None:
+        """Whether what was stated is within the interval of what was seen; None: too few to say."""
+        if self.stated * self.forecasts < EXPECTED_LEAST:
+            return None
         return self.seen_low <= self.stated <= self.seen_high
 
 
@@ -71,8 +74,9 @@ class Reliability:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether every group agrees."""
-        return bool(self.groups) and all(group.agrees for group in self.groups)
+        """Whether every group that can say agrees."""
+        said = [group.agrees for group in self.groups if group.agrees is not None]
+        return bool(said) and all(said)
 
 
 def forecasts(scene: Scene, array: RiskArray, requirement: Sequence[int]) -> Forecasts:
@@ -93,7 +97,7 @@ def forecasts(scene: Scene, array: RiskArray, requirement: Sequence[int]) -> For
             found.append((probability_ppm(ordered, equity), -outcome > equity))
     stated, came = zip(*found, strict=True) if found else ((), ())
     return Forecasts(
-        np.full(len(found), scene.at_ms, np.int64), np.array(stated, np.int64), np.array(came, np.int64)
+        np.full(len(found), scene.at_ms, np.int64), np.array(stated, np.int64), np.array(came, np.bool_)
     )
 
 

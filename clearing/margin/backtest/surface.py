@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from clearing.margin.pricing import YEAR_MS
-from clearing.model.values import DAY_MS, HOUR_MS
+from clearing.model.values import DAY_MS
 
 QUARTER_DEVIATIONS = 0.6744897501960817
 """N(x) = ¾: where the delta of a call is a quarter, d₁ is minus this."""
@@ -76,17 +76,16 @@ def snapshots(quotes: Iterable[Quote]) -> dict[int, Snapshot]:
     return {**found}
 
 
-def daily(times: Sequence[int], hour: float) -> list[tuple[int, int]]:
-    """Steps of a day that begin and end near ``hour`` o'clock and do not overlap, as pairs of times."""
-    target = int(hour * HOUR_MS)
-    near = [at_ms for at_ms in sorted(times) if abs(at_ms % DAY_MS - target) <= TOLERANCE_MS]
-    nearest = {
-        at_ms // DAY_MS: min(
-            (one for one in near if one // DAY_MS == at_ms // DAY_MS),
-            key=lambda one: abs(one % DAY_MS - target),
-        )
-        for at_ms in near
-    }
+def daily(times: Sequence[int], after_midnight_ms: int = 0) -> list[tuple[int, int]]:
+    """Steps of a day that do not overlap, as pairs of times: from the snapshot nearest to each midnight of UTC, or so
+    much later, to that of the next. A day that would be longer or shorter than the tolerance allows is none.
+    """
+    nearest: dict[int, int] = {}
+    for at_ms in sorted(times):
+        midnight = (at_ms - after_midnight_ms + DAY_MS // 2) // DAY_MS * DAY_MS + after_midnight_ms
+        best = nearest.setdefault(midnight, at_ms)
+        if abs(at_ms - midnight) < abs(best - midnight):
+            nearest[midnight] = at_ms
     return [
         (one, other) for one, other in pairwise(nearest.values()) if abs(other - one - DAY_MS) <= TOLERANCE_MS
     ]
