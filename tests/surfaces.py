@@ -1,10 +1,13 @@
 """Made-up surfaces and walks for tests of the backtest."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from clearing.margin.backtest.bridged import with_ranges
 from clearing.margin.backtest.option_books import Options
 from clearing.margin.backtest.surface import Quote, Snapshot, daily, snapshots
+from clearing.margin.model import Column
 from clearing.model.ids import FeedId
 from clearing.model.values import DAY_MS, Parameters
 
@@ -13,7 +16,16 @@ EXPIRIES_DAYS = (3, 8, 31, 95)
 BTC = FeedId("BTC")
 
 
-def quote(day=0, *, index=50_000.0, expires_in=30.0, volatility=0.5, basis=0.0, skew=0.02, currency="BTC"):
+def quote(
+    day: float = 0,
+    *,
+    index: float = 50_000.0,
+    expires_in: float = 30.0,
+    volatility: float = 0.5,
+    basis: float = 0.0,
+    skew: float = 0.02,
+    currency: str = "BTC",
+) -> Quote:
     return Quote(
         at_ms=START_MS + int(day * DAY_MS),
         currency=currency,
@@ -26,7 +38,7 @@ def quote(day=0, *, index=50_000.0, expires_in=30.0, volatility=0.5, basis=0.0, 
     )
 
 
-def surface(prices, volatilities=None) -> dict[int, Snapshot]:
+def surface(prices: Sequence[float], volatilities: Sequence[float] | None = None) -> dict[int, Snapshot]:
     """One snapshot a day; the expiries stay where they are."""
     made = []
     for day, price in enumerate(prices):
@@ -38,14 +50,18 @@ def surface(prices, volatilities=None) -> dict[int, Snapshot]:
     return snapshots(made)
 
 
-def history(days=600, *, seed=1, size=0.03):
+def history(days: int = 600, *, seed: int = 1, size: float = 0.03) -> Column:
     return np.random.default_rng(seed).normal(0, size * 1e6, (days, 1)).astype(np.int64)
 
 
-def options(prices, volatilities=None, *, flat=False, earlier=None) -> Options:
+def options(
+    prices: Sequence[float],
+    volatilities: Sequence[float] | None = None,
+    *,
+    flat: bool = False,
+) -> Options:
     made = surface(prices, volatilities)
-    past = history() if earlier is None else earlier
-    return Options(made, daily(list(made)), underlyings=(BTC,), earlier=past, flat=flat)
+    return Options(made, daily(list(made)), underlyings=(BTC,), earlier=history(), flat=flat)
 
 
 def parameters() -> Parameters:

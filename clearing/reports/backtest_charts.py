@@ -18,6 +18,7 @@ from clearing.margin.backtest.results import PROMISE, BookResult, Windows
 
 ASKED, LOST, MISSED, CALM = "#1f5fa8", "#8a8f98", "#c8342b", "#b7c9de"
 STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -29,6 +30,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "clearing",
+    "text.parse_math": False,
 }
 
 
@@ -81,7 +83,7 @@ def over_time(seen: Windows, title: str) -> str:
     axes.set_ylim(bottom=0)
     axes.set_title(title, loc="left")
     axes.set_ylabel("of gross notional")
-    axes.legend(loc="upper right", ncols=3)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
     return _drawn(figure)
 
 
@@ -119,7 +121,7 @@ def comparison(found: Sequence[Comparison]) -> str:
     axes.set_xticks(places + 0.4 - width / 2, kinds)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylabel("average requirement of gross")
-    axes.legend()
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
     return _drawn(figure)
 
 
@@ -137,7 +139,7 @@ def swings(books: Iterable[BookResult]) -> str:
     axes.bar(places + 0.27, rises, 0.26, color=CALM, label="largest rise in a day (×)")
     axes.axhline(2.0, color=MISSED, linewidth=1, linestyle="--")
     axes.set_xticks(places, [one.book for one in known], rotation=60, ha="right")
-    axes.legend(ncols=3)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return _drawn(figure)
 
 
@@ -163,7 +165,7 @@ def pooled(found: Sequence[Pooled]) -> str:
 def reliability(found: Sequence[tuple[str, Reliability]]) -> str:
     """Stated against seen, both on a logarithmic scale; on the line a probability is what it says."""
     figure, axes = _figure(4.4, 5.2)
-    colours = (ASKED, "#d98a2b", "#4a9a62", "#8b5fb0", "#7a7f87", "#b3477d")
+    colours = (ASKED, "#d98a2b", "#4a9a62", "#8b5fb0", "#7a7f87", "#b3477d", "#29a3a3", "#8a5a3c")
     edges = (1e-4, 1.0)
     axes.plot(edges, edges, color=LOST, linewidth=1, linestyle="--")
     for number, (name, one) in enumerate(found):

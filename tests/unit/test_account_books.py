@@ -1,5 +1,7 @@
 """Accounts rebuilt from their trades, and where those stood that were liquidated."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from clearing.margin.backtest.account_books import (
     Trade,
 )
 from clearing.margin.backtest.bridged import walk_bridged, with_ranges
-from clearing.margin.backtest.liquidations import Liquidated, Standings, count
+from clearing.margin.backtest.liquidations import Liquidated, Standing, Standings, count
 from clearing.margin.table import MODELS
 from clearing.model.ids import FeedId
 from clearing.model.values import DAY_MS, HOUR_MS, Parameters
@@ -24,7 +26,7 @@ BTC = FeedId("BTC")
 LOOKING = MODELS["expected_shortfall"]
 
 
-def trade(hours, user, coin, coins, price):
+def trade(hours: float, user: str, coin: str, coins: float, price: float) -> Trade:
     return Trade(
         at_ms=START + int(hours * HOUR_MS),
         user=user,
@@ -34,7 +36,7 @@ def trade(hours, user, coin, coins, price):
     )
 
 
-def paid(hours, user, dollars):
+def paid(hours: float, user: str, dollars: int) -> Payment:
     return Payment(at_ms=START + int(hours * HOUR_MS), user=user, minor=dollars * MINOR_PER_UNIT)
 
 
@@ -49,15 +51,15 @@ TRADES = [
 PAID = [paid(0, "a", 50), paid(30, "a", -10)]
 
 
-def accounts(trades=TRADES, payments=PAID):
+def accounts(trades: Sequence[Trade] = TRADES, payments: Sequence[Payment] = PAID) -> Accounts:
     return Accounts(trades, payments, underlyings=(BTC,), earlier=history())
 
 
-def parameters(made):
+def parameters(made: Accounts) -> Parameters:
     return with_ranges(Parameters(), made.path.history.underlyings)
 
 
-def test_a_position_is_the_sum_of_what_was_bought_and_sold_before():
+def test_a_position_is_the_sum_of_what_was_bought_and_sold_before() -> None:
     made = accounts()
     assert made.lots(START + HOUR_MS)["a"] == {}
     assert made.lots(START + HOUR_MS + 1)["a"] == {"BTC": 2 * LOTS_PER_COIN}
@@ -65,7 +67,7 @@ def test_a_position_is_the_sum_of_what_was_bought_and_sold_before():
     assert made.lots(START + 3 * DAY_MS)["b"] == {"BTC": 0}
 
 
-def test_a_book_gains_what_the_last_prices_of_two_days_differ_by():
+def test_a_book_gains_what_the_last_prices_of_two_days_differ_by() -> None:
     made = accounts()
     scene = made.scene(START + DAY_MS)
     assert [one.id for one in scene.instruments] == ["BTC-PERP"]  # NEW did not trade on the second day
@@ -75,7 +77,7 @@ def test_a_book_gains_what_the_last_prices_of_two_days_differ_by():
     assert (scene.gross_minor / MINOR_PER_UNIT).tolist() == [220, 110]
 
 
-def test_what_has_no_price_on_both_days_is_left_out_and_counted():
+def test_what_has_no_price_on_both_days_is_left_out_and_counted() -> None:
     found = accounts().left_out()
     assert (found.positions, found.of_positions) == (2, 5)
     assert found.notional_minor == 2 * 50 * MINOR_PER_UNIT
@@ -85,11 +87,11 @@ def test_what_has_no_price_on_both_days_is_left_out_and_counted():
 @pytest.mark.parametrize(
     ("hours", "dollars"), [(0, 0), (1, 50), (3, 70), (25, 70), (30, 90), (31, 80), (72, 30)]
 )
-def test_equity_is_what_was_paid_in_and_what_trades_made(hours, dollars):
+def test_equity_is_what_was_paid_in_and_what_trades_made(hours: int, dollars: int) -> None:
     assert accounts().equity_minor("a", START + hours * HOUR_MS) == dollars * MINOR_PER_UNIT
 
 
-def test_returns_need_a_price_on_both_days_and_follow_the_long_history():
+def test_returns_need_a_price_on_both_days_and_follow_the_long_history() -> None:
     made = accounts()
     assert made.path.history.underlyings == ("BTC", "NEW")
     own = made.path.history.moves_ppm[600:]
@@ -98,7 +100,7 @@ def test_returns_need_a_price_on_both_days_and_follow_the_long_history():
     assert made.day(START + DAY_MS) == 601
 
 
-def test_a_coin_without_history_is_margined_by_proxy_and_for_more():
+def test_a_coin_without_history_is_margined_by_proxy_and_for_more() -> None:
     only = [trade(h, user, coin, 1, 100) for h in (1, 25) for user, coin in (("a", "BTC"), ("b", "NEW"))]
     made = accounts(only, [])
     walked = walk_bridged(made, [LOOKING], parameters(made))
@@ -106,7 +108,7 @@ def test_a_coin_without_history_is_margined_by_proxy_and_for_more():
     assert new > btc * 1.2
 
 
-def test_the_books_of_one_midnight_do_not_know_the_next_day():
+def test_the_books_of_one_midnight_do_not_know_the_next_day() -> None:
     changed = [*TRADES[:3], trade(25, "b", "BTC", 1, 20), *TRADES[4:]]
     one, other = (accounts(trades) for trades in (TRADES, changed))
     asked = [
@@ -116,12 +118,12 @@ def test_the_books_of_one_midnight_do_not_know_the_next_day():
     assert np.array_equal(asked[0][0], asked[1][0])
 
 
-def standing_with(dollars):
+def standing_with(dollars: int) -> Standing:
     made = accounts([trade(1, "a", "BTC", 1, 100), trade(100, "a", "BTC", 1, 100)], [paid(0, "a", dollars)])
     return Standings(made, LOOKING, parameters(made)).standing("a", START + DAY_MS)
 
 
-def test_standings_turn_at_maintenance_and_at_the_requirement():
+def test_standings_turn_at_maintenance_and_at_the_requirement() -> None:
     # one smallest unit below and at M, and at R = 1.25 M rounded up
     margin = standing_with(0).margin_minor
     asked = -(-margin * 12_500 // 10_000)
@@ -139,7 +141,7 @@ def test_standings_turn_at_maintenance_and_at_the_requirement():
         assert (found.status, found.margin_minor) == (status, margin)
 
 
-def test_a_liquidation_is_looked_at_the_midnight_before_and_after_the_last_own_trade():
+def test_a_liquidation_is_looked_at_the_midnight_before_and_after_the_last_own_trade() -> None:
     made = accounts(
         [trade(1, "a", "BTC", 1, 100), trade(30, "a", "BTC", 9, 100), trade(40, "a", "BTC", -10, 95)],
         [paid(0, "a", 60)],
@@ -154,7 +156,7 @@ def test_a_liquidation_is_looked_at_the_midnight_before_and_after_the_last_own_t
     assert found.after_own_trade.notional_minor == 1_000 * MINOR_PER_UNIT
 
 
-def test_midnights_count_only_accounts_that_hold_something():
+def test_midnights_count_only_accounts_that_hold_something() -> None:
     made = accounts()
     found = Standings(made, LOOKING, parameters(made)).at_midnights()
     assert len(found) == 3  # both after the first day, one after the second

@@ -2,7 +2,7 @@
 
 Each holds the same money of both legs at each snapshot of a surface, the index (as a perpetual that tracks it
 exactly) or the future of an expiry near a tenor, and is marked again on the next day's quotes. All that it can lose is
-what the basis moved by, which no scenario of the underlying contains: the basis floor alone has to cover it.
+what the basis moved by: scenarios move an underlying as one, only the basis floor sets its prices apart.
 """
 
 from collections.abc import Mapping, Sequence
