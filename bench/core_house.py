@@ -53,7 +53,9 @@ PRICE_TICKS = 80_000
 TICK_VALUE_MINOR = 100
 RICH_MINOR = 10**12
 """A million of the settlement asset: no set of the bench comes near its requirement by itself."""
-PARAMETERS = Parameters(scan_ranges=tuple(ScanRange(underlying=feed, move_bp=1_300) for feed in FEEDS))
+PARAMETERS = Parameters(
+    margin_model="scan", scan_ranges=tuple(ScanRange(underlying=feed, move_bp=1_300) for feed in FEEDS)
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ USD = 1_000_000
 """Smallest units in one USDC."""
 
 PARAMETERS = Parameters(
+    margin_model="scan",
     scan_ranges=(ScanRange(underlying=BTC, move_bp=1_300), ScanRange(underlying=ETH_FEED, move_bp=1_550)),
     offsets=(Offset(first=BTC, second=ETH_FEED, rate_bp=5_000),),
     auction_ms=0,

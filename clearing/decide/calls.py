@@ -6,7 +6,7 @@ A set below M is not called but liquidated; a call that it had stays open, for i
 liquidation.
 """
 
-from clearing.margin.assess import Assessment, Health, assess, maintenance, required
+from clearing.margin.assess import Assessment, Health, assess, required_alone
 from clearing.model.apportion import apportion
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, Put
@@ -72,8 +72,7 @@ def _parts(draft: Draft, set_id: SetId, amount_minor: int, event_id: str) -> tup
     house = draft.house
     weights: dict[str, int] = {}
     for key in house.netting_sets[set_id].accounts:
-        alone = required(house, maintenance(house, house.positions(key)).amount_minor)
-        weights[member_of(key)] = weights.get(member_of(key), 0) + alone
+        weights[member_of(key)] = weights.get(member_of(key), 0) + required_alone(house, key)
     if not any(weights.values()):
         weights = dict.fromkeys(weights, 1)
     parts = apportion(amount_minor, weights, event_id)

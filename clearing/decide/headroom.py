@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from clearing.decide.calls import call_key
+from clearing.decide.free_volume import FreeVolume
 from clearing.default.gate import withheld
 from clearing.margin.assess import Health, option_value, portfolio_of, required, standings
 from clearing.margin.snapshot import array_of
@@ -36,6 +37,7 @@ class Headroom:
         self._bounds: dict[SetId, int] = {}
         self._rooms: dict[SetId, Room] = {}
         self._lots: dict[tuple[AccountKey, InstrumentId], int] = {}
+        self._free = FreeVolume(house)
 
     def measure(self, sets: Iterable[SetId]) -> None:
         """Measure ``sets``. One that is not healthy, or of which anything is open, has no room."""
@@ -48,6 +50,8 @@ class Headroom:
     def _is_far(self, set_id: SetId) -> bool:
         """Whether a set has more equity than its positions can ask for at most; if so that is its room."""
         portfolio = portfolio_of(self.house, set_id)
+        if not self._free.covers(set_id, portfolio.lots):
+            return False
         bound = sum(abs(lots) * self._rises[instrument] for instrument, lots in portfolio.lots.items())
         room = (portfolio.equity_minor, portfolio.cash_minor, bound)
         if not self._is_sound(room):
@@ -67,7 +71,7 @@ class Headroom:
 
     def recorded(self, house: House, sets: Iterable[SetId]) -> None:
         """Go on from ``house``, which has what was taken; what else happened concerned ``sets``."""
-        self.house, self._lots = house, {}
+        self.house, self._lots, self._free = house, {}, FreeVolume(house)
         for set_id in sets:
             self._rooms.pop(set_id, None)
             self._bounds.pop(set_id, None)
@@ -82,13 +86,14 @@ class Headroom:
         for key, lots, paid_minor in sides:
             set_id = accounts[key].netting_set
             room = after.get(set_id) or self._rooms.get(set_id)
-            if room is None or not self._fits(key, trade):
+            if room is None or not self._fits(key, trade) or not self._free.takes(set_id, trade):
                 return False
             after[set_id] = self._moved(room, trade, lots, paid_minor - fee_minor)
         if not all(self._is_sound(room) for room in after.values()):
             closer = [set_id for set_id in after if self._measure_again(set_id)]
             return bool(closer) and self.takes(trade, payment_minor, fee_minor)
         self._rooms |= after
+        self._free.taken(after, trade)
         for key in (trade.buyer, trade.seller):
             place = (key, trade.instrument)
             self._lots[place] = self._lots.get(place, 0) + trade.lots

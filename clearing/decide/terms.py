@@ -20,12 +20,14 @@ from clearing.model.values import (
     Asset,
     Instrument,
     InstrumentKind,
+    Liquidity,
     Offset,
     Parameters,
 )
 
 DECIMALS_MAX = 36
 TICK_VALUE_MAX = 10**12
+VOLUME_MINOR_MAX = 10**24
 MOVE_BP_MAX = 10 * BP
 YEAR_MS = 366 * DAY_MS
 LIFE_MS_MAX = 100 * YEAR_MS
@@ -37,6 +39,8 @@ PARAMETER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "offset_cap_bp": (0, BP),
     "tail_bp": (50, 1_000),
     "stress_weight_bp": (0, BP),
+    "impact_bp": (0, 10 * BP),
+    "free_volume_bp": (0, BP),
     "requirement_bp": (BP, 100 * BP),
     "price_quorum": (1, 1_000),
     "outlier_bp": (0, BP),
@@ -108,7 +112,16 @@ def parameters_flaw(parameters: Parameters) -> str:
         return f"a scan range lies between 1 and {MOVE_BP_MAX}"
     if not all(0 <= r.volatility_bp < BP for r in parameters.scan_ranges):
         return f"a scan range of volatility lies between 0 and {BP - 1}"
-    return _offsets_flaw(parameters.offsets, ranges)
+    return _liquidity_flaw(parameters.liquidity, ranges) or _offsets_flaw(parameters.offsets, ranges)
+
+
+def _liquidity_flaw(liquidity: tuple[Liquidity, ...], ranges: list[FeedId]) -> str:
+    named = [one.underlying for one in liquidity]
+    if len(set(named)) != len(named) or not set(named) <= set(ranges):
+        return "a daily volume is of an underlying with a scan range, and each has one at most"
+    if not all(0 < one.daily_volume_minor <= VOLUME_MINOR_MAX for one in liquidity):
+        return f"a daily volume lies between 1 and {VOLUME_MINOR_MAX} smallest units"
+    return ""
 
 
 def unscanned(parameters: Parameters, instruments: Iterable[Instrument]) -> str:

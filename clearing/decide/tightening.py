@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final
 
-from clearing.model.values import Offset, Parameters, ScanRange
+from clearing.model.values import Liquidity, Offset, Parameters, ScanRange
 
 UP, DOWN = 1, -1
 SAFE_SIDE: Final[Mapping[str, int]] = {
@@ -18,7 +18,8 @@ SAFE_SIDE: Final[Mapping[str, int]] = {
     "short_option_bp": UP,
     "offset_cap_bp": DOWN,
     "tail_bp": DOWN,
-    "stress_weight_bp": UP,
+    "impact_bp": UP,
+    "free_volume_bp": DOWN,
     "requirement_bp": UP,
     "price_band_bp": DOWN,
     "reducing_band_bp": DOWN,
@@ -53,6 +54,8 @@ def _is_safer(name: str, before: Parameters, after: Parameters) -> bool:
         return _wider(before.scan_ranges, after.scan_ranges)
     if name == "offsets":
         return _lower(before.offsets, after.offsets)
+    if name == "liquidity":
+        return _thinner(before.liquidity, after.liquidity)
     if name in OFF_AT_ZERO and 0 in (getattr(before, name), getattr(after, name)):
         return bool(getattr(before, name) == 0)
     side = SAFE_SIDE.get(name)
@@ -77,3 +80,11 @@ def _lower(before: tuple[Offset, ...], after: tuple[Offset, ...]) -> bool:
     """No pair that was not there, and none with a higher rate."""
     rates = {frozenset((one.first, one.second)): one.rate_bp for one in before}
     return all(one.rate_bp <= rates.get(frozenset((one.first, one.second)), -1) for one in after)
+
+
+def _thinner(before: tuple[Liquidity, ...], after: tuple[Liquidity, ...]) -> bool:
+    """Every underlying that had a volume still has one, and none a larger one."""
+    volumes = {one.underlying: one.daily_volume_minor for one in after}
+    return all(
+        one.underlying in volumes and volumes[one.underlying] <= one.daily_volume_minor for one in before
+    )

@@ -12,10 +12,10 @@ from clearing.default.gate import declared_sets
 from clearing.margin.assess import (
     Health,
     Portfolio,
+    asked,
     collateral_value,
     exposure_price,
     health_of,
-    maintenance,
     market_value,
     option_value,
     portfolio_of,
@@ -78,7 +78,7 @@ def providers_for(house: House, excluded: frozenset[SetId]) -> list[Provider]:
 
 def stands(house: House, set_id: SetId) -> bool:
     """Whether a taker meets R and has cash ≥ 0."""
-    return _sound(house, portfolio_of(house, set_id))
+    return _sound(house, set_id, portfolio_of(house, set_id))
 
 
 def take_position(
@@ -107,7 +107,7 @@ def take_position(
             cash_minor=have.cash_minor + gain - value,
             option_value_minor=have.option_value_minor + value,
         )
-        return _sound(house, after)
+        return _sound(house, set_id, after)
 
     size = largest(abs(lots), fits)
     return Taking(
@@ -135,7 +135,7 @@ def take_collateral(house: House, provider: Provider, asset: Asset, amount_minor
             cash_minor=have.cash_minor - price,
             collateral_minor=min(whole, have.collateral_minor + alone),
         )
-        return price <= room and _sound(house, after)
+        return price <= room and _sound(house, set_id, after)
 
     size = largest(amount_minor, fits)
     return Taking(
@@ -168,7 +168,7 @@ def largest(limit: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _sound(house: House, after: Portfolio) -> bool:
-    amount = maintenance(house, after.lots).amount_minor
+def _sound(house: House, set_id: SetId, after: Portfolio) -> bool:
+    amount = asked(house, house.netting_sets[set_id].accounts, after.lots)
     healthy = health_of(after.equity_minor, amount, required(house, amount)) is Health.HEALTHY
     return healthy and after.cash_minor >= 0

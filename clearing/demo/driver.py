@@ -46,7 +46,7 @@ PROVIDER_CAPACITY = 25_000_000 * USDC
 def parameters_for(market: Market) -> Parameters:
     """The rulebook's numbers, with the scan ranges of the eve."""
     offsets = (Offset(first=BTC, second=ETH, rate_bp=5_000),)
-    return Parameters(scan_ranges=market.scan_ranges, offsets=offsets)
+    return Parameters(margin_model="scan", scan_ranges=market.scan_ranges, offsets=offsets)
 
 
 def run(desk: Desk, progress: Callable[[str], None]) -> None:

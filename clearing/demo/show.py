@@ -8,21 +8,19 @@ from rich.console import Console
 
 from clearing.attest.statement import Netting
 from clearing.demo.acts import CRASH_HOURS, FUND_LEVERAGE_ON_POOL
-from clearing.demo.books import MEMBERS, Participant
+from clearing.demo.books import MEMBERS
 from clearing.demo.desk import AuctionStory, Desk, Tally
 from clearing.demo.driver import HOUSE_MONEY
 from clearing.demo.library import HOURS, MARCH_2020, SCENARIOS, DataMissing, load
 from clearing.demo.listing import USDC
 from clearing.demo.market import BTC, DAY_HOURS, ETH, EWMA_PERCENT
+from clearing.demo.needs import Need, needs
 from clearing.demo.words import percent, table_of, usd
-from clearing.margin.model import Market
-from clearing.margin.table import MODELS
 from clearing.model.house import House
-from clearing.model.ids import InstrumentId
+from clearing.model.ids import member_of
 from clearing.model.kinds import Kind
 from clearing.model.values import BP, AuctionKind
 from clearing_client.offline import Check
-from ledger.amount import divide_up
 
 COLUMNS = {
     "calls": (Kind.CALL_ISSUED,),
@@ -107,48 +105,35 @@ def opening(console: Console, desk: Desk) -> None:
 
 
 def books(console: Console, desk: Desk) -> None:
-    """Who is there, and what linking saves each kind at the first close."""
+    """Who is there, and what linking saves each kind and each member at the first close."""
+    found = needs(desk)
     table = table_of(
         "Who is there, and what netting saves at the first close", ("participants", "what they hold"), ()
     )
     for name in ("accounts", "alone", "as netting sets", "benefit"):
         table.add_column(name, justify="right", no_wrap=True)
     for kind, holding in KINDS.items():
+        own = [need for need in found if need.participant.id.startswith(f"{kind}-")]
         people = desk.books.named(f"{kind}-")
-        alone, together = (sum(sums) for sums in zip(*(_required(desk, p) for p in people), strict=True))
-        figures = (
-            (usd(alone), usd(together), percent(alone - together, alone))
-            if together < alone
-            else ("", "", "")
-        )
-        table.add_row(f"{len(people)} {kind}", holding, str(sum(len(p.accounts) for p in people)), *figures)
+        accounts = sum(len(one.accounts) for one in people)
+        table.add_row(f"{len(people)} {kind}", holding, str(accounts), *_saved(own))
     console.print(table)
+    by_member = table_of(
+        "Margin by member: what its accounts bring of the requirements of their netting sets",
+        ("member", "accounts"),
+        ("alone", "brings", "benefit"),
+    )
+    for member, title in MEMBERS.items():
+        own = [need for need in found if member_of(need.account) == member]
+        by_member.add_row(title.split(",")[0], str(len(own)), *_saved(own))
+    console.print(by_member)
 
 
-def _required(desk: Desk, participant: Participant) -> tuple[int, int]:
-    """What a participant's orders require at the first close: each account alone, and together."""
-    model, bar = MODELS[desk.parameters.margin_model], desk.market.bars[0]
-    marks = dict(bar.ticks) | {
-        one.option.volatility_feed: bar.volatility_bp[one.underlying]
-        for one in desk.listing.instruments
-        if one.option is not None
-    }
-    market = Market(prices=marks, at_ms=bar.known_ms)
-    array = model.risk_array(desk.listing.instruments, market, desk.parameters)
-
-    def required(portfolio: Counter[InstrumentId]) -> int:
-        amount = model.margin(portfolio, array, desk.parameters).amount_minor
-        return divide_up(amount * desk.parameters.requirement_bp, BP)
-
-    lots = {key: Counter[InstrumentId]() for key in participant.accounts}
-    for order in participant.orders:
-        size = desk.listing.lots(order.instrument, order.notional_minor, bar)
-        lots[order.account][order.instrument] += size if order.notional_minor > 0 else -size
-    whole_book = Counter[InstrumentId]()
-    for portfolio in lots.values():
-        whole_book.update(portfolio)
-    alone = sum(required(portfolio) for portfolio in lots.values())
-    return alone, required(whole_book) if participant.linked else alone
+def _saved(found: Iterable[Need]) -> tuple[str, str, str]:
+    """What accounts would need alone, what they bring, and the share that netting saves; blank if it saves nothing."""
+    known = list(found)
+    alone, brings = sum(one.alone_minor for one in known), sum(one.brings_minor for one in known)
+    return (usd(alone), usd(brings), percent(alone - brings, alone)) if brings < alone else ("", "", "")
 
 
 def options(console: Console, desk: Desk) -> None:
@@ -305,7 +290,6 @@ PLAIN_NAMES = {
     "liability": "members' balances are counted in the attested liabilities",
     "recompute inputs": "recompute bundles show lines that were attested",
     "recompute model": "parameters and prices are those of the attestation",
-    "recompute risk array": "risk arrays follow from prices and parameters",
     "recompute stress array": "stress array follows from prices and scenarios",
     "recompute requirements": "bundles give the same requirements, exactly",
     "recompute figures": "figures come out again, exactly (the whole bundle)",

@@ -22,7 +22,9 @@ import numpy as np
 from immutables import Map
 
 from clearing import chart
+from clearing.margin.addons import AddOns, add_ons_of
 from clearing.margin.model import Margin, Positions
+from clearing.margin.owners import accounts_by_owner, owner_of
 from clearing.margin.snapshot import array_of
 from clearing.margin.table import MODELS
 from clearing.model.house import House, ordered
@@ -31,17 +33,14 @@ from clearing.model.ids import (
     AssetId,
     FeedId,
     InstrumentId,
-    ParticipantId,
     SetId,
     member_of,
     single_set,
 )
 from clearing.model.values import (
     BP,
-    AccountKind,
     AccountStatus,
     Asset,
-    ClearingAccount,
     Instrument,
     NettingSet,
     OptionMark,
@@ -79,7 +78,9 @@ class Portfolio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """A netting set measured. ``standalone_minor`` is the sum of what its accounts would need alone."""
+    """A netting set measured. ``standalone_minor`` is the sum of what its accounts would need alone. Maintenance is the
+    amount of ``margin``, the model's, and the ``add_ons``.
+    """
 
     netting_set: SetId
     equity_minor: int
@@ -91,6 +92,7 @@ class Assessment:
     standalone_minor: int
     health: Health
     margin: Margin
+    add_ons: AddOns
 
     @property
     def bears_outflow(self) -> bool:
@@ -124,7 +126,9 @@ def standings(house: House, sets: Sequence[SetId]) -> list[Standing]:
     portfolios = [portfolio_of(house, set_id) for set_id in sets]
     amounts = maintenance_of_all(house, [portfolio.lots for portfolio in portfolios])
     found: list[Standing] = []
-    for set_id, portfolio, amount in zip(sets, portfolios, amounts, strict=True):
+    for set_id, portfolio, modelled in zip(sets, portfolios, amounts, strict=True):
+        accounts = house.netting_sets[set_id].accounts
+        amount = modelled + add_ons_of(house, accounts, portfolio.lots).amount_minor
         equity, requirement = portfolio.equity_minor, required(house, amount)
         health = health_of(equity, amount, requirement)
         found.append(Standing(set_id, equity, portfolio.cash_minor, amount, requirement, health))
@@ -153,7 +157,8 @@ def measured_sets(house: House) -> list[Measured]:
     ]
     alone: dict[SetId, int] = {}
     amounts = maintenance_of_all(house, [house.positions(key) for _, key in linked])
-    for (set_id, _), amount in zip(linked, amounts, strict=True):
+    for (set_id, key), modelled in zip(linked, amounts, strict=True):
+        amount = modelled + add_ons_of(house, (key,), house.positions(key)).amount_minor
         alone[set_id] = alone.get(set_id, 0) + required(house, amount)
     return [
         Measured(
@@ -172,7 +177,7 @@ LOTS_IN_COLUMNS = 2**62
 
 
 def maintenance_of_all(house: House, portfolios: Sequence[Mapping[InstrumentId, int]]) -> list[int]:
-    """The maintenance margin of each of ``portfolios`` under the model in force."""
+    """What the model in force asks for each of ``portfolios``, without add-ons."""
     array = array_of(house)
     row_of = rows_of(array)
     held = [
@@ -215,30 +220,38 @@ def living_sets(house: House) -> list[SetId]:
 
 def measure(house: House, set_id: SetId, portfolio: Portfolio) -> Assessment:
     """Measure a portfolio that the netting set has or might have."""
-    margin = maintenance(house, portfolio.lots)
-    requirement = required(house, margin.amount_minor)
     accounts = house.netting_sets[set_id].accounts
-    alone = (
-        sum(required(house, maintenance(house, house.positions(key)).amount_minor) for key in accounts)
-        if len(accounts) > 1
-        else requirement
-    )
+    margin, add_ons = maintenance(house, portfolio.lots), add_ons_of(house, accounts, portfolio.lots)
+    amount = margin.amount_minor + add_ons.amount_minor
+    requirement = required(house, amount)
+    alone = sum(required_alone(house, key) for key in accounts) if len(accounts) > 1 else requirement
     return Assessment(
         netting_set=set_id,
         equity_minor=portfolio.equity_minor,
         cash_minor=portfolio.cash_minor,
         collateral_minor=portfolio.collateral_minor,
         option_value_minor=portfolio.option_value_minor,
-        maintenance_minor=margin.amount_minor,
+        maintenance_minor=amount,
         requirement_minor=requirement,
         standalone_minor=alone,
-        health=health_of(portfolio.equity_minor, margin.amount_minor, requirement),
+        health=health_of(portfolio.equity_minor, amount, requirement),
         margin=margin,
+        add_ons=add_ons,
     )
 
 
+def required_alone(house: House, key: AccountKey) -> int:
+    """What an account would need if it were linked with no other."""
+    return required(house, asked(house, (key,), house.positions(key)))
+
+
+def asked(house: House, accounts: Sequence[AccountKey], lots: Mapping[InstrumentId, int]) -> int:
+    """Maintenance of a netting set of ``accounts`` that holds ``lots``: the model's amount and the add-ons."""
+    return maintenance(house, lots).amount_minor + add_ons_of(house, accounts, lots).amount_minor
+
+
 def maintenance(house: House, lots: Mapping[InstrumentId, int]) -> Margin:
-    """Maintenance margin of positions under the model in force."""
+    """What the model in force asks for positions, without add-ons."""
     return MODELS[house.parameters.margin_model].margin(lots, array_of(house), house.parameters)
 
 
@@ -354,26 +367,10 @@ def _holding(
         return None
     excess = 0
     if asset.concentration_minor:
-        own = _accounts_by_owner(house.accounts)[_owner(house.accounts[key])]
+        own = accounts_by_owner(house.accounts)[owner_of(house.accounts[key])]
         total = sum(posted(house, one, asset.id) + more.get((one, asset.id), 0) for one in own)
         excess = divide_up(max(0, total - asset.concentration_minor) * amount, total)
     return Holding(asset=asset, within_minor=amount - excess, beyond_minor=excess)
-
-
-def _owner(account: ClearingAccount) -> tuple[AccountKind, ParticipantId]:
-    """Whose limit counts: a participant's, and a member's for its house account."""
-    return account.kind, account.participant
-
-
-@lru_cache(maxsize=4)
-def _accounts_by_owner(
-    accounts: Map[AccountKey, ClearingAccount],
-) -> dict[tuple[AccountKind, ParticipantId], tuple[AccountKey, ...]]:
-    """The accounts of each owner; kept, for accounts are opened far more seldom than they are measured."""
-    owned: dict[tuple[AccountKind, ParticipantId], tuple[AccountKey, ...]] = {}
-    for account in ordered(accounts):
-        owned[_owner(account)] = (*owned.get(_owner(account), ()), account.key)
-    return owned
 
 
 def posted(house: House, key: AccountKey, asset: AssetId) -> int:

@@ -19,6 +19,7 @@ other, so that the scenario moves are the same everywhere.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, nan, sqrt
 from typing import Final
 
 import numpy as np
@@ -41,6 +42,8 @@ HISTORY_DAYS_MIN = 250
 """A history shorter than this has no scenarios; with all of it an underlying is no longer a new one."""
 NEW_SURCHARGE = 0.25
 """By how much the moves of an underlying are larger that has no day of its own; less with each day."""
+RANGE_VOLATILITIES = 3
+"""How many volatilities the range of an underlying is taken to be that nobody has seen move."""
 MOVE_PPM_MIN = -990_000
 """A forward stays positive in every scenario."""
 MOVE_PPM_MAX = 100 * PPM
@@ -121,6 +124,21 @@ def states_of(
     )
 
 
+def volatilities_ppm(
+    path: Path, *, day: int, today_ppm: Mapping[FeedId, int], ranges_bp: Mapping[FeedId, int]
+) -> dict[FeedId, int]:
+    """Today's volatility of a daily return of each underlying, rounded up; of one without a history a third of its
+    range.
+    """
+    now = dict(zip(path.history.underlyings, _variance_now(path, day, today_ppm).tolist(), strict=True))
+    return {
+        underlying: ceil(sqrt(variance) * PPM)
+        if (variance := now.get(underlying, nan)) >= 0
+        else -(-range_bp * PPM // (BP * RANGE_VOLATILITIES))
+        for underlying, range_bp in sorted(ranges_bp.items())
+    }
+
+
 def _variance_now(path: Path, day: int, today_ppm: Mapping[FeedId, int]) -> Floats:
     """Today's variance, with the day in progress where that raises it."""
     held = path.variance[day]
@@ -179,7 +197,7 @@ def _moves(  # noqa: PLR0913, PLR0917  # the market on a day, and which underlyi
 ) -> Column:
     """The moves of one underlying: its own, else a proxy's, else its range with signs like nobody else's."""
     known = 0 if own is None else int(path.known[day][own])
-    guess = range_bp / BP / 3
+    guess = range_bp / BP / RANGE_VOLATILITIES
     variance = guess * guess if own is None or np.isnan(now[own]) else float(now[own])
     moves = np.full(len(days.all), np.nan) if own is None else _scaled(path, days, own, now)
     for proxy in proxies:

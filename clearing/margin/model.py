@@ -71,10 +71,12 @@ class UnderlyingRisk:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Margin:
     """Maintenance margin in smallest units of the settlement asset, rounded against the account. ``contributions``:
-    what the position in each instrument brings of it by Euler's attribution; they sum to the amount.
+    what the position in each instrument brings of it by Euler's attribution; they sum to the amount. ``risk_minor``:
+    what the scenarios ask for, before credit, charge and floor.
     """
 
     amount_minor: int
+    risk_minor: int = 0
     contributions: Mapping[InstrumentId, int] = field(default_factory=dict)
     underlyings: tuple[UnderlyingRisk, ...] = ()
     credit_minor: int = 0

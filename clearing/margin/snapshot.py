@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from immutables import Map
 
+from clearing.margin import factors
 from clearing.margin.factors import MISSING, History, Path, path_of, states_of
 from clearing.margin.model import Market, States
 from clearing.margin.table import MODELS
@@ -63,24 +64,45 @@ def market_of(
     cycle: Cycle, listed: Iterable[Instrument], parameters: Parameters, daily_moves: Map[str, DailyMoves]
 ) -> Market:
     """What the snapshot of a cycle says of the market; states only if the model looks at them."""
-    prices = {mark.feed: mark.price_ticks for mark in cycle.marks}
     states = States()
     if MODELS[parameters.margin_model].looks_back:
-        wanted = {one.underlying for one in listed}
+        wanted, path = {one.underlying for one in listed}, _path(daily_moves)
         ranges = {r.underlying: r.move_bp for r in parameters.scan_ranges if r.underlying in wanted}
-        path = _path(daily_moves)
-        today = {
-            underlying: divide_down((prices[move.feed] - move.close_ticks) * PPM, move.close_ticks)
-            for underlying, move in last_closes(daily_moves).items()
-            if move.feed is not None and move.feed in prices
-        }
+        today = _today_ppm(cycle, daily_moves)
         states = states_of(path, day=path.history.days, today_ppm=today, ranges_bp=ranges)
     return Market(
-        prices=prices,
+        prices={mark.feed: mark.price_ticks for mark in cycle.marks},
         at_ms=cycle.accepted_ms,
         states=states,
         open_lots={one.instrument: one.lots for one in cycle.margined},
     )
+
+
+def volatilities_ppm(house: House) -> Mapping[FeedId, int]:
+    """Today's volatility of a daily return of each underlying that has a scan range, in parts per million."""
+    cycle = house.newest_cycle
+    return _volatilities(_Sources(cycle, house.instruments, house.parameters, house.daily_moves))
+
+
+@lru_cache(maxsize=8)
+def _volatilities(sources: _Sources) -> Mapping[FeedId, int]:
+    path, ranges = _path(sources.daily_moves), sources.parameters.scan_ranges
+    return factors.volatilities_ppm(
+        path,
+        day=path.history.days,
+        today_ppm=_today_ppm(sources.cycle, sources.daily_moves),
+        ranges_bp={one.underlying: one.move_bp for one in ranges},
+    )
+
+
+def _today_ppm(cycle: Cycle, daily_moves: Map[str, DailyMoves]) -> dict[FeedId, int]:
+    """How far each underlying is from where it closed last."""
+    prices = {mark.feed: mark.price_ticks for mark in cycle.marks}
+    return {
+        underlying: divide_down((prices[move.feed] - move.close_ticks) * PPM, move.close_ticks)
+        for underlying, move in last_closes(daily_moves).items()
+        if move.feed is not None and move.feed in prices
+    }
 
 
 @lru_cache(maxsize=4)

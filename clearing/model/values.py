@@ -50,16 +50,27 @@ class Offset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Liquidity:
+    """What is traded of an underlying in a day (ADV), in the settlement asset (rulebook §9)."""
+
+    underlying: FeedId
+    daily_volume_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
     """Every number that the rulebook puts in brackets; the defaults are the rulebook's. Hashed as a risk array is."""
 
-    margin_model: str = "scan"
+    margin_model: str = "expected_shortfall"
     scan_ranges: tuple[ScanRange, ...] = ()
     offsets: tuple[Offset, ...] = ()
+    liquidity: tuple[Liquidity, ...] = ()
     basis_floor_bp: int = 50
     short_option_bp: int = 100
     tail_bp: int = 250
     stress_weight_bp: int = 2_500
+    impact_bp: int = BP
+    free_volume_bp: int = 1_000
     offset_cap_bp: int = 8_000
     requirement_bp: int = 12_500
     price_quorum: int = 3
@@ -587,6 +598,11 @@ class InstrumentRisk:
     long_minor: Sequence[int]
     short_minor: Sequence[int]
     delta_minor: int | None = None
+
+    @property
+    def weight_minor(self) -> int:
+        """What one lot counts of its underlying: its notional, of an option its delta."""
+        return self.notional_minor if self.delta_minor is None else self.delta_minor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,13 +19,14 @@ from clearing.decide.table import Request, decide
 from clearing.margin.assess import assess, living_sets, maintenance, maintenance_of_all, standings
 from clearing.margin.model import Positions
 from clearing.margin.models.scan import amounts, margin, rise
+from clearing.margin.table import MODELS
 from clearing.model.commands import AdmitMember, ListInstrument, NewTrade, SubmitTrades
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, InstrumentId, MemberId, account_key
-from clearing.model.values import Parameters, Right, RiskArray, Trade
+from clearing.model.values import Liquidity, Parameters, Right, RiskArray, Trade
 from ledger.entry import Entry
 from ledger.leaf import encode_body
-from tests.builders import BTC_MAR, BTC_PERP, ETH_PERP, START_MS, USD, World, empty_house, link
+from tests.builders import BTC, BTC_MAR, BTC_PERP, ETH_FEED, ETH_PERP, START_MS, USD, World, empty_house, link
 from tests.property.test_margin_laws import NAMES as LINEAR
 from tests.property.test_margin_laws import Lots, Market, books, markets
 from tests.property.test_option_laws import NAMES as OPTIONS
@@ -41,8 +42,15 @@ PRICES = {BTC_PERP: 80_000, BTC_MAR: 80_000, ETH_PERP: 2_000, CALL: 5_483}
 
 
 def traders(dice: Random) -> World:
-    """Five clients of one member, two of them linked, some rich and some poor; perpetuals, a future and a call."""
-    world = empty_house(OPTION_PARAMETERS)
+    """Five clients of one member, two of them linked, some rich and some poor; perpetuals, a future and a call. Under
+    any model, and in some worlds the market is so thin that size is charged.
+    """
+    thin = tuple(
+        Liquidity(underlying=underlying, daily_volume_minor=dice.choice([500, 5_000, 10**6]) * USD)
+        for underlying in dice.choice([(), (BTC,), (BTC, ETH_FEED)])
+    )
+    model = dice.choice(sorted(MODELS))
+    world = empty_house(replace(OPTION_PARAMETERS, margin_model=model, liquidity=thin))
     world.ok(ListInstrument(instrument=option(CALL, Right.CALL)))
     world.ok(AdmitMember(member=MemberId("dex"), name="Dex"))
     for name in NAMES:

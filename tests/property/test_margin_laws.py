@@ -45,6 +45,7 @@ def markets(draw: st.DrawFn, *, credit: bool = True, basis: bool = True) -> Mark
     """Five instruments on three underlyings at any price, under any parameters that a house may have."""
     rates = st.integers(0, BP) if credit else st.just(0)
     parameters = Parameters(
+        margin_model="scan",
         scan_ranges=tuple(
             ScanRange(underlying=u, move_bp=draw(st.integers(1, 9_999))) for u in (GOLD, SILVER, TIN)
         ),

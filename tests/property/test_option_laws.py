@@ -63,6 +63,7 @@ def markets(draw: st.DrawFn) -> Market:
     """A perpetual and three options on gold, at any price, volatility and time, without basis charge or credit."""
     price = draw(st.integers(1, 10**6))
     parameters = Parameters(
+        margin_model="scan",
         scan_ranges=(
             ScanRange(
                 underlying=GOLD,

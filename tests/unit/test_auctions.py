@@ -697,7 +697,9 @@ def oil_house(**parameters: Any) -> World:
     """
     world = World()
     ranges = (ScanRange(underlying=FEED, move_bp=1_000),)
-    given = Parameters(scan_ranges=ranges, trade_fee_bp=0, pool_rate_bp=0, pool_floor_minor=100)
+    given = Parameters(
+        margin_model="scan", scan_ranges=ranges, trade_fee_bp=0, pool_rate_bp=0, pool_floor_minor=100
+    )
     world.ok(FoundHouse(house="oilhouse", settlement=SETTLEMENT, parameters=replace(given, **parameters)))
     world.ok(ListInstrument(instrument=replace(perpetual(OIL, FEED, 1, 0), price_decimals=0)))
     for source in SOURCES:

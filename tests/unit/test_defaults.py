@@ -47,6 +47,7 @@ from tests.builders import (
 OIL = InstrumentId("OIL-PERP")
 D1, D2 = DefaultId("d1"), DefaultId("d2")
 PARAMETERS = Parameters(
+    margin_model="scan",
     scan_ranges=(ScanRange(underlying=FeedId("OIL"), move_bp=1_000),),
     trade_fee_bp=0,
     pool_rate_bp=0,

@@ -318,6 +318,7 @@ def test_a_suspended_provider_is_not_asked() -> None:
 # ------------------------------------------------------------------------------------------------------ leaving
 
 PARTS = Parameters(
+    margin_model="scan",
     scan_ranges=(ScanRange(underlying=FeedId("OIL"), move_bp=1_000),),
     trade_fee_bp=0,
     pool_rate_bp=0,

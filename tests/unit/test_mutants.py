@@ -22,6 +22,7 @@ from clearing.attest.envelope import (
 )
 from clearing.attest.policy import PolicyRefused, format_policy, parse_policy
 from clearing.attest.statement import StatementRefused, parse
+from clearing.attest.trust import TrustRefused, verify_chain
 from clearing_client.offline import verify_attestations
 from ledger.checkpoint import (
     KeyRefused,
@@ -81,15 +82,18 @@ from tests.unit.test_offline_verifier import (
     ed25519_key,
     note_at,
 )
+from tests.unit.test_trust import ANNA, BEN, CARL, FIRST, signed
+from tests.unit.test_trust import NOON_MS as TRUSTED_MS
 
 pytestmark = pytest.mark.slow
 
 MUTANTS = 600
 """Of each subject: more than 10,000 in all."""
 SEED = "2020-03-12"
+TRUST_ROOT, OTHER_TRUST_ROOT = signed(FIRST, None, ANNA, BEN, CARL), signed(FIRST, None, BEN, CARL)
 REFUSALS = (
     *(EnvelopeRefused, KeyRefused, NoteRefused, PolicyRefused, ProofRefused, ReceiptRefused, RecordMalformed),
-    *(StatementRefused, TileRefused),
+    *(StatementRefused, TileRefused, TrustRefused),
 )
 ONE_SPELLING: frozenset[str] = frozenset()
 
@@ -255,6 +259,15 @@ SUBJECTS = (
         name="statement in a chain", data=PAYLOADS[1], read=in_the_chain, donors=(PAYLOADS[0], PAYLOADS[2])
     ),
     subject(name="policy", data=HONEST["policy.txt"], read=policy_in_use, spellings=None),
+    # Spaces between the members of the JSON are not signed, nor is a signature that the threshold does not need: a
+    # byte of them may change unseen, and nothing that the version says.
+    subject(
+        name="trust root",
+        data=TRUST_ROOT,
+        read=lambda data: verify_chain([data], TRUSTED_MS),
+        spellings=None,
+        donors=(OTHER_TRUST_ROOT,),
+    ),
     subject(name="inclusion path", data=b"".join(ENTRY_RECEIPT.path), read=proof_of),
     subject(name="consistency path", data=b"".join(TREE.consistency_path(201)), read=growth_of),
     *(

@@ -33,6 +33,7 @@ SILVER_NEAR, TIN_NEAR = instrument("SILVER-NEAR", SILVER), instrument("TIN-NEAR"
 ALL = (GOLD_FAR, GOLD_NEAR, SILVER_NEAR, TIN_NEAR)
 MARKS = {GOLD_NEAR.feed: 100, GOLD_FAR.feed: 110, SILVER_NEAR.feed: 50, TIN_NEAR.feed: 7}
 PARAMETERS = Parameters(
+    margin_model="scan",
     scan_ranges=(
         ScanRange(underlying=GOLD, move_bp=900),
         ScanRange(underlying=SILVER, move_bp=1_200),

@@ -45,6 +45,7 @@ X, Y, Z = MemberId("x"), MemberId("y"), MemberId("z")
 EVENT = DefaultId("d1")
 BARREL = InstrumentId("A-PERP")
 PARAMETERS = Parameters(
+    margin_model="scan",
     scan_ranges=(ScanRange(underlying=FeedId("A"), move_bp=1),),
     trade_fee_bp=0,
     pool_rate_bp=0,

@@ -23,8 +23,8 @@ from clearing.model.values import Instrument, InstrumentKind
 
 GROSS_MINOR = 10**14
 """The gross notional of every linear book."""
-LARGEST_TICKS = 10**10
-"""Ticks of an asset are so small that its highest price is at most this."""
+FIRST_TICKS = 10**8
+"""Ticks of an asset are so small that its first price is about this many."""
 BETA_DAYS = 90
 BETA_LEAST = 30
 HORIZONS = (1, 2)
@@ -84,8 +84,11 @@ def perpetual(asset: str) -> Instrument:
 
 
 def ticks_per_unit(series: Series) -> int:
-    """The power of ten that turns prices of an asset into ticks."""
-    return int(10 ** np.floor(np.log10(LARGEST_TICKS / series.close.max())))
+    """The power of ten that turns prices of an asset into ticks; of the first price alone, so that nothing that came
+    later is in it.
+    """
+    scale: int = 10 ** max(0, int(np.floor(np.log10(FIRST_TICKS / series.close[0]))))
+    return scale
 
 
 Weights = Callable[["Linear", int], Floats]

@@ -237,7 +237,10 @@ def crash_days(
     ordered = sorted(
         found, key=lambda one: (-max(one.exceedance, one.low_exceedance or 0), one.day, one.book)
     )
-    return ordered[:count]
+    of_day: dict[str, CrashDay] = {}
+    for one in ordered:
+        of_day.setdefault(one.day, one)
+    return list(of_day.values())[:count]
 
 
 def _worst(seen: Windows, count: int) -> list[int]:

@@ -250,6 +250,7 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
         weights = [q * each[s] for q, s in zip(sizes, sides, strict=True)]
     return Margin(
         amount_minor=amount,
+        risk_minor=risk,
         floor_minor=max(floor, minimum),
         contributions=attributed(
             amount, {row.instrument: w for (_, row, _), w in zip(held, weights, strict=True)}

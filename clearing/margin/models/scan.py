@@ -129,6 +129,7 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
     amount = max(scan - credit + basis, floor)
     return Margin(
         amount_minor=amount,
+        risk_minor=scan,
         contributions=attributed(amount, _weights(held, risks)),
         underlyings=tuple(risks.values()),
         credit_minor=credit,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from clearing.decide.what_if import Imagined, WhatIf
 from clearing.default.preview import Preview
 from clearing.margin.assess import Assessment, Health, mark_ticks
-from clearing.margin.explain import Leg, legs
+from clearing.margin.explain import Leg, Share, legs, shares
 from clearing.margin.model import UnderlyingRisk
 from clearing.margin.snapshot import array_of
 from clearing.margin.table import MODELS
@@ -67,13 +67,27 @@ def explanation(measured: Assessment, house: House, caller: Identity) -> pb.Expl
             _underlying(risk, by_underlying[risk.underlying], model.scenarios(array_of(house)), house, caller)
             for risk in margin.underlyings
         ],
-        risk=unit.render(sum(risk.risk_minor for risk in margin.underlyings)),
+        risk=unit.render(margin.risk_minor),
         offset_credit=unit.render(margin.credit_minor),
         basis_charge=unit.render(margin.basis_minor),
         floor=unit.render(margin.floor_minor),
-        maintenance=unit.render(margin.amount_minor),
+        liquidity_charge=unit.render(sum(measured.add_ons.liquidity.values())),
+        wrong_way_charge=unit.render(sum(measured.add_ons.wrong_way.values())),
+        maintenance=unit.render(measured.maintenance_minor),
         requirement_bp=parameters.requirement_bp,
         cycle=0 if house.cycle is None else house.cycle.number,
+        shares=[
+            _share(share, unit) for share in shares(house, measured) if caller.sees(member_of(share.account))
+        ],
+    )
+
+
+def _share(share: Share, unit: Unit) -> pb.MarginShare:
+    return pb.MarginShare(
+        account=names.account(share.account),
+        contribution=unit.render(share.contribution_minor),
+        standalone_requirement=unit.render(share.standalone_minor),
+        netting_benefit=unit.render(share.benefit_minor),
     )
 
 
@@ -93,6 +107,7 @@ def _underlying(
                 instrument=names.instrument(leg.instrument),
                 size=units.of_size(house.instruments[leg.instrument]).render(leg.lots),
                 scenario_result=unit.render(leg.result_minor),
+                contribution=unit.render(leg.contribution_minor),
             )
             for leg in seen
         ],

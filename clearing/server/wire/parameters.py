@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from clearing.decide.terms import PARAMETER_RANGES
 from clearing.model.ids import FeedId
-from clearing.model.values import Offset, Parameters, ScanRange
+from clearing.model.values import Liquidity, Offset, Parameters, ScanRange
 from clearing.server.wire import names, terms
 from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations
@@ -24,6 +24,7 @@ def message(parameters: Parameters, unit: Unit) -> pb.Parameters:
         margin_model=parameters.margin_model,
         scan_ranges=[_scan_range(one) for one in parameters.scan_ranges],
         offsets=[_offset(one) for one in parameters.offsets],
+        liquidity=[_liquidity(one, unit) for one in parameters.liquidity],
         **numbers,
     )
 
@@ -42,6 +43,15 @@ def parse(request: pb.Parameters, unit: Unit, field: str, violations: Violations
         offsets=tuple(
             Offset(first=_feed(one.first), second=_feed(one.second), rate_bp=one.rate_bp)
             for one in request.offsets
+        ),
+        liquidity=tuple(
+            Liquidity(
+                underlying=_feed(one.underlying),
+                daily_volume_minor=terms.steps(
+                    unit, one.daily_volume, f"{field}.liquidity[{number}].daily_volume", violations
+                ),
+            )
+            for number, one in enumerate(request.liquidity)
         ),
         **numbers,
     )
@@ -72,3 +82,9 @@ def _scan_range(one: ScanRange) -> pb.ScanRange:
 
 def _offset(one: Offset) -> pb.Offset:
     return pb.Offset(first=names.feed(one.first), second=names.feed(one.second), rate_bp=one.rate_bp)
+
+
+def _liquidity(one: Liquidity, unit: Unit) -> pb.Liquidity:
+    return pb.Liquidity(
+        underlying=names.feed(one.underlying), daily_volume=unit.render(one.daily_volume_minor)
+    )

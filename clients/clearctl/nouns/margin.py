@@ -54,7 +54,19 @@ CALLS = (
     time("due"),
     amount("amount"),
 )
-LEGS = (account("account"), name("instrument"), amount("size"), amount("result", "scenario_result"))
+LEGS = (
+    account("account"),
+    name("instrument"),
+    amount("size"),
+    amount("result", "scenario_result"),
+    amount("brings", "contribution"),
+)
+SHARES = (
+    account("account"),
+    amount("alone", "standalone_requirement"),
+    amount("brings", "contribution"),
+    amount("saved", "netting_benefit"),
+)
 RESULTS = (
     Column("accepted", lambda row: "yes" if row.accepted else "no"),
     text("reason"),
@@ -165,6 +177,8 @@ def _explained(found: pb.ExplainMarginResponse, unit: str) -> Iterator[Renderabl
         ("Offset credit", found.offset_credit),
         ("Basis charge", found.basis_charge),
         ("Floor", found.floor),
+        ("Liquidity charge", found.liquidity_charge),
+        ("Wrong-way charge", found.wrong_way_charge),
         ("Maintenance", found.maintenance),
     )
     yield facts((label, f"{grouped(value)} {unit}") for label, value in sums)
@@ -177,6 +191,7 @@ def _explained(found: pb.ExplainMarginResponse, unit: str) -> Iterator[Renderabl
             ("Model", f"{found.model}, version {found.model_version}, cycle {found.cycle}"),
         ]
     )
+    yield listing(f"Of the requirement, in {unit}", found.shares, SHARES)
 
 
 def _compared(found: pb.WhatIfResponse, trades: list[str], unit: str) -> Iterator[RenderableType]:
