@@ -334,12 +334,17 @@ def backtest(
     requirement, how it swings, and the worst loss in requirements, at the end and at the worst traded price. Models
     with a fixed rate get the rate that would have covered as much. The verdicts stand last.
 
+    With `--html` it also looks at what else the folder has: books of options and of the basis on quoted surfaces, real
+    accounts rebuilt from their trades, and whether the probability of ruin is what it says. That takes some minutes.
+
     Exit code 0 if the validation ran, whatever it found: a missed promise is a result, and stands in `verdicts` of
     the JSON. 1 if the data or the question were refused. 2 if an option is wrong.
 
     Example: clearing backtest --data market --assets BTC,ETH --from 2020-01-01 --to 2022-12-31
 
     Example: clearing backtest --data market --output json > validation.json
+
+    Example: clearing backtest --data market --html validation.html
     """
     import json
     from dataclasses import replace
@@ -364,7 +369,7 @@ def backtest(
 
         html.write_text(page(found.report, found.walked, found.markets), encoding="utf-8")
     if output == "json":
-        typer.echo(json.dumps(as_json(found.report), allow_nan=False, indent=1))
+        typer.echo(json.dumps(as_json(found.report, found.markets), allow_nan=False, indent=1))
     else:
         shown.show(found.report, Console() if Console().is_terminal else Console(width=200))
 
