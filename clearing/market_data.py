@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import inf, isnan, nan
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -32,16 +33,14 @@ import numpy as np
 
 from clearing.margin.backtest.series import Finding, Flags, Floats, Series
 from clearing.margin.model import Column
-from clearing.model.values import DAY_MS, HOUR_MS
+from clearing.model.values import DAY_MS
 
 JUMP = 3.0
 SPIKE = 10.0
 STABLE_WITHIN = 0.005
 ENDINGS = (".csv.gz", ".csv")
-OPTIONAL = (
-    *("hourly_ohlcv", "hourly_close", "funding", "options_chain", "iv_surface_history"),
-    *("hl_trades", "hl_liquidations", "hl_ledger"),
-)
+OPTIONAL = ("iv_surface_history", "hl_trades", "hl_ledger", "hl_liquidations")
+"""What the page of options and real accounts is made of."""
 T = TypeVar("T")
 
 
@@ -100,11 +99,10 @@ def _time_ms(field: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketData:
-    """What a folder holds. ``daily``: a long series by asset, stablecoins too. ``tables``: the other files."""
+    """What a folder holds. ``daily``: a long series by asset, stablecoins too. ``missing``: files that are not."""
 
     folder: str
     daily: Mapping[str, Series]
-    hourly: Mapping[str, Series]
     missing: tuple[str, ...]
     findings: tuple[Finding, ...]
 
@@ -144,7 +142,7 @@ def _checked(path: Path, number: int, row: list[str], header: list[str]) -> list
 
 
 def read_market(folder: Path) -> MarketData:
-    """The daily series of every asset, the hourly ones that there are, and what is to be said of both."""
+    """The daily series of every asset, and what is to be said of it."""
     if not folder.is_dir():
         raise DataRefused(f"{folder}: there is no such folder; name one with --data")
     table = read_table(folder, "daily")
@@ -153,81 +151,51 @@ def read_market(folder: Path) -> MarketData:
             f"{folder}: there is no daily.csv.gz and no daily.csv; the backtest needs daily closes"
         )
     findings: list[Finding] = []
-    daily = _stitched(_daily_bars(table, findings), table.file, DAY_MS, findings)
-    hourly_table = read_table(folder, "hourly_ohlcv")
-    hourly: Mapping[str, Series] = {}
-    if hourly_table is not None:
-        hourly = _stitched(_hourly_bars(hourly_table, findings), hourly_table.file, HOUR_MS, findings)
+    daily = _stitched(_bars(table, findings), table.file, findings)
     missing = tuple(name for name in OPTIONAL if not any((folder / f"{name}{e}").is_file() for e in ENDINGS))
-    return MarketData(
-        folder=folder.name, daily=daily, hourly=hourly, missing=missing, findings=tuple(findings)
-    )
+    return MarketData(folder=folder.name, daily=daily, missing=missing, findings=tuple(findings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bar:
-    """A row of a file of bars. ``number``: of the bar since 1970, by day or by hour; ``line``: in its file."""
+    """A daily row that can be used. ``day``: since 1970; ``line``: where it stands in its file."""
 
     asset: str
     quote: str
-    number: int
-    open: float
-    high: float
+    day: int
     low: float
+    high: float
     close: float
     volume_quote: float
     line: int
 
 
-def _daily_bars(table: Table, findings: list[Finding]) -> list[_Bar]:
-    closes = table.numbers("close")
-    volumes, units = table.numbers("volume"), table.text("volume_unit")
-    money = [
-        volume * (close if unit == "base" else 1)
-        for volume, unit, close in zip(volumes, units, closes, strict=True)
-    ]
-    traded = [kind == "traded" for kind in table.text("ohlc")]
-    return _bars(table, "date", DAY_MS, money, traded, findings)
-
-
-def _hourly_bars(table: Table, findings: list[Finding]) -> list[_Bar]:
-    money = list(table.numbers("volume_base") * table.numbers("close"))
-    return _bars(table, "ts_utc", HOUR_MS, money, [True] * table.rows, findings)
-
-
-def _bars(
-    table: Table,
-    time: str,
-    step_ms: int,
-    money: Sequence[float],
-    traded: Sequence[bool],
-    findings: list[Finding],
-) -> list[_Bar]:
-    times = table.times_ms(time)
+def _bars(table: Table, findings: list[Finding]) -> list[_Bar]:
+    times = table.times_ms("date")
+    lows, highs, closes = (table.numbers(name) for name in ("low", "high", "close"))
+    volumes, units, kinds = table.numbers("volume"), table.text("volume_unit"), table.text("ohlc")
     assets, quotes = table.text("asset"), table.text("quote")
-    opens, highs, lows, closes = (table.numbers(name) for name in ("open", "high", "low", "close"))
     seen = Counter[tuple[str, str]]()
     bars = []
-    for row in range(table.rows):
-        if times[row] % step_ms:
+    for row, close in enumerate(closes.tolist()):
+        if times[row] % DAY_MS:
             seen[assets[row], "off_grid"] += 1
-        elif not closes[row] > 0:
+        elif not 0 < close < inf:
             seen[assets[row], "no_price"] += 1
         else:
-            low, high = (lows[row], highs[row]) if traded[row] else (np.nan, np.nan)
-            if not np.isnan(low + high) and not 0 < low <= closes[row] <= high:
+            low, high = (float(lows[row]), float(highs[row])) if kinds[row] == "traded" else (nan, nan)
+            if not isnan(low + high) and not 0 < low <= close <= high:
                 seen[assets[row], "range"] += 1
-                low = high = np.nan
+                low = high = nan
             bars.append(
                 _Bar(
                     asset=assets[row],
                     quote=quotes[row],
-                    number=int(times[row]) // step_ms,
-                    open=float(opens[row]),
-                    high=float(high),
-                    low=float(low),
-                    close=float(closes[row]),
-                    volume_quote=float(money[row]),
+                    day=int(times[row]) // DAY_MS,
+                    low=low,
+                    high=high,
+                    close=close,
+                    volume_quote=float(volumes[row]) * (close if units[row] == "base" else 1),
                     line=row + 2,
                 )
             )
@@ -256,8 +224,8 @@ def _say(findings: list[Finding], file: str, seen: Counter[tuple[str, str]]) -> 
     ]
 
 
-def _stitched(bars: Sequence[_Bar], file: str, step_ms: int, findings: list[Finding]) -> Mapping[str, Series]:
-    """One long series by asset; ``days`` numbers its bars, by hours where they are hours."""
+def _stitched(bars: Sequence[_Bar], file: str, findings: list[Finding]) -> Mapping[str, Series]:
+    """One long series by asset."""
     by_asset: dict[str, dict[str, list[_Bar]]] = {}
     for bar in bars:
         by_asset.setdefault(bar.asset, {}).setdefault(bar.quote, []).append(bar)
@@ -266,10 +234,10 @@ def _stitched(bars: Sequence[_Bar], file: str, step_ms: int, findings: list[Find
     for asset, quotes in sorted(by_asset.items()):
         parts = sorted(
             (_in_order(asset, rows, file, seen) for rows in quotes.values()),
-            key=lambda part: (part[0].number, -len(part)),
+            key=lambda part: (part[0].day, -len(part)),
         )
         kept = _without_spikes(asset, list(_one_after_other(asset, parts, seen)), seen)
-        found[asset] = _series(asset, kept, step_ms, seen)
+        found[asset] = _series(asset, kept, seen)
     _say(findings, file, seen)
     return found
 
@@ -279,19 +247,24 @@ def _in_order(asset: str, rows: list[_Bar], file: str, seen: Counter[tuple[str, 
     found: dict[int, _Bar] = {}
     last = -1
     for bar in rows:
-        if bar.number < last:
+        if bar.day < last:
             seen[asset, "out_of_order"] += 1
-        last = max(last, bar.number)
-        twin = found.setdefault(bar.number, bar)
+        last = max(last, bar.day)
+        twin = found.setdefault(bar.day, bar)
         if twin is bar:
             continue
-        if twin.close != bar.close:
+        if _prices(twin) != _prices(bar):
             raise DataRefused(
-                f"{file} row {bar.line}: {asset}/{bar.quote} has another close than row {twin.line} "
+                f"{file} row {bar.line}: {asset}/{bar.quote} has other prices than row {twin.line} "
                 "of the same time; remove the wrong one"
             )
         seen[asset, "duplicate"] += 1
-    return [found[number] for number in sorted(found)]
+    return [found[day] for day in sorted(found)]
+
+
+def _prices(bar: _Bar) -> str:
+    """Its prices as text, in which what is not known equals itself."""
+    return repr((bar.low, bar.high, bar.close))
 
 
 def _one_after_other(
@@ -299,9 +272,9 @@ def _one_after_other(
 ) -> Iterator[_Bar]:
     """The quotes of an asset, each until the next begins; a part that begins with another one is left out."""
     for place, part in enumerate(parts):
-        begins = min((other[0].number for other in parts[place + 1 :]), default=None)
+        begins = min((other[0].day for other in parts[place + 1 :]), default=None)
         for bar in part:
-            if begins is None or bar.number < begins:
+            if begins is None or bar.day < begins:
                 yield bar
             else:
                 seen[asset, "overlap"] += 1
@@ -327,24 +300,24 @@ def _apart(one: float, other: float) -> float:
     return max(one / other, other / one)
 
 
-def _series(asset: str, bars: Sequence[_Bar], step_ms: int, seen: Counter[tuple[str, str]]) -> Series:
-    numbers = np.array([bar.number for bar in bars], np.int64)
+def _series(asset: str, bars: Sequence[_Bar], seen: Counter[tuple[str, str]]) -> Series:
+    days = np.array([bar.day for bar in bars], np.int64)
     close = np.array([bar.close for bar in bars])
     quotes = np.array([bar.quote for bar in bars])
     breaks: Flags = np.ones(len(bars), np.bool_)
-    breaks[1:] = (np.diff(numbers) != 1) | (quotes[1:] != quotes[:-1])
-    gaps = int((np.diff(numbers) != 1).sum())
+    breaks[1:] = (np.diff(days) != 1) | (quotes[1:] != quotes[:-1])
+    gaps = int((np.diff(days) != 1).sum())
     jumps = int((np.maximum(close[1:] / close[:-1], close[:-1] / close[1:])[~breaks[1:]] > JUMP).sum())
     seen.update({(asset, kind): count for kind, count in (("gap", gaps), ("jump", jumps)) if count})
     return Series(
         asset=asset,
-        days=numbers,
+        days=days,
         close=close,
         low=np.array([bar.low for bar in bars]),
         high=np.array([bar.high for bar in bars]),
         volume_quote=np.array([bar.volume_quote for bar in bars]),
         breaks=breaks,
-        is_stable=step_ms == DAY_MS and is_stablecoin(close),
+        is_stable=is_stablecoin(close),
     )
 
 

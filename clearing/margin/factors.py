@@ -3,8 +3,10 @@
 1. A history has the return of each underlying for each UTC day, in parts per million. Its volatility is an
    exponentially weighted mean of squared returns (EWMA), known before the day that it is held against: nothing looks
    ahead.
-2. Filtered scenarios are the joint returns of the last days, each scaled by (volatility now / volatility then)^¾: with
-   ¾ instead of 1 a requirement swings less, with 0 it would sleep through a crisis (anti-procyclicality).
+2. Filtered scenarios are the joint returns of the last days, each scaled by (volatility now / volatility then)^½: with
+   ½ instead of 1 a requirement swings less, with 0 it would sleep through a crisis. Volatility now is no less than a
+   share of its mean over the whole history, so that no calm lets a requirement fall far (anti-procyclicality). A day
+   before any volatility was known, or without any return, is no scenario.
 3. Stress scenarios are raw joint returns of the most volatile days of the whole history. They have a fixed weight in
    the requirement, in calm times too (EMIR delegated regulation 153/2013, art. 28(1)(b)).
 4. The day in progress counts into today's volatility if it raises it, never if it lowers it.
@@ -31,8 +33,10 @@ from clearing.model.values import BP, PPM
 
 MISSING: Final = np.iinfo(np.int64).min
 """Stands where an underlying has no return."""
-DECAY = 0.97
+DECAY = 0.98
 """Weight of yesterday's variance (RiskMetrics, 1996, has 0.94 for daily returns, which swings more)."""
+FLOOR_PERCENT = 70
+"""Volatility now counts as no less than this share of its mean so far."""
 WARM_UP_DAYS = 20
 """The first variance is the mean of so many squared returns; before that there is none."""
 FILTERED_DAYS = 1_000
@@ -107,12 +111,13 @@ def states_of(
     that an administrator holds possible in a day; only where history and proxy have nothing to say does it count.
     """
     wanted = tuple(sorted(ranges_bp))
-    if day < HISTORY_DAYS_MIN:
+    usable = _usable(path, day)
+    if len(usable) < HISTORY_DAYS_MIN:
         return _unseen(wanted, ranges_bp)
     column_of = {underlying: n for n, underlying in enumerate(path.history.underlyings)}
     now = _variance_now(path, day, today_ppm)
     proxies = _proxies(path, day)
-    days = _Days.chosen(path, day)
+    days = _Days.chosen(path, day, usable)
     columns = [
         _moves(path, days, now, column_of.get(underlying), proxies, ranges_bp[underlying], number, day)
         for number, underlying in enumerate(wanted)
@@ -140,8 +145,10 @@ def volatilities_ppm(
 
 
 def _variance_now(path: Path, day: int, today_ppm: Mapping[FeedId, int]) -> Floats:
-    """Today's variance, with the day in progress where that raises it."""
-    held = path.variance[day]
+    """Today's variance, no less than its floor, with the day in progress where that raises it."""
+    mean, count = _mean_variance(path, day)
+    floor = np.where(count >= HISTORY_DAYS_MIN, mean * (FLOOR_PERCENT * FLOOR_PERCENT / 10_000), np.nan)
+    held = np.fmax(path.variance[day], floor)
     today = np.array([today_ppm.get(u, 0) for u in path.history.underlyings], np.int64) / PPM
     raised: Floats = np.fmax(held, DECAY * held + (1 - DECAY) * (today * today))
     return raised
@@ -155,13 +162,30 @@ class _Days:
     filtered: int
 
     @classmethod
-    def chosen(cls, path: Path, day: int) -> "_Days":
+    def chosen(cls, path: Path, day: int, usable: Column) -> "_Days":
         """The last days, and those before which the market was most volatile against its own mean."""
-        recent = np.arange(max(0, day - FILTERED_DAYS), day)
-        level = _market_level(path, day)
-        wanted = max(1, min(STRESSED_DAYS_MAX, day * STRESSED_PERCENT // 100))
-        wildest = np.sort(np.argsort(-level, kind="stable")[:wanted])
+        recent = usable[-FILTERED_DAYS:]
+        level = _market_level(path, day)[usable]
+        wanted = max(1, min(STRESSED_DAYS_MAX, len(usable) * STRESSED_PERCENT // 100))
+        wildest = np.sort(usable[np.argsort(-level, kind="stable")[:wanted]])
         return cls(np.concatenate([recent, wildest]), len(recent))
+
+
+def _usable(path: Path, day: int) -> Column:
+    """The days before ``day`` on which some underlying has a return, and had a variance before."""
+    has = (path.history.moves_ppm[:day] != MISSING) & ~np.isnan(path.variance[:day])
+    return np.flatnonzero(has.any(axis=1))
+
+
+def _mean_variance(path: Path, day: int) -> tuple[Floats, Column]:
+    """Of each underlying, the mean of its variances after each day before ``day``, and of how many."""
+    after = path.variance[1 : day + 1]
+    is_known = ~np.isnan(after)
+    count = is_known.sum(axis=0)
+    if not day:
+        return np.full(len(count), np.nan), count
+    mean: Floats = np.add.accumulate(np.where(is_known, after, 0.0), axis=0)[-1] / np.maximum(1, count)
+    return mean, count
 
 
 def _market_level(path: Path, day: int) -> Floats:
@@ -170,8 +194,7 @@ def _market_level(path: Path, day: int) -> Floats:
     """
     after = path.variance[1 : day + 1]
     is_known = ~np.isnan(after)
-    counts = np.maximum(1, np.cumsum(is_known, axis=0)[-1])
-    mean = np.add.accumulate(np.where(is_known, after, 0.0), axis=0)[-1] / counts
+    mean, _ = _mean_variance(path, day)
     share = np.where(is_known, after, 0.0) / np.where(mean > 0, mean, 1.0)
     summed = np.add.accumulate(share, axis=1)[:, -1]
     level: Floats = summed / np.maximum(1, is_known.sum(axis=1))
@@ -218,8 +241,8 @@ def _scaled(path: Path, days: _Days, column: int, now: Floats) -> Floats:
     moves = path.history.moves_ppm[days.all, column]
     then = path.variance[days.all, column]
     with np.errstate(invalid="ignore", divide="ignore"):
-        eighth = np.sqrt(np.sqrt(np.sqrt(now[column] / then)))
-    scale = np.where(then > 0, eighth * eighth * eighth, 1.0)
+        root = np.sqrt(np.sqrt(now[column] / then))
+    scale = np.where(then > 0, root, 1.0)
     scale = np.where(np.arange(len(moves)) < days.filtered, scale, 1.0)
     has = (moves != MISSING) & ~np.isnan(then)
     scaled: Floats = np.where(has, np.where(has, moves, 0) / PPM * scale, np.nan)

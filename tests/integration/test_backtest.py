@@ -124,7 +124,7 @@ def test_the_table_is_for_people_and_ends_with_the_verdicts(market: Path) -> Non
     result = run("--data", str(market), "--models", "expected_shortfall,scan", "--horizon", "1")
     assert result.exit_code == 0
     assert "stablecoins, kept apart: PEG" in result.stdout
-    assert "not there, left out: hourly_ohlcv" in result.stdout
+    assert "not there, left out: iv_surface_history" in result.stdout
     assert result.stdout.rstrip().splitlines()[-1].endswith("missed")
 
 
@@ -183,6 +183,9 @@ def test_the_promised_figures_on_real_prices() -> None:
         assert outright.worst_coverage is not None
         assert outright.worst_coverage >= 0.99
         assert outright.kupiec_rejected == ()
+    swing = one["outright", 1].median_peak_to_trough
+    assert swing is not None
+    assert swing <= 2
     against = {each.portfolio: each.ratio for each in report.comparisons if each.against == "scan"}
     assert against["outright"] <= 1.05
     assert against["hedged"] <= 0.5

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clearing.margin.backtest.series import Finding
 from clearing.market_data import DataRefused, MarketData, read_market, read_table
 from tests.market_folder import FIRST, bar, bars, folder, write
 
@@ -29,7 +28,7 @@ def test_a_clean_series_is_read_as_it_stands(tmp_path: Path) -> None:
     assert series.returns_ppm.tolist()[1:] == [100_000, -100_000]
     assert np.isnan(series.returns[0])
     assert data.findings == ()
-    assert "funding" in data.missing
+    assert "iv_surface_history" in data.missing
 
 
 def test_gzip_and_plain_files_are_read_alike(tmp_path: Path) -> None:
@@ -73,7 +72,13 @@ def test_a_row_that_is_repeated_is_read_once(tmp_path: Path) -> None:
 
 def test_two_rows_of_one_day_that_differ_are_refused(tmp_path: Path) -> None:
     rows = [*bars("ORE", [10, 11]), bar(FIRST + DAY, "ORE", 12)]
-    with pytest.raises(DataRefused, match=r"daily.csv row 4: ORE/EUR has another close than row 3"):
+    with pytest.raises(DataRefused, match=r"daily.csv row 4: ORE/EUR has other prices than row 3"):
+        read(tmp_path, rows)
+
+
+def test_two_rows_of_one_day_with_other_ranges_are_refused(tmp_path: Path) -> None:
+    rows = [bar(FIRST, "ORE", 10, low=9, high=11), bar(FIRST, "ORE", 10, low=8, high=11)]
+    with pytest.raises(DataRefused, match="has other prices than row 2"):
         read(tmp_path, rows)
 
 
@@ -84,7 +89,7 @@ def test_rows_out_of_order_are_sorted(tmp_path: Path) -> None:
     assert found(data) == {"out_of_order": 1}
 
 
-@pytest.mark.parametrize("close", ["", "0", "-3", "nan"])
+@pytest.mark.parametrize("close", ["", "0", "-3", "nan", "inf"])
 def test_a_row_without_a_price_is_dropped(tmp_path: Path, close: str) -> None:
     rows = bars("ORE", [10, 11, 12])
     data = read(tmp_path, [rows[0], {**rows[1], "close": close}, rows[2]])
@@ -194,35 +199,6 @@ def test_stablecoins_are_told_by_what_they_did(tmp_path: Path) -> None:
     broken = [*[1.001, 0.999] * 20, *[0.5] * 10]
     data = read(tmp_path, [*bars("PEG", broken), *bars("ORE", [1, 1.1, 1.3, 0.9])])
     assert {asset: one.is_stable for asset, one in data.daily.items()} == {"ORE": False, "PEG": True}
-
-
-def test_hourly_bars_are_numbered_by_hours(tmp_path: Path) -> None:
-    path = folder(tmp_path / "data", bars("ORE", [10, 11]))
-    columns = ("ts_utc", "asset", "quote", "open", "high", "low", "close", "volume_base", "source")
-    hour = {
-        "asset": "ORE",
-        "quote": "EUR",
-        "open": 1,
-        "high": 2,
-        "low": 0.5,
-        "close": 1,
-        "volume_base": 1,
-        "source": "x",
-    }
-    rows = [{**hour, "ts_utc": f"2030-01-01 0{n}:00:00"} for n in (0, 1, 3)]
-    write(path / "hourly_ohlcv.csv.gz", columns, rows)
-    data = read_market(path)
-    assert np.diff(data.hourly["ORE"].days).tolist() == [1, 2]
-    assert "hourly_ohlcv" not in data.missing
-    assert data.findings == (
-        Finding(
-            file="hourly_ohlcv.csv.gz",
-            kind="gap",
-            subject="ORE",
-            count=1,
-            done="kept as it is: no return over missing bars",
-        ),
-    )
 
 
 def test_any_other_file_is_read_as_a_table(tmp_path: Path) -> None:
