@@ -346,6 +346,13 @@ def backtest(
 
     Example: clearing backtest --data market --html validation.html
     """
+    if output not in ("text", "json"):
+        raise typer.BadParameter("text or json", param_hint="--output")
+    _validate(_asked(data, assets, (first, last), models, horizon, seed), html, output)
+
+
+def _validate(asked: "Asked", html: Path | None, output: str) -> None:
+    """Walk, write the page if it is wanted, and say what was found."""
     import json
     from dataclasses import replace
 
@@ -356,16 +363,13 @@ def backtest(
     from clearing.margin.backtest.report import as_json
     from clearing.market_data import DataRefused
 
-    asked = replace(_asked(data, assets, (first, last), models, horizon, seed), more=html is not None)
-    if output not in ("text", "json"):
-        raise typer.BadParameter("text or json", param_hint="--output")
     try:
         with shown.progress() as stepped:
-            found = validate(asked, stepped)
+            found = validate(replace(asked, more=html is not None), stepped)
     except (DataRefused, NothingToTest) as error:
         _refuse(error)
     if html is not None:
-        from clearing.reports.backtest_page import page
+        from clearing.backtest_page import page
 
         html.write_text(page(found.report, found.walked, found.markets), encoding="utf-8")
     if output == "json":

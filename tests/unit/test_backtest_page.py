@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,13 @@ import pytest
 
 from clearing.backtest import Asked, Validation, validate
 from clearing.margin.backtest.option_books import RANDOM_BOOKS
-from clearing.reports.backtest_page import page
+from clearing.backtest_page import page
 from tests.surfaces import START_MS
 
 DAYS = 420
 
 
-def _write(path: Path, columns: str, rows: list[list[object]]) -> None:
+def _write(path: Path, columns: str, rows: Iterable[Sequence[object]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns.split(","))

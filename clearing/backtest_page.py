@@ -16,7 +16,7 @@ from clearing.margin.backtest.markets import Markets
 from clearing.margin.backtest.report import OUTRIGHT, PROMISING, Report
 from clearing.margin.backtest.results import TESTED, Windows, date_of, windows
 from clearing.margin.backtest.walk import Walked
-from clearing.reports import backtest_charts as charts
+from clearing import backtest_charts as charts
 
 TEMPLATE = "backtest.html.j2"
 
