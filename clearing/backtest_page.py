@@ -10,13 +10,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from clearing import backtest_charts as charts
 from clearing.margin.backtest.account_books import MINOR_PER_UNIT
 from clearing.margin.backtest.liquidations import FLAT, HEALTHY, SHORT
 from clearing.margin.backtest.markets import Markets
 from clearing.margin.backtest.report import OUTRIGHT, PROMISING, Report
 from clearing.margin.backtest.results import TESTED, Windows, date_of, windows
 from clearing.margin.backtest.walk import Walked
-from clearing import backtest_charts as charts
 
 TEMPLATE = "backtest.html.j2"
 

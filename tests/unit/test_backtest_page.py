@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from clearing.backtest import Asked, Validation, validate
-from clearing.margin.backtest.option_books import RANDOM_BOOKS
 from clearing.backtest_page import page
+from clearing.margin.backtest.option_books import RANDOM_BOOKS
 from tests.surfaces import START_MS
 
 DAYS = 420
