@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from clearing.backtest_markets import markets, ruin_forecasts
 from clearing.margin.backtest.books import HORIZONS, Family, Linear, hedged, outright, random_books
+from clearing.margin.backtest.markets import Markets
 from clearing.margin.backtest.report import (
     OUTRIGHT,
     PROMISING,
@@ -60,6 +62,8 @@ class Asked:
     models: tuple[str, ...] = tuple(sorted(MODELS))
     horizons: tuple[int, ...] = HORIZONS
     seed: int = 7
+    more: bool = False
+    """Whether to look at options, the basis, real accounts and the probability of ruin too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,7 @@ class Validation:
 
     report: Report
     walked: Sequence[Walked]
+    markets: Markets | None = None
 
 
 def validate(asked: Asked, stepped: Stepped = lambda _what, _done, _of: None) -> Validation:
@@ -88,7 +93,13 @@ def validate(asked: Asked, stepped: Stepped = lambda _what, _done, _of: None) ->
         return walk(families, past, runs, is_wanted, lambda done, of: stepped(what, done, of))
 
     walked, rate_bp = _walk_all(asked.models, underlyings, walk_with)
-    return Validation(report=_report(asked, data, walked, rate_bp), walked=walked)
+    found = None
+    if asked.more:
+        feeds = [FeedId(one.asset) for one in underlyings]
+        run = Run(name=PROMISING, model=MODELS[PROMISING], parameters=_parameters(feeds, LISTED_RANGE_BP))
+        made = ruin_forecasts(families, past, run, is_wanted, stepped)
+        found = markets(asked.folder, data, made, stepped)
+    return Validation(report=_report(asked, data, walked, rate_bp), walked=walked, markets=found)
 
 
 def _chosen(data: MarketData, underlyings: Sequence[Series], assets: Sequence[str]) -> Sequence[Series]:

@@ -321,6 +321,12 @@ def backtest(
     models: ModelNames = None,
     horizon: Horizons = None,
     seed: Annotated[int, typer.Option(help="Draws the random books and the bootstrap.")] = 7,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page with charts here too; adds options, basis, accounts and ruin.", metavar="FILE"
+        ),
+    ] = None,
     output: Output = "text",
 ) -> None:
     """Validate the margin models on real prices: walk forward, out of sample, and count what margin did not cover.
@@ -332,14 +338,27 @@ def backtest(
     requirement, how it swings, and the worst loss in requirements, at the end and at the worst traded price. Models
     with a fixed rate get the rate that would have covered as much. The verdicts stand last.
 
+    With `--html` it also looks at what else the folder has: books of options and of the basis on quoted surfaces, real
+    accounts rebuilt from their trades, and whether the probability of ruin is what it says. That takes some minutes.
+
     Exit code 0 if the validation ran, whatever it found: a missed promise is a result, and stands in `verdicts` of
     the JSON. 1 if the data or the question were refused. 2 if an option is wrong.
 
     Example: clearing backtest --data market --assets BTC,ETH --from 2020-01-01 --to 2022-12-31
 
     Example: clearing backtest --data market --output json > validation.json
+
+    Example: clearing backtest --data market --html validation.html
     """
+    if output not in ("text", "json"):
+        raise typer.BadParameter("text or json", param_hint="--output")
+    _validate(_asked(data, assets, (first, last), models, horizon, seed), html, output)
+
+
+def _validate(asked: "Asked", html: Path | None, output: str) -> None:
+    """Walk, write the page if it is wanted, and say what was found."""
     import json
+    from dataclasses import replace
 
     from rich.console import Console
 
@@ -348,16 +367,17 @@ def backtest(
     from clearing.margin.backtest.report import as_json
     from clearing.market_data import DataRefused
 
-    asked = _asked(data, assets, (first, last), models, horizon, seed)
-    if output not in ("text", "json"):
-        raise typer.BadParameter("text or json", param_hint="--output")
     try:
         with shown.progress() as stepped:
-            found = validate(asked, stepped)
+            found = validate(replace(asked, more=html is not None), stepped)
     except (DataRefused, NothingToTest) as error:
         _refuse(error)
+    if html is not None:
+        from clearing.backtest_page import page
+
+        html.write_text(page(found.report, found.walked, found.markets), encoding="utf-8")
     if output == "json":
-        typer.echo(json.dumps(as_json(found.report), allow_nan=False, indent=1))
+        typer.echo(json.dumps(as_json(found.report, found.markets), allow_nan=False, indent=1))
     else:
         shown.show(found.report, Console() if Console().is_terminal else Console(width=200))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from clearing.margin.backtest.markets import Markets
 from clearing.margin.backtest.results import (
     TESTED,
     BookResult,
@@ -126,9 +127,10 @@ class Report:
     remedies: tuple[Remedy, ...]
 
 
-def as_json(report: Report) -> dict[str, Any]:
-    """Plain values, null for what is not a number."""
-    found: dict[str, Any] = _plain({"format": FORMAT, **asdict(report)})
+def as_json(report: Report, markets: Markets | None = None) -> dict[str, Any]:
+    """Plain values, null for what is not a number; ``markets`` only if they were looked at."""
+    more = {} if markets is None else {"markets": asdict(markets)}
+    found: dict[str, Any] = _plain({"format": FORMAT, **asdict(report), **more})
     return found
 
 
