@@ -43,7 +43,11 @@ def _of(underlying: FeedId) -> list[Instrument]:
         )
         for number in range(PER_EXPIRY)
     ]
-    listed = [(underlying, None, None), (future, None, None), (future, None, None)]
+    listed: list[tuple[FeedId, int | None, OptionTerms | None]] = [
+        (underlying, None, None),
+        (future, None, None),
+        (future, None, None),
+    ]
     listed += [(future, days * DAY_MS, terms) for days in EXPIRIES for terms in options]
     return [
         Instrument(

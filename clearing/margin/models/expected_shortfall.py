@@ -271,8 +271,7 @@ def _worst(losses: Integers, count: int) -> Integers:
 def _table(array: RiskArray, parameters: Parameters) -> _Table:
     """Made once a cycle."""
     rows, weight = array.instruments, parameters.stress_weight_bp
-    losses = _lost([row.long_minor for row in rows] + [row.short_minor for row in rows])
-    extremes = [max(most, -least) for most, least in zip(*_range(losses), strict=True)]
+    losses, extremes = _lost([row.long_minor for row in rows] + [row.short_minor for row in rows])
     minimum = [0] * len(rows) + [_minimum(row, parameters) for row in rows]
     recent_tail = _tail(array.filtered, parameters)
     stress_tail = _tail(losses.shape[1] - array.filtered, parameters)
@@ -301,23 +300,20 @@ def _minimum(row: InstrumentRisk, parameters: Parameters) -> int:
     return divide_up(row.notional_minor * parameters.short_option_bp, BP)
 
 
-def _lost(columns: Sequence[Sequence[int]]) -> Integers:
-    """Gains as losses, a row for each of ``columns``: in floating point if that holds all of them exactly."""
+def _lost(columns: Sequence[Sequence[int]]) -> tuple[Integers, list[int]]:
+    """Gains as losses, a row for each of ``columns``, and the largest number of each row: in floating point if that
+    holds all of them exactly.
+    """
     blocks = [column for column in columns if isinstance(column, packed)]
     if len(blocks) == len(columns):
         losses = np.empty((len(blocks), len(blocks[0])))
         for row, block in zip(losses, blocks, strict=True):
-            row[:] = np.frombuffer(block, np.int64)
-        np.negative(losses, out=losses)
-        if all(most < EXACT for ends in _range(losses) for most in map(abs, ends)):
-            return losses
-    return -np.array(columns, object)
-
-
-def _range(losses: Integers) -> tuple[list[int], list[int]]:
-    """The largest and the least of each row."""
-    largest, least = losses.max(axis=1), losses.min(axis=1)
-    return [int(one) for one in largest.tolist()], [int(one) for one in least.tolist()]
+            np.negative(np.frombuffer(block, np.int64), out=row)
+        extremes = np.maximum(losses.max(axis=1), -losses.min(axis=1))
+        if extremes.max() < EXACT:
+            return losses, [int(one) for one in extremes.tolist()]
+    numbers = np.array(columns, object)
+    return -numbers, np.abs(numbers).max(axis=1).tolist()
 
 
 def _whole(losses: Integers) -> Integers:
