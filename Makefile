@@ -93,10 +93,10 @@ $(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 	echo "Setting up .venv: about a minute the first time"; \
 	if command -v uv >/dev/null; then \
 		test -x $(BIN)/python || uv venv --quiet --python "$$python" .venv; \
-		uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[house,telemetry,pkcs11,dev]'; \
+		uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[house,telemetry,pkcs11,dask,dev]'; \
 	else \
 		test -x $(BIN)/python || "$$python" -m venv .venv; \
-		$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[house,telemetry,pkcs11,dev]'; \
+		$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[house,telemetry,pkcs11,dask,dev]'; \
 	fi
 	@touch $@
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
-from bench import margin_pricing
+from bench import margin_pricing, margin_sweep
 from bench.run import Part
 
 PARTS: Mapping[str, Part] = {
     "margin.pricing": margin_pricing.rows,
+    "margin.sweep": margin_sweep.rows,
+    "margin.tick": margin_sweep.tick,
 }

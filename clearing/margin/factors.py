@@ -224,6 +224,8 @@ def _moves(  # noqa: PLR0913, PLR0917  # the market on a day, and which underlyi
     variance = guess * guess if own is None or np.isnan(now[own]) else float(now[own])
     moves = np.full(len(days.all), np.nan) if own is None else _scaled(path, days, own, now)
     for proxy in proxies:
+        if not np.isnan(moves).any():
+            break
         if proxy == own:
             continue
         ratio = np.sqrt(variance / now[proxy]) if now[proxy] > 0 else 1.0

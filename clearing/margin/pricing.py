@@ -69,19 +69,20 @@ def option_marks(
     return tuple(
         OptionMark(instrument=one.id, price_ticks=ticks, forward_ticks=forward, volatility_bp=volatility)
         for one, ticks, forward, volatility in zip(
-            marked, _ticks(marked, forwards, volatilities, at_ms), forwards, volatilities, strict=True
+            marked, values_ticks(marked, forwards, volatilities, at_ms), forwards, volatilities, strict=True
         )
     )
 
 
 def value_ticks(instrument: Instrument, forward_ticks: int, volatility_bp: int, at_ms: int) -> int:
     """What an option is worth at ``at_ms``, to the nearest tick, half to even."""
-    return _ticks([instrument], [forward_ticks], [volatility_bp], at_ms)[0]
+    return values_ticks([instrument], [forward_ticks], [volatility_bp], at_ms)[0]
 
 
-def _ticks(
+def values_ticks(
     options: Sequence[Instrument], forwards: Sequence[int], volatilities_bp: Sequence[int], at_ms: int
 ) -> list[int]:
+    """What each of several options is worth at ``at_ms``, to the nearest tick, half to even."""
     terms = [terms_of(one) for one in options]
     worth = values(
         [sign_of(one.right) for one in terms],
@@ -91,6 +92,25 @@ def _ticks(
         [years_to_expiry(one, at_ms) for one in options],
     )
     return [round(one) for one in worth[:, 0].tolist()]
+
+
+def deltas_of(
+    options: Sequence[Instrument], forwards: Sequence[int], volatilities_bp: Sequence[int], at_ms: int
+) -> list[float]:
+    """The delta of each of several options."""
+    terms = [terms_of(one) for one in options]
+    found: list[float] = (
+        greeks(
+            [sign_of(one.right) for one in terms],
+            np.array(forwards, np.float64)[:, None],
+            [float(one.strike_ticks) for one in terms],
+            np.array(volatilities_bp, np.float64)[:, None] / BP,
+            [years_to_expiry(one, at_ms) for one in options],
+        )
+        .delta[:, 0]
+        .tolist()
+    )
+    return found
 
 
 def factors(moves_bp: Iterable[int]) -> Floats:

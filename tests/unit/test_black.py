@@ -15,7 +15,7 @@ from lets_be_rational import implied_volatility_from_a_transformed_rational_gues
 from mpmath import mp, mpf
 
 from clearing.margin import reproducible
-from clearing.margin.black import greeks, implied_volatility, values
+from clearing.margin.black import greeks, implied_volatility, intrinsic, time_values, values
 from clearing.margin.reproducible import Floats
 from tests.bits import digest_without_wide_vectors
 
@@ -164,6 +164,13 @@ def test_without_time_or_volatility_only_the_intrinsic_value_and_delta_are_left(
         left = asdict(greeks(signs, forward, [STRIKE] * 2, table, [years] * 2))
         assert left.pop("delta").tolist() == [[0, 0.5, 1], [-1, -0.5, 0]]
         assert all(np.all(one == 0) for one in left.values())
+
+
+def test_a_value_is_its_time_value_and_what_it_would_pay_at_once_to_the_bit() -> None:
+    for sign, volatility, years, tried in grid():
+        table = tried[None, :], [STRIKE], np.full((1, len(tried)), volatility), [years]
+        parts = time_values(*table) + intrinsic([sign], *table[:2])
+        assert (parts == values([sign], *table)).all()
 
 
 def test_a_forward_of_zero_leaves_a_put_its_strike() -> None:

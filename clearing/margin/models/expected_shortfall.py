@@ -20,7 +20,7 @@ amount is an exact fraction of them, rounded up once.
 """
 
 from array import array as packed
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import gcd
@@ -31,12 +31,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from clearing.margin.attribution import attributed
+from clearing.margin.black import intrinsic, time_values
+from clearing.margin.columns import share
 from clearing.margin.factors import Floats, coins
 from clearing.margin.model import Column, Margin, Market, Positions, UnderlyingRisk
-from clearing.margin.pricing import FINE, delta, terms_of, value, value_ticks, years_to_expiry
+from clearing.margin.pricing import FINE, deltas_of, sign_of, terms_of, values_ticks, years_to_expiry
 from clearing.margin.reproducible import exp
 from clearing.model.ids import FeedId, InstrumentId
-from clearing.model.values import BP, DAY_MS, PPM, Instrument, InstrumentRisk, Parameters, RiskArray
+from clearing.model.values import BP, PPM, Instrument, InstrumentRisk, Parameters, RiskArray
 from ledger.amount import divide_down, divide_up
 from ledger.require import require
 
@@ -52,8 +54,11 @@ SHOCKED_YEARS_MIN = 2 / 365
 """The shock of a volatility grows with 1/√T: no further than for two days."""
 VOLATILITY_MIN, VOLATILITY_MAX = 0.01, 10.0
 SAFE = 2**62
+"""What 64 bits hold, with room to spare."""
+EXACT = 2**52
+"""What floating point holds exactly, with room to spare."""
 Integers: TypeAlias = NDArray[Any]
-"""Integers of 64 bits where these hold every sum, else Python's."""
+"""Integers of 64 bits, or in floating point, where these hold every sum; else Python's."""
 CHUNK = 256
 """Portfolios whose losses are held at once: what fits the processor's cache."""
 
@@ -71,17 +76,23 @@ def scenario_names(array: RiskArray) -> tuple[str, ...]:
 
 def risk_array(instruments: Iterable[Instrument], market: Market, parameters: Parameters) -> RiskArray:
     """Scenario P&L of one lot of each instrument that has a mark, long and short, rounded down."""
-    rows = [_row(one, market, parameters) for one in instruments if one.feeds <= market.prices.keys()]
+    listed = [one for one in instruments if one.feeds <= market.prices.keys()]
+    options = _option_rows([one for one in listed if one.option is not None], market, parameters)
+    rows = [options.get(one.id) or _linear_row(one, market, parameters) for one in listed]
     return RiskArray(model="expected_shortfall", instruments=tuple(rows), filtered=market.states.filtered)
 
 
-def _row(instrument: Instrument, market: Market, parameters: Parameters) -> InstrumentRisk:
-    moves = market.states.of(instrument.underlying)
-    if instrument.feed != instrument.underlying:
-        basis = parameters.basis_floor_bp * PPM_IN_BP
-        moves = moves + (2 * coins(f"basis {instrument.feed}", len(moves)) - 1) * basis
-    if instrument.option is not None:
-        return _option_row(instrument, market, moves)
+def _moves(underlying: FeedId, feed: FeedId, market: Market, parameters: Parameters) -> Column:
+    """How far the mark of ``feed`` moves in each scenario."""
+    moves = market.states.of(underlying)
+    if feed == underlying:
+        return moves
+    basis = parameters.basis_floor_bp * PPM_IN_BP
+    return moves + (2 * coins(f"basis {feed}", len(moves)) - 1) * basis
+
+
+def _linear_row(instrument: Instrument, market: Market, parameters: Parameters) -> InstrumentRisk:
+    moves = _moves(instrument.underlying, instrument.feed, market, parameters)
     notional = market.prices[instrument.feed] * instrument.tick_value_minor
     return InstrumentRisk(
         instrument=instrument.id,
@@ -100,35 +111,82 @@ def _millionths(notional_minor: int, moves_ppm: Column) -> Sequence[int]:
     return tuple(notional_minor * move // PPM for move in moves_ppm.tolist())
 
 
-def _option_row(option: Instrument, market: Market, moves_ppm: Column) -> InstrumentRisk:
-    terms, years = terms_of(option), years_to_expiry(option, market.at_ms)
-    forward, volatility_bp = market.prices[option.feed], market.prices[terms.volatility_feed]
-    returns = moves_ppm / PPM
-    forwards = forward * np.maximum(1 + returns, 0.01)
-    volatilities = _shocked(volatility_bp / BP, returns, years)
-    later = max(0.0, years - DAY_MS / (365 * DAY_MS))
-    held = value(terms.right, forwards, terms.strike_ticks, volatilities, later)
-    owed = value(terms.right, forwards, terms.strike_ticks, volatilities, years)
-    mark = value_ticks(option, forward, volatility_bp, market.at_ms)
-    notional = forward * option.tick_value_minor
-    share = delta(terms.right, forward, terms.strike_ticks, volatility_bp / BP, years)
-    return InstrumentRisk(
-        instrument=option.id,
-        underlying=option.underlying,
-        notional_minor=notional,
-        long_minor=_gained(np.minimum(held, owed) - mark, option.tick_value_minor),
-        short_minor=_gained(mark - np.maximum(held, owed), option.tick_value_minor),
-        delta_minor=divide_down(notional * round(share * FINE), FINE),
-    )
+Expiry: TypeAlias = tuple[FeedId, FeedId, FeedId, int | None]
+"""Underlying, forward, volatility and time: options that share these share their scenarios."""
+
+
+def _option_rows(
+    options: Sequence[Instrument], market: Market, parameters: Parameters
+) -> dict[InstrumentId, InstrumentRisk]:
+    """The mark and the delta of all at once, the scenarios an expiry at a time."""
+    forwards = [market.prices[one.feed] for one in options]
+    volatilities = [market.prices[terms_of(one).volatility_feed] for one in options]
+    marks = values_ticks(options, forwards, volatilities, market.at_ms)
+    shares = deltas_of(options, forwards, volatilities, market.at_ms)
+    chains: dict[Expiry, list[tuple[Instrument, int, float]]] = {}
+    for one, mark, by_forward in zip(options, marks, shares, strict=True):
+        key = (one.underlying, one.feed, terms_of(one).volatility_feed, one.expires_ms)
+        chains.setdefault(key, []).append((one, mark, by_forward))
+    return {row.instrument: row for chain in chains.values() for row in _chain(chain, market, parameters)}
+
+
+def _chain(
+    chain: Sequence[tuple[Instrument, int, float]], market: Market, parameters: Parameters
+) -> Iterator[InstrumentRisk]:
+    """The rows of options of one expiry, from their marks and deltas."""
+    options, marks, shares = zip(*chain, strict=True)
+    held, owed = _valued(options, _Scenarios.of(options[0], market, parameters))
+    mark, tick_values = np.array(marks, np.float64)[:, None], [one.tick_value_minor for one in options]
+    longs = _gained(np.minimum(held, owed) - mark, tick_values)
+    shorts = _gained(mark - np.maximum(held, owed), tick_values)
+    for one, by_forward, long, short in zip(options, shares, longs, shorts, strict=True):
+        notional = market.prices[one.feed] * one.tick_value_minor
+        yield InstrumentRisk(
+            instrument=one.id,
+            underlying=one.underlying,
+            notional_minor=notional,
+            long_minor=long,
+            short_minor=short,
+            delta_minor=divide_down(notional * round(by_forward * FINE), FINE),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scenarios:
+    """What options of one expiry are valued with: a forward and a volatility for each scenario."""
+
+    forwards: Floats
+    volatilities: Floats
+    years: float
+
+    @classmethod
+    def of(cls, option: Instrument, market: Market, parameters: Parameters) -> "_Scenarios":
+        """Those of the expiry of ``option``."""
+        years = years_to_expiry(option, market.at_ms)
+        returns = _moves(option.underlying, option.feed, market, parameters) / PPM
+        volatility = market.prices[terms_of(option).volatility_feed] / BP
+        forwards = market.prices[option.feed] * np.maximum(1 + returns, 0.01)
+        return cls(forwards[None, :], _shocked(volatility, returns, years)[None, :], years)
+
+
+def _valued(options: Sequence[Instrument], scenarios: _Scenarios) -> tuple[Floats, Floats]:
+    """Values in a day and at once. A call and a put at one strike share their time value."""
+    signs = [sign_of(terms_of(one).right) for one in options]
+    strikes = [terms_of(one).strike_ticks for one in options]
+    levels = sorted(set(strikes))
+    at = [levels.index(strike) for strike in strikes]
+    years = [max(0.0, scenarios.years - 1 / 365)] * len(levels) + [scenarios.years] * len(levels)
+    found = time_values(scenarios.forwards, levels * 2, scenarios.volatilities, years)
+    paid = intrinsic(signs, scenarios.forwards, strikes)
+    return found[at] + paid, found[[len(levels) + n for n in at]] + paid
 
 
 def _shocked(volatility: float, returns: Floats, years: float) -> Floats:
     """The volatility that goes with each return. In a rally it falls in one half of the scenarios and rises in the
     other as it would in a fall: both were seen.
     """
-    count = len(returns)
-    slope = np.where((returns > 0) & (coins("volatility", count) == 1), -VOLATILITY_SLOPE, VOLATILITY_SLOPE)
-    noise = sum((coins(f"residual {n}", count) for n in range(16)), np.zeros(count, np.int64)) - 8
+    rises, noise = _tossed(len(returns))
+    slope = np.where((returns > 0) & rises, -VOLATILITY_SLOPE, VOLATILITY_SLOPE)
     moved = VOLATILITY_SHIFT + slope * returns + VOLATILITY_CURVE * np.abs(returns)
     moved = (moved + VOLATILITY_RESIDUAL / 2 * noise) / np.sqrt(
         max(years, SHOCKED_YEARS_MIN) / REFERENCE_YEARS
@@ -137,12 +195,23 @@ def _shocked(volatility: float, returns: Floats, years: float) -> Floats:
     return shocked
 
 
-def _gained(ticks: Floats, tick_value_minor: int) -> Sequence[int]:
+@lru_cache(maxsize=4)
+def _tossed(count: int) -> tuple[NDArray[np.bool_], Column]:
+    """Whether volatility rises in a rally, and what the fit leaves unexplained, in halves of a standard deviation."""
+    noise = sum((coins(f"residual {n}", count) for n in range(16)), np.zeros(count, np.int64)) - 8
+    return coins("volatility", count) == 1, noise
+
+
+def _gained(ticks: Floats, tick_values_minor: Sequence[int]) -> list[Sequence[int]]:
     """What so many ticks are worth, rounded down to a millionth of a tick and then to a smallest unit."""
     fine = np.floor(ticks * FINE)
-    if float(np.abs(fine).max(initial=0.0)) * tick_value_minor < SAFE:
-        return packed("q", (fine.astype(np.int64) * tick_value_minor // FINE).tobytes())
-    return tuple(int(one) * tick_value_minor // FINE for one in fine.tolist())
+    if float(np.abs(fine).max(initial=0.0)) * max(tick_values_minor) < SAFE:
+        worth = fine.astype(np.int64) * np.array(tick_values_minor, np.int64)[:, None] // FINE
+        return [packed("q", row.tobytes()) for row in worth]
+    return [
+        tuple(int(one) * tick_value // FINE for one in row)
+        for row, tick_value in zip(fine.tolist(), tick_values_minor, strict=True)
+    ]
 
 
 # the requirement ----------------------------------------------------------------------------------
@@ -150,60 +219,69 @@ def _gained(ticks: Floats, tick_value_minor: int) -> Sequence[int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """A risk array as losses: row ``n`` of one lot held long, row ``n + instruments`` of one held short; Python's
-    integers where 64 bits do not hold the ``widest``.
+    """A risk array as losses: row ``n`` of one lot held long, row ``n + instruments`` of one held short. Integers, in
+    floating point as long as it is exact; Python's where 64 bits do not hold them.
 
     An amount is ``(recent × R + stress × S) / whole`` for the sums R and S of the worst losses of each half. ``alone``
-    is that numerator for one lot of each row, ``minimum`` what an option held short asks for at least.
+    is that numerator for one lot of each row, ``minimum`` what an option held short asks for at least, ``widest`` the
+    largest number of the row.
     """
 
     losses: Integers
-    widest: int
+    widest: tuple[int, ...]
     filtered: int
     recent_tail: int
     stress_tail: int
     recent: int
     stress: int
     whole: int
-    alone: tuple[int, ...] = ()
-    minimum: tuple[int, ...] = ()
+    minimum: tuple[int, ...]
+    alone: tuple[int, ...]
 
     def tails(self, losses: Integers) -> tuple[Integers, Integers]:
-        """The sums of the worst losses of each half: of each row of ``losses``."""
+        """The sums of the worst losses of each half: of each row of ``losses``, which is reordered."""
         return (
             _worst(losses[:, : self.filtered], self.recent_tail),
             _worst(losses[:, self.filtered :], self.stress_tail),
         )
 
-    def numerators(self, losses: Integers) -> list[int]:
-        """``whole`` times what each row of losses asks for, never negative."""
+    def numerators(self, losses: Integers) -> Integers:
+        """``whole`` times what each row of losses asks for, never negative. Reorders the rows."""
         recent, stress = self.tails(losses)
-        blended = zip(recent.tolist(), stress.tolist(), strict=True)
-        return [max(0, self.recent * one + self.stress * other) for one, other in blended]
+        blended: Integers = np.maximum(0, self.recent * recent + self.stress * stress)
+        return blended
+
+    @property
+    def exact_below(self) -> int:
+        """A portfolio whose rows sum up to less is computed exactly in 53 bits, and its numerator in 63."""
+        if self.losses.dtype != np.float64:
+            return 0
+        return min(EXACT, SAFE // max(self.whole, self.recent_tail, self.stress_tail))
 
 
 def _worst(losses: Integers, count: int) -> Integers:
-    """The sum of the ``count`` largest of each row."""
+    """The sum of the ``count`` largest of each row. Reorders the rows: a copy would take as long as the rest."""
     at = losses.shape[1] - count
-    sums: Integers = np.partition(losses, at, axis=1)[:, at:].sum(axis=1)
+    losses.partition(at, axis=1)
+    sums: Integers = _whole(losses[:, at:]).sum(axis=1)
     return sums
 
 
 @lru_cache(maxsize=4)
 def _table(array: RiskArray, parameters: Parameters) -> _Table:
     """Made once a cycle."""
-    rows, sides = array.instruments, ("long_minor", "short_minor")
-    columns = [getattr(row, side) for side in sides for row in rows]
-    widest = max(abs(extreme) for column in columns for extreme in (min(column), max(column)))
-    losses = -np.array(columns, np.int64 if widest < SAFE else object)
+    rows, weight = array.instruments, parameters.stress_weight_bp
+    losses, extremes = _lost([row.long_minor for row in rows] + [row.short_minor for row in rows])
+    minimum = [0] * len(rows) + [_minimum(row, parameters) for row in rows]
     recent_tail = _tail(array.filtered, parameters)
     stress_tail = _tail(losses.shape[1] - array.filtered, parameters)
-    weight = parameters.stress_weight_bp
     recent, stress, whole = (BP - weight) * stress_tail, weight * recent_tail, BP * recent_tail * stress_tail
     common = gcd(recent, stress, whole)
     table = _Table(
         losses=losses,
-        widest=widest,
+        widest=tuple(map(max, minimum, extremes)),
+        minimum=tuple(minimum),
+        alone=(),
         filtered=array.filtered,
         recent_tail=recent_tail,
         stress_tail=stress_tail,
@@ -211,11 +289,41 @@ def _table(array: RiskArray, parameters: Parameters) -> _Table:
         stress=stress // common,
         whole=whole // common,
     )
-    minimum = [
-        0 if row.delta_minor is None else divide_up(row.notional_minor * parameters.short_option_bp, BP)
-        for row in rows
-    ]
-    return replace(table, alone=tuple(table.numerators(losses)), minimum=(*((0,) * len(rows)), *minimum))
+    alone = losses.copy() if max(extremes) < table.exact_below else _in_python(losses)
+    return replace(table, alone=tuple(table.numerators(alone).tolist()))
+
+
+def _minimum(row: InstrumentRisk, parameters: Parameters) -> int:
+    """What a lot held short asks for at least."""
+    if row.delta_minor is None:
+        return 0
+    return divide_up(row.notional_minor * parameters.short_option_bp, BP)
+
+
+def _lost(columns: Sequence[Sequence[int]]) -> tuple[Integers, list[int]]:
+    """Gains as losses, a row for each of ``columns``, and the largest number of each row: in floating point if that
+    holds all of them exactly.
+    """
+    blocks = [column for column in columns if isinstance(column, packed)]
+    if len(blocks) == len(columns):
+        losses = np.empty((len(blocks), len(blocks[0])))
+        for row, block in zip(losses, blocks, strict=True):
+            np.negative(np.frombuffer(block, np.int64), out=row)
+        extremes = np.maximum(losses.max(axis=1), -losses.min(axis=1))
+        if extremes.max() < EXACT:
+            return losses, [int(one) for one in extremes.tolist()]
+    numbers = np.array(columns, object)
+    return -numbers, np.abs(numbers).max(axis=1).tolist()
+
+
+def _whole(losses: Integers) -> Integers:
+    """The same as integers: what comes of them may be wider than they are."""
+    return losses if losses.dtype == object else losses.astype(np.int64)
+
+
+def _in_python(losses: Integers) -> Integers:
+    """The same in Python's integers."""
+    return _whole(losses).astype(object)
 
 
 def _tail(count: int, parameters: Parameters) -> int:
@@ -238,7 +346,7 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
     sizes = [abs(q) for *_, q in held]
     legs = _legs(table, sides, sizes)
     losses = legs.sum(axis=0)
-    (numerator,) = table.numerators(losses[None, :])
+    (numerator,) = table.numerators(losses[None, :].copy()).tolist()
     risk = divide_up(numerator, table.whole)
     floor = _floor(sum(q * table.alone[s] for q, s in zip(sizes, sides, strict=True)), table, parameters)
     minimum = sum(q * table.minimum[s] for q, s in zip(sizes, sides, strict=True))
@@ -261,8 +369,9 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
 
 def _legs(table: _Table, sides: Sequence[int], sizes: Sequence[int]) -> Integers:
     """The loss of each position in each scenario."""
-    kind = np.int64 if table.widest * sum(sizes) * table.recent_tail < SAFE else object
-    found: Integers = table.losses[list(sides)].astype(kind) * np.array(sizes, kind)[:, None]
+    widest = sum(size * table.widest[side] for size, side in zip(sizes, sides, strict=True))
+    kind = np.int64 if widest < table.exact_below else object
+    found: Integers = _whole(table.losses[list(sides)]).astype(kind) * np.array(sizes, kind)[:, None]
     return found
 
 
@@ -310,53 +419,115 @@ def rises(array: RiskArray, parameters: Parameters) -> dict[InstrumentId, int]:
     return {row.instrument: max(asked[n], asked[n + count]) for n, row in enumerate(array.instruments)}
 
 
+def climbs(
+    before: RiskArray, after: RiskArray, rows: Sequence[int], parameters: Parameters
+) -> list[tuple[int, int]]:
+    """By how much more one lot of each of ``rows``, held long and held short, loses at most in any scenario ``after``,
+    or asks for at least; never negative.
+    """
+    found: list[tuple[int, int]] = []
+    for old, new in ((before.instruments[row], after.instruments[row]) for row in rows):
+        least = _minimum(new, parameters) - _minimum(old, parameters)
+        long, short = _climb(old.long_minor, new.long_minor), _climb(old.short_minor, new.short_minor)
+        found.append((max(0, long), max(0, short, least)))
+    return found
+
+
+def _climb(before: Sequence[int], after: Sequence[int]) -> int:
+    """The largest rise of a loss, from gains."""
+    pair = [np.array(gains) for gains in (before, after)]
+    if any(one.dtype == object or np.abs(one).max() >= EXACT for one in pair):
+        pair = [np.array(gains, object) for gains in (before, after)]
+    return int((pair[0] - pair[1]).max())
+
+
 # all portfolios at once ---------------------------------------------------------------------------
 
 
 def amounts(book: Positions, array: RiskArray, parameters: Parameters) -> list[int]:
-    """The amount that :func:`margin` gives for each portfolio, many at a time where 64 bits hold every sum."""
+    """The amount that :func:`margin` gives for each portfolio: many at a time, one by one only those whose sums
+    floating point might not hold exactly.
+    """
     if not len(book.lots):
         return [0] * book.portfolios
     table = _table(array, parameters)
-    order = np.argsort(book.owners, kind="stable")
-    owners, lots = book.owners[order], book.lots[order]
-    rows = np.where(lots > 0, book.rows[order], book.rows[order] + len(array.instruments))
-    sizes = np.abs(lots)
-    starts = np.searchsorted(owners, np.arange(book.portfolios + 1))
-    most = int(sizes.max()) * int(np.diff(starts).max())
-    largest = max(table.widest * max(table.recent_tail, table.stress_tail), *table.alone, *table.minimum)
-    if most * largest >= SAFE:
-        return _one_by_one(book, array, parameters)
-    numerators = [
-        one
-        for first in range(0, book.portfolios, CHUNK)
-        for one in _chunk(table, rows, sizes, starts[first : first + CHUNK + 1])
-    ]
-    alone = _per_portfolio(np.array(table.alone, np.int64)[rows] * sizes, starts)
-    minimum = _per_portfolio(np.array(table.minimum, np.int64)[rows] * sizes, starts)
-    return [
-        max(divide_up(one, table.whole), _floor(each, table, parameters), least)
-        for one, each, least in zip(numerators, alone, minimum, strict=True)
-    ]
-
-
-def _chunk(table: _Table, rows: Column, sizes: Column, starts: Column) -> list[int]:
-    """The numerators of the portfolios between ``starts``."""
-    first, last = int(starts[0]), int(starts[-1])
-    shape = (len(starts) - 1, len(table.losses))
-    held = csr_matrix((sizes[first:last], rows[first:last], starts - first), shape=shape)
-    return table.numerators(held @ table.losses)
-
-
-def _per_portfolio(column: Column, starts: Column) -> list[int]:
-    """Sums of 64 bits, which may run over on the way but fit in the end."""
-    sums = np.concatenate([[0], np.cumsum(column)])
-    found: list[int] = (sums[starts[1:]] - sums[starts[:-1]]).tolist()
+    held = _Held.of(book, table)
+    is_wide = held.widest(table) >= table.exact_below
+    found = [0] * book.portfolios if is_wide.all() else _at_once(held.without(is_wide), table, parameters)
+    for portfolio in np.flatnonzero(is_wide).tolist():
+        is_own = book.owners == portfolio
+        lots = zip(book.rows[is_own].tolist(), book.lots[is_own].tolist(), strict=True)
+        alone = {array.instruments[row].instrument: count for row, count in lots}
+        found[portfolio] = margin(alone, array, parameters).amount_minor
     return found
 
 
-def _one_by_one(book: Positions, array: RiskArray, parameters: Parameters) -> list[int]:
-    portfolios: list[dict[InstrumentId, int]] = [{} for _ in range(book.portfolios)]
-    for owner, row, lots in zip(book.owners.tolist(), book.rows.tolist(), book.lots.tolist(), strict=True):
-        portfolios[owner][array.instruments[row].instrument] = lots
-    return [margin(lots, array, parameters).amount_minor for lots in portfolios]
+@lru_cache(maxsize=16)
+def _column(numbers: tuple[int, ...]) -> Column:
+    """Numbers of the table in a column. Who holds a row that does not fit is not asked for in columns."""
+    return np.array([min(number, SAFE) for number in numbers], np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """Positions by portfolio: those of number ``n`` stand from ``starts[n]`` to ``starts[n + 1]``, each with its row of
+    the table and how many lots of it.
+    """
+
+    rows: Column
+    sizes: Column
+    starts: Column
+
+    @classmethod
+    def of(cls, book: Positions, table: _Table) -> "_Held":
+        """The positions of ``book``."""
+        order = np.argsort(book.owners, kind="stable")
+        lots, rows = book.lots[order], book.rows[order]
+        return cls(
+            rows=np.where(lots > 0, rows, rows + len(table.losses) // 2),
+            sizes=np.abs(lots),
+            starts=np.searchsorted(book.owners[order], np.arange(book.portfolios + 1)),
+        )
+
+    @property
+    def owners(self) -> Column:
+        """Whose each position is."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+    def widest(self, table: _Table) -> Floats:
+        """No portfolio sums up to more in any scenario."""
+        most = _column(table.widest)[self.rows].astype(np.float64) * self.sizes
+        sums: Floats = np.bincount(self.owners, most, len(self.starts) - 1).astype(np.float64)
+        return sums
+
+    def without(self, portfolios: NDArray[np.bool_]) -> "_Held":
+        """As if these held nothing."""
+        return replace(self, sizes=np.where(portfolios[self.owners], 0, self.sizes))
+
+    def summed(self, each: tuple[int, ...]) -> Column:
+        """What each lot counts, summed up by portfolio: what runs over on the way fits in the end."""
+        sums = np.concatenate([[0], np.cumsum(_column(each)[self.rows] * self.sizes)])
+        found: Column = sums[self.starts[1:]] - sums[self.starts[:-1]]
+        return found
+
+    def losses(self, table: _Table, first: int) -> Floats:
+        """What the next portfolios lose in each scenario."""
+        starts = self.starts[first : first + CHUNK + 1]
+        own = slice(starts[0], starts[-1])
+        shape = (len(starts) - 1, len(table.losses))
+        held = csr_matrix(
+            (self.sizes[own].astype(np.float64), self.rows[own], starts - starts[0]), shape=shape
+        )
+        found: Floats = held @ table.losses
+        return found
+
+
+def _at_once(held: _Held, table: _Table, parameters: Parameters) -> list[int]:
+    """As :func:`margin` does, for all portfolios."""
+    firsts = range(0, len(held.starts) - 1, CHUNK)
+    numerators = np.concatenate([table.numerators(held.losses(table, first)) for first in firsts])
+    alone = held.summed(table.alone)
+    floor = -(share(-alone, BP - parameters.offset_cap_bp) // table.whole)
+    minimum = held.summed(table.minimum)
+    found: list[int] = np.maximum(np.maximum(-(-numerators // table.whole), floor), minimum).tolist()
+    return found

@@ -28,6 +28,7 @@ from functools import lru_cache
 import numpy as np
 
 from clearing.margin.attribution import attributed
+from clearing.margin.columns import share
 from clearing.margin.model import Column, Margin, Market, Positions, UnderlyingRisk
 from clearing.margin.pricing import FINE, delta, revaluation, terms_of, years_to_expiry
 from clearing.model.ids import FeedId, InstrumentId
@@ -350,7 +351,7 @@ class _Columns:
         risk = np.maximum(worst, self._minimum())
         exposure = np.clip(self._exposure(pnl), -worst, worst)
         alone = self._per_portfolio(self._owners, np.maximum(0, -pnl.min(axis=1)))
-        floor = -_share(-alone, BP - self._parameters.offset_cap_bp)
+        floor = -share(-alone, BP - self._parameters.offset_cap_bp)
         asked = self._per_portfolio(self._group_owners, risk + self._basis()) - self._credit(exposure)
         found: list[int] = np.maximum(asked, floor).tolist()
         return found
@@ -367,12 +368,12 @@ class _Columns:
         is_linear = self._table.is_linear[self._rows]
         by_delta = self._per_group(self._lots * self._table.delta[self._rows])
         move = self._table.move_bp[self._group_underlyings]
-        return self._per_group(np.where(is_linear, pnl[:, FULL_RANGE_UP], 0)) + _share(by_delta, move)
+        return self._per_group(np.where(is_linear, pnl[:, FULL_RANGE_UP], 0)) + share(by_delta, move)
 
     def _basis(self) -> Column:
         sides = self._lots * self._table.weight[self._rows]
         longs, shorts = self._per_group(np.maximum(0, sides)), self._per_group(np.maximum(0, -sides))
-        return -_share(-np.minimum(longs, shorts), self._table.basis_bp[self._group_underlyings])
+        return -share(-np.minimum(longs, shorts), self._table.basis_bp[self._group_underlyings])
 
     def _credit(self, exposure: Column) -> Column:
         credit = np.zeros(self._portfolios, np.int64)
@@ -389,7 +390,7 @@ class _Columns:
             first, second = left[offset.first], left[offset.second]
             opposite = np.sign(first) * np.sign(second) < 0
             matched = np.where(opposite, np.minimum(np.abs(first), np.abs(second)), 0)
-            credit += _share(2 * matched, offset.rate_bp)
+            credit += share(2 * matched, offset.rate_bp)
             left[offset.first] = first - np.sign(first) * matched
             left[offset.second] = second - np.sign(second) * matched
         return credit
@@ -402,11 +403,6 @@ class _Columns:
         sums = np.zeros(self._portfolios, np.int64)
         np.add.at(sums, owners, column)
         return sums
-
-
-def _share(column: Column, basis_points: Column | int) -> Column:
-    """Basis points of a column, rounded down; exact although only the rest is multiplied before the division."""
-    return column // BP * basis_points + column % BP * basis_points // BP
 
 
 def _column(values: Iterable[int]) -> Column:
