@@ -22,11 +22,13 @@ from clearing.model.values import (
     InstrumentKind,
     Offset,
     Parameters,
+    ScanRange,
 )
 
 DECIMALS_MAX = 36
 TICK_VALUE_MAX = 10**12
 MOVE_BP_MAX = 10 * BP
+OPEN_NOTIONAL_MAX = DEPOSIT_MAX
 YEAR_MS = 366 * DAY_MS
 LIFE_MS_MAX = 100 * YEAR_MS
 """How long after its listing an instrument may expire: a time to expiry stays a number that models can divide."""
@@ -108,7 +110,16 @@ def parameters_flaw(parameters: Parameters) -> str:
         return f"a scan range lies between 1 and {MOVE_BP_MAX}"
     if not all(0 <= r.volatility_bp < BP for r in parameters.scan_ranges):
         return f"a scan range of volatility lies between 0 and {BP - 1}"
+    if not all(_has_caps_in_order(r) for r in parameters.scan_ranges):
+        return (
+            f"open notional has two caps, the lower one first and neither above {OPEN_NOTIONAL_MAX}, or none"
+        )
     return _offsets_flaw(parameters.offsets, ranges)
+
+
+def _has_caps_in_order(scanned: ScanRange) -> bool:
+    lower, upper = scanned.open_notional_lower_minor, scanned.open_notional_upper_minor
+    return lower == upper == 0 or 0 <= lower < upper <= OPEN_NOTIONAL_MAX
 
 
 def unscanned(parameters: Parameters, instruments: Iterable[Instrument]) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearing.model.ids import FeedId, InstrumentId
+from clearing.model.values import InstrumentRisk, RiskArray
+from ledger.require import require
 
 Column: TypeAlias = NDArray[np.int64]
 
@@ -53,6 +55,25 @@ class Positions:
     owners: Column
     rows: Column
     lots: Column
+
+    def apart(self, array: RiskArray) -> list[dict[InstrumentId, int]]:
+        """Each portfolio by itself, with the instruments of the array."""
+        found: list[dict[InstrumentId, int]] = [{} for _ in range(self.portfolios)]
+        places = zip(self.owners.tolist(), self.rows.tolist(), self.lots.tolist(), strict=True)
+        for owner, row, lots in places:
+            found[owner][array.instruments[row].instrument] = lots
+        return found
+
+
+Held: TypeAlias = tuple[InstrumentRisk, int]
+"""The row of a position, and its lots."""
+
+
+def held_in(lots: Mapping[InstrumentId, int], array: RiskArray) -> list[Held]:
+    """The positions that are not zero, in the order of the array."""
+    held = [(row, lots[row.instrument]) for row in array.instruments if lots.get(row.instrument)]
+    require(len(held) == sum(1 for q in lots.values() if q), "every position has a row in the risk array")
+    return held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

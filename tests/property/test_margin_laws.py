@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from clearing.decide.terms import parameters_flaw
 from clearing.margin.model import Margin
 from clearing.margin.model import Market as Snapshot
-from clearing.margin.models.scan import margin, risk_array
+from clearing.margin.models.scan import SCAN
 from clearing.model.apportion import apportion
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import (
@@ -28,6 +28,8 @@ from clearing.model.values import (
 )
 
 pytestmark = pytest.mark.slow
+
+margin, risk_array = SCAN.margin, SCAN.risk_array
 
 GOLD, SILVER, TIN = FeedId("GOLD"), FeedId("SILVER"), FeedId("TIN")
 UNDERLYINGS = (GOLD, GOLD, SILVER, SILVER, TIN)

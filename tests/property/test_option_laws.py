@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing.margin.model import Market as Snapshot
-from clearing.margin.models.scan import margin, risk_array
+from clearing.margin.models.scan import SCAN
 from clearing.margin.pricing import YEAR_MS, option_marks
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import (
@@ -24,6 +24,8 @@ from clearing.model.values import (
 )
 
 pytestmark = pytest.mark.slow
+
+margin, risk_array = SCAN.margin, SCAN.risk_array
 
 GOLD, VOL = FeedId("GOLD"), FeedId("GOLD-VOL")
 TICK_VALUE = 7

@@ -31,13 +31,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from clearing.margin.attribution import attributed
+from clearing.margin.deltas import delta_minor
 from clearing.margin.factors import Floats, coins
 from clearing.margin.model import Column, Margin, Market, Positions, UnderlyingRisk
-from clearing.margin.pricing import FINE, delta, terms_of, value, value_ticks, years_to_expiry
+from clearing.margin.pricing import FINE, terms_of, value, value_ticks, years_to_expiry
 from clearing.margin.reproducible import exp
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import BP, DAY_MS, PPM, Instrument, InstrumentRisk, Parameters, RiskArray
-from ledger.amount import divide_down, divide_up
+from ledger.amount import divide_up
 from ledger.require import require
 
 PPM_IN_BP = PPM // BP
@@ -110,15 +111,13 @@ def _option_row(option: Instrument, market: Market, moves_ppm: Column) -> Instru
     held = value(terms.right, forwards, terms.strike_ticks, volatilities, later)
     owed = value(terms.right, forwards, terms.strike_ticks, volatilities, years)
     mark = value_ticks(option, forward, volatility_bp, market.at_ms)
-    notional = forward * option.tick_value_minor
-    share = delta(terms.right, forward, terms.strike_ticks, volatility_bp / BP, years)
     return InstrumentRisk(
         instrument=option.id,
         underlying=option.underlying,
-        notional_minor=notional,
+        notional_minor=forward * option.tick_value_minor,
         long_minor=_gained(np.minimum(held, owed) - mark, option.tick_value_minor),
         short_minor=_gained(mark - np.maximum(held, owed), option.tick_value_minor),
-        delta_minor=divide_down(notional * round(share * FINE), FINE),
+        delta_minor=delta_minor(option, market),
     )
 
 
@@ -193,6 +192,7 @@ def _worst(losses: Integers, count: int) -> Integers:
 def _table(array: RiskArray, parameters: Parameters) -> _Table:
     """Made once a cycle."""
     rows, sides = array.instruments, ("long_minor", "short_minor")
+    require(0 < array.filtered < len(rows[0].long_minor), "an array has recent scenarios and such of stress")
     columns = [getattr(row, side) for side in sides for row in rows]
     widest = max(abs(extreme) for column in columns for extreme in (min(column), max(column)))
     losses = -np.array(columns, np.int64 if widest < SAFE else object)
@@ -260,7 +260,8 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
 
 def _legs(table: _Table, sides: Sequence[int], sizes: Sequence[int]) -> Integers:
     """The loss of each position in each scenario."""
-    kind = np.int64 if table.widest * sum(sizes) * table.recent_tail < SAFE else object
+    tail = max(table.recent_tail, table.stress_tail)
+    kind = np.int64 if table.widest * sum(sizes) * tail < SAFE else object
     found: Integers = table.losses[list(sides)].astype(kind) * np.array(sizes, kind)[:, None]
     return found
 
@@ -325,7 +326,7 @@ def amounts(book: Positions, array: RiskArray, parameters: Parameters) -> list[i
     most = int(sizes.max()) * int(np.diff(starts).max())
     largest = max(table.widest * max(table.recent_tail, table.stress_tail), *table.alone, *table.minimum)
     if most * largest >= SAFE:
-        return _one_by_one(book, array, parameters)
+        return [margin(lots, array, parameters).amount_minor for lots in book.apart(array)]
     numerators = [
         one
         for first in range(0, book.portfolios, CHUNK)
@@ -352,10 +353,3 @@ def _per_portfolio(column: Column, starts: Column) -> list[int]:
     sums = np.concatenate([[0], np.cumsum(column)])
     found: list[int] = (sums[starts[1:]] - sums[starts[:-1]]).tolist()
     return found
-
-
-def _one_by_one(book: Positions, array: RiskArray, parameters: Parameters) -> list[int]:
-    portfolios: list[dict[InstrumentId, int]] = [{} for _ in range(book.portfolios)]
-    for owner, row, lots in zip(book.owners.tolist(), book.rows.tolist(), book.lots.tolist(), strict=True):
-        portfolios[owner][array.instruments[row].instrument] = lots
-    return [margin(lots, array, parameters).amount_minor for lots in portfolios]
