@@ -100,7 +100,7 @@ class Matrix:
             return [0] * book.portfolios
         terms = self._terms(parameters)
         table = _table(array, terms)
-        if _largest_sum(book, table) * LARGEST_SHARE < SAFE:
+        if book.largest(table.widest) * LARGEST_SHARE < SAFE:
             return _Columns(book, table, terms, self.up).amounts()
         return [self.margin(lots, array, parameters).amount_minor for lots in book.apart(array)]
 
@@ -284,17 +284,6 @@ SAFE = 2**62
 """What every sum of a column stays below, so that 64 bits hold it exactly."""
 LARGEST_SHARE = 20
 """The greatest multiple of a position's P&L in a cell or notional that a step computes: twice a move of ten times."""
-
-
-def _largest_sum(book: Positions, table: "_Table") -> int:
-    """No portfolio's positions sum up to more than this in any cell, nor do their notionals."""
-    most_lots = np.zeros(len(table.widest), np.int64)
-    np.maximum.at(most_lots, book.rows, np.abs(book.lots))
-    held = np.flatnonzero(most_lots)
-    widest: int = max(
-        lots * table.widest[row] for row, lots in zip(held.tolist(), most_lots[held].tolist(), strict=True)
-    )
-    return widest * int(np.bincount(book.owners).max())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

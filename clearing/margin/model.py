@@ -2,7 +2,7 @@
 reasons for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -55,6 +55,16 @@ class Positions:
     owners: Column
     rows: Column
     lots: Column
+
+    def largest(self, of_lot: Sequence[int]) -> int:
+        """No portfolio's sum of any of its positions is beyond this, if a lot of each row counts ``of_lot``."""
+        most_lots = np.zeros(len(of_lot), np.int64)
+        np.maximum.at(most_lots, self.rows, np.abs(self.lots))
+        held = np.flatnonzero(most_lots)
+        widest: int = max(
+            lots * of_lot[row] for row, lots in zip(held.tolist(), most_lots[held].tolist(), strict=True)
+        )
+        return widest * int(np.bincount(self.owners).max())
 
     def apart(self, array: RiskArray) -> list[dict[InstrumentId, int]]:
         """Each portfolio by itself, with the instruments of the array."""

@@ -31,14 +31,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from clearing.margin.attribution import attributed
-from clearing.margin.deltas import delta_minor
 from clearing.margin.factors import Floats, coins
 from clearing.margin.model import Column, Margin, Market, Positions, UnderlyingRisk
-from clearing.margin.pricing import FINE, terms_of, value, value_ticks, years_to_expiry
+from clearing.margin.pricing import FINE, delta, terms_of, value, value_ticks, years_to_expiry
 from clearing.margin.reproducible import exp
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import BP, DAY_MS, PPM, Instrument, InstrumentRisk, Parameters, RiskArray
-from ledger.amount import divide_up
+from ledger.amount import divide_down, divide_up
 from ledger.require import require
 
 PPM_IN_BP = PPM // BP
@@ -111,13 +110,15 @@ def _option_row(option: Instrument, market: Market, moves_ppm: Column) -> Instru
     held = value(terms.right, forwards, terms.strike_ticks, volatilities, later)
     owed = value(terms.right, forwards, terms.strike_ticks, volatilities, years)
     mark = value_ticks(option, forward, volatility_bp, market.at_ms)
+    notional = forward * option.tick_value_minor
+    share = delta(terms.right, forward, terms.strike_ticks, volatility_bp / BP, years)
     return InstrumentRisk(
         instrument=option.id,
         underlying=option.underlying,
-        notional_minor=forward * option.tick_value_minor,
+        notional_minor=notional,
         long_minor=_gained(np.minimum(held, owed) - mark, option.tick_value_minor),
         short_minor=_gained(mark - np.maximum(held, owed), option.tick_value_minor),
-        delta_minor=delta_minor(option, market),
+        delta_minor=divide_down(notional * round(share * FINE), FINE),
     )
 
 
@@ -150,14 +151,15 @@ def _gained(ticks: Floats, tick_value_minor: int) -> Sequence[int]:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
     """A risk array as losses: row ``n`` of one lot held long, row ``n + instruments`` of one held short; Python's
-    integers where 64 bits do not hold the ``widest``.
+    integers where 64 bits do not hold the largest. ``widest``: for each instrument the most that one lot brings into
+    any sum.
 
     An amount is ``(recent × R + stress × S) / whole`` for the sums R and S of the worst losses of each half. ``alone``
     is that numerator for one lot of each row, ``minimum`` what an option held short asks for at least.
     """
 
     losses: Integers
-    widest: int
+    widest: tuple[int, ...]
     filtered: int
     recent_tail: int
     stress_tail: int
@@ -194,10 +196,12 @@ def _table(array: RiskArray, parameters: Parameters) -> _Table:
     rows, sides = array.instruments, ("long_minor", "short_minor")
     require(0 < array.filtered < len(rows[0].long_minor), "an array has recent scenarios and such of stress")
     columns = [getattr(row, side) for side in sides for row in rows]
-    widest = max(abs(extreme) for column in columns for extreme in (min(column), max(column)))
-    losses = -np.array(columns, np.int64 if widest < SAFE else object)
     recent_tail = _tail(array.filtered, parameters)
-    stress_tail = _tail(losses.shape[1] - array.filtered, parameters)
+    stress_tail = _tail(len(columns[0]) - array.filtered, parameters)
+    extremes = [max(1, abs(min(column)), abs(max(column))) for column in columns]
+    both = zip(extremes[: len(rows)], extremes[len(rows) :], strict=True)
+    widest = tuple(max(recent_tail, stress_tail) * max(long, short) for long, short in both)
+    losses = -np.array(columns, np.int64 if max(widest) < SAFE else object)
     weight = parameters.stress_weight_bp
     recent, stress, whole = (BP - weight) * stress_tail, weight * recent_tail, BP * recent_tail * stress_tail
     common = gcd(recent, stress, whole)
@@ -236,7 +240,8 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
     table = _table(array, parameters)
     sides = [number if q > 0 else number + len(array.instruments) for number, _, q in held]
     sizes = [abs(q) for *_, q in held]
-    legs = _legs(table, sides, sizes)
+    largest = sum(q * table.widest[number] for (number, *_), q in zip(held, sizes, strict=True))
+    legs = _legs(table, sides, sizes, largest)
     losses = legs.sum(axis=0)
     (numerator,) = table.numerators(losses[None, :])
     risk = divide_up(numerator, table.whole)
@@ -258,10 +263,9 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
     )
 
 
-def _legs(table: _Table, sides: Sequence[int], sizes: Sequence[int]) -> Integers:
-    """The loss of each position in each scenario."""
-    tail = max(table.recent_tail, table.stress_tail)
-    kind = np.int64 if table.widest * sum(sizes) * tail < SAFE else object
+def _legs(table: _Table, sides: Sequence[int], sizes: Sequence[int], largest: int) -> Integers:
+    """The loss of each position in each scenario; no sum of them is beyond ``largest``."""
+    kind = np.int64 if largest < SAFE else object
     found: Integers = table.losses[list(sides)].astype(kind) * np.array(sizes, kind)[:, None]
     return found
 
@@ -323,17 +327,19 @@ def amounts(book: Positions, array: RiskArray, parameters: Parameters) -> list[i
     rows = np.where(lots > 0, book.rows[order], book.rows[order] + len(array.instruments))
     sizes = np.abs(lots)
     starts = np.searchsorted(owners, np.arange(book.portfolios + 1))
-    most = int(sizes.max()) * int(np.diff(starts).max())
-    largest = max(table.widest * max(table.recent_tail, table.stress_tail), *table.alone, *table.minimum)
-    if most * largest >= SAFE:
+    count = len(array.instruments)
+    asked = [max(table.alone[n::count]) for n in range(count)]
+    least = [max(table.minimum[n::count]) for n in range(count)]
+    largest = book.largest([max(lot) for lot in zip(table.widest, asked, least, strict=True)])
+    if largest >= SAFE or table.losses.dtype == object:
         return [margin(lots, array, parameters).amount_minor for lots in book.apart(array)]
     numerators = [
         one
         for first in range(0, book.portfolios, CHUNK)
         for one in _chunk(table, rows, sizes, starts[first : first + CHUNK + 1])
     ]
-    alone = _per_portfolio(np.array(table.alone, np.int64)[rows] * sizes, starts)
-    minimum = _per_portfolio(np.array(table.minimum, np.int64)[rows] * sizes, starts)
+    alone = _per_portfolio(_column(table.alone)[rows] * sizes, starts)
+    minimum = _per_portfolio(_column(table.minimum)[rows] * sizes, starts)
     return [
         max(divide_up(one, table.whole), _floor(each, table, parameters), least)
         for one, each, least in zip(numerators, alone, minimum, strict=True)
@@ -346,6 +352,11 @@ def _chunk(table: _Table, rows: Column, sizes: Column, starts: Column) -> list[i
     shape = (len(starts) - 1, len(table.losses))
     held = csr_matrix((sizes[first:last], rows[first:last], starts - first), shape=shape)
     return table.numerators(held @ table.losses)
+
+
+def _column(of_lot: Sequence[int]) -> Column:
+    """What a lot of each row asks for; what 64 bits do not hold is held by no book that is measured in columns."""
+    return np.array([min(one, SAFE) for one in of_lot], np.int64)
 
 
 def _per_portfolio(column: Column, starts: Column) -> list[int]:

@@ -100,9 +100,7 @@ def amounts(book: Positions, array: RiskArray, parameters: Parameters) -> list[i
     """The amount that :func:`margin` gives for each portfolio, all at once where 64 bits hold every sum."""
     if not len(book.lots):
         return [0] * book.portfolios
-    widest = max(rises(array, parameters).values())
-    most = int(np.abs(book.lots).max()) * int(np.bincount(book.owners).max())
-    if widest * most >= SAFE:
+    if book.largest(tuple(rises(array, parameters).values())) >= SAFE:
         return [margin(lots, array, parameters).amount_minor for lots in book.apart(array)]
     long, short = _columns(array)
     asked = np.where(book.lots > 0, long[book.rows], short[book.rows]) * np.abs(book.lots)
@@ -114,11 +112,9 @@ def amounts(book: Positions, array: RiskArray, parameters: Parameters) -> list[i
 
 @lru_cache(maxsize=4)
 def _columns(array: RiskArray) -> tuple[Column, Column]:
-    """What a lot of each row asks for, long and short."""
-    long, short = (
-        [-row.long_minor[0] for row in array.instruments],
-        [-row.short_minor[0] for row in array.instruments],
-    )
+    """What a lot of each row asks for, long and short; what 64 bits do not hold is in no book that is measured here."""
+    long = [min(-row.long_minor[0], SAFE) for row in array.instruments]
+    short = [min(-row.short_minor[0], SAFE) for row in array.instruments]
     return np.array(long, np.int64), np.array(short, np.int64)
 
 
