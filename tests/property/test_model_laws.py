@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from clearing.decide.terms import MOVE_BP_MAX, parameters_flaw
 from clearing.margin.factors import HISTORY_DAYS_MIN, MISSING, History, path_of, states_of
 from clearing.margin.model import Margin, Market, Positions, States
-from clearing.margin.pricing import YEAR_MS
+from clearing.margin.pricing import YEAR_MS, value_ticks
 from clearing.margin.table import MODELS
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import (
@@ -58,7 +58,8 @@ class Drawn:
     model: str
     array: RiskArray
     parameters: Parameters
-    marks: Mapping[FeedId, int]
+    worth: Mapping[InstrumentId, int]
+    """What a lot of each option is worth at its mark."""
 
     def margin(self, book: Lots) -> Margin:
         return MODELS[self.model].margin(book, self.array, self.parameters)
@@ -170,7 +171,12 @@ def markets(draw: st.DrawFn, model: str, *, plain: bool = False) -> Drawn:
         states=draw(imagined() | remembered()) if MODELS[model].looks_back else States(),
         open_lots={name: draw(st.integers(0, 10**6)) for name in NAMES},
     )
-    return Drawn(model, MODELS[model].risk_array(instruments, market, parameters), parameters, marks)
+    worth = {
+        one.id: one.tick_value_minor * value_ticks(one, marks[one.feed], marks[VOL], market.at_ms)
+        for one in instruments
+        if one.option is not None
+    }
+    return Drawn(model, MODELS[model].risk_array(instruments, market, parameters), parameters, worth)
 
 
 def scaled(book: Lots, factor: int) -> Lots:
@@ -425,6 +431,28 @@ def test_notionals_beyond_64_bits_change_nothing_but_the_amount(
 
 
 @every_model
+@pytest.mark.parametrize("notional", [2**62, 2**63 + 1, 2**64 - 1, 2**70])
+@settings(max_examples=15)
+@given(data=st.data(), portfolios=st.lists(books, min_size=1, max_size=3))
+def test_what_nobody_holds_changes_nothing_however_large_it_is(
+    model: str, notional: int, data: st.DataObject, portfolios: list[Lots]
+) -> None:
+    """A column that mixes numbers beyond 63 bits with negative ones would become one of floats."""
+    market = data.draw(markets(model))
+    first = market.array.instruments[0]
+    giant = replace(
+        first,
+        instrument=InstrumentId("GIANT"),
+        notional_minor=notional,
+        long_minor=tuple(notional if n % 2 else -1 for n in range(len(first.long_minor))),
+        short_minor=tuple(-notional for _ in first.short_minor),
+    )
+    larger = replace(market, array=replace(market.array, instruments=(*market.array.instruments, giant)))
+    alone = [market.amount(book) for book in portfolios]
+    assert larger.amounts(in_columns(portfolios, larger.array)) == alone
+
+
+@every_model
 def test_nothing_requires_nothing_with_and_without_instruments(model: str) -> None:
     nobody = in_columns([{}, {}], RiskArray(model=model, instruments=()))
     empty = Drawn(model, RiskArray(model=model, instruments=()), Parameters(margin_model=model), {})
@@ -456,6 +484,31 @@ def test_an_option_is_equivalent_to_no_more_than_what_it_is_written_on(
     assert all(rows[name].delta_minor is None for name in LINEAR)
     for name in OPTIONS:
         assert abs(rows[name].delta_minor or 0) <= rows[name].notional_minor
+
+
+@pytest.mark.parametrize("model", ["expected_shortfall", "grid"])
+@given(data=st.data())
+def test_no_hedge_lowers_a_requirement_below_the_minimum_for_options_held_short(
+    model: str, data: st.DataObject
+) -> None:
+    market, book = data.draw(markets(model)), data.draw(books)
+    rows = {row.instrument: row for row in market.array.instruments}
+    least = sum(rows[name].notional_minor * max(0, -book[name]) for name in OPTIONS)
+    assert market.amount(book) * BP >= least * market.parameters.short_option_bp
+
+
+@every_model
+@given(data=st.data())
+def test_who_has_only_bought_options_can_lose_no_more_than_they_are_worth(
+    model: str, data: st.DataObject
+) -> None:
+    """Every scenario is measured against the mark, and no option is ever worth less than nothing."""
+    market, book = data.draw(markets(model)), data.draw(books)
+    rows = {row.instrument: row for row in market.array.instruments}
+    bought = {name: abs(book[name]) for name in OPTIONS}
+    worth = sum(bought[name] * market.worth[name] for name in OPTIONS)
+    assert 0 <= market.amount(bought) <= worth
+    assert all(-min(rows[name].long_minor) <= market.worth[name] for name in OPTIONS)
 
 
 @every_model
