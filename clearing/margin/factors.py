@@ -190,8 +190,8 @@ def _moves(  # noqa: PLR0913, PLR0917  # the market on a day, and which underlyi
         moves = np.where(np.isnan(moves), _scaled(path, days, proxy, now) * ratio, moves)
     new = max(0, HISTORY_DAYS_MIN - known) / HISTORY_DAYS_MIN
     moves = moves * (1 + NEW_SURCHARGE * new)
-    moves = np.where(np.isnan(moves), _signs(underlying, len(moves)) * (range_bp / BP), moves)
-    away = np.where(moves < 0, np.floor(moves * PPM), np.ceil(moves * PPM))
+    moves = np.where(np.isnan(moves), _signs(underlying, len(moves)) * (range_bp * PPM // BP), moves)
+    away = np.where(moves < 0, np.floor(moves), np.ceil(moves))
     clipped: Column = np.clip(away, MOVE_PPM_MIN, MOVE_PPM_MAX).astype(np.int64)
     return clipped
 
@@ -206,7 +206,9 @@ def _ratio(variance: Floats, own: int | None, proxy: int, range_bp: int) -> floa
 
 
 def _scaled(path: Path, days: _Days, column: int, now: Floats) -> Floats:
-    """The returns of one underlying on the scenario days, filtered ones scaled to its variance now; NaN if unknown."""
+    """The returns of one underlying on the scenario days in parts per million, filtered ones scaled to its variance
+    now; NaN if unknown.
+    """
     moves = path.history.moves_ppm[days.all, column]
     then = path.variance[days.all, column]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -214,7 +216,7 @@ def _scaled(path: Path, days: _Days, column: int, now: Floats) -> Floats:
     scale = np.where(then > 0, eighth * eighth * eighth, 1.0)
     scale = np.where(np.arange(len(moves)) < days.filtered, scale, 1.0)
     has = (moves != MISSING) & ~np.isnan(then)
-    scaled: Floats = np.where(has, np.where(has, moves, 0) / PPM * scale, np.nan)
+    scaled: Floats = np.where(has, np.where(has, moves, 0) * scale, np.nan)
     return scaled
 
 

@@ -23,6 +23,12 @@ def array(scanned: ScanRange = GOLD_RANGE, **open_lots: int) -> RiskArray:
     return static.risk_array(LISTED, market, parameters)
 
 
+def capped_array(open_near: int) -> RiskArray:
+    """With caps at 1,000,000 and 2,000,000 of open notional; a lot of near gold is 10,000."""
+    scanned = replace(GOLD_RANGE, open_notional_lower_minor=10**6, open_notional_upper_minor=2 * 10**6)
+    return array(scanned, GOLD_NEAR=open_near)
+
+
 def margin(**wanted: int) -> Margin:
     return static.margin(lots(**wanted), array(), PARAMETERS)
 
@@ -64,9 +70,7 @@ def test_an_expired_option_that_is_worth_nothing_asks_its_buyer_for_nothing() ->
     [(0, 20), (100, 20), (125, 40), (150, 60), (199, 99.2), (200, 100), (10_000, 100)],
 )
 def test_the_rate_rises_in_a_straight_line_between_the_caps(open_near: int, rate_percent: float) -> None:
-    """From 1,000,000 to 2,000,000 of open notional; a lot is 10,000."""
-    scanned = replace(GOLD_RANGE, open_notional_lower_minor=10**6, open_notional_upper_minor=2 * 10**6)
-    found = static.margin(lots(GOLD_NEAR=1), array(scanned, GOLD_NEAR=open_near), PARAMETERS)
+    found = static.margin(lots(GOLD_NEAR=1), capped_array(open_near), PARAMETERS)
     assert found.amount_minor == 100 * rate_percent
 
 

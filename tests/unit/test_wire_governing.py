@@ -40,7 +40,7 @@ def test_all_parameters_come_back_as_they_went() -> None:
         call_ms=0,
     )
     sent = parameters.message(odd, unit)
-    assert sent.scan_ranges[0].open_notional_lower == "1.5"
+    assert sent.scan_ranges[0].open_notional_lower == "1.500000"
     violations = Violations(sent)
     assert parameters.parse(sent, unit, "parameters", violations) == odd
     assert violations.fields == {}
