@@ -119,8 +119,8 @@ def states_of(
     proxies = _proxies(path, day)
     days = _Days.chosen(path, day, usable)
     columns = [
-        _moves(path, days, now, column_of.get(underlying), proxies, ranges_bp[underlying], number, day)
-        for number, underlying in enumerate(wanted)
+        _moves(path, days, now, column_of.get(underlying), proxies, ranges_bp[underlying], underlying, day)
+        for underlying in wanted
     ]
     return States(
         underlyings=wanted,
@@ -196,7 +196,9 @@ def _market_level(path: Path, day: int) -> Floats:
     is_known = ~np.isnan(after)
     mean, _ = _mean_variance(path, day)
     share = np.where(is_known, after, 0.0) / np.where(mean > 0, mean, 1.0)
-    summed = np.add.accumulate(share, axis=1)[:, -1]
+    summed = np.zeros(day)
+    for column in share.T:
+        summed = summed + column
     level: Floats = summed / np.maximum(1, is_known.sum(axis=1))
     return level
 
@@ -215,31 +217,41 @@ def _moves(  # noqa: PLR0913, PLR0917  # the market on a day, and which underlyi
     own: int | None,
     proxies: Sequence[int],
     range_bp: int,
-    number: int,
+    underlying: FeedId,
     day: int,
 ) -> Column:
     """The moves of one underlying: its own, else a proxy's, else its range with signs like nobody else's."""
     known = 0 if own is None else int(path.known[day][own])
-    guess = range_bp / BP / RANGE_VOLATILITIES
-    variance = guess * guess if own is None or np.isnan(now[own]) else float(now[own])
     moves = np.full(len(days.all), np.nan) if own is None else _scaled(path, days, own, now)
     for proxy in proxies:
         if not np.isnan(moves).any():
             break
         if proxy == own:
             continue
-        ratio = np.sqrt(variance / now[proxy]) if now[proxy] > 0 else 1.0
-        moves = np.where(np.isnan(moves), _scaled(path, days, proxy, now) * max(1.0, float(ratio)), moves)
+        # The larger of this morning's and now's: that its proxy moves today must not make an underlying look calmer.
+        ratio = max(_ratio(at, own, proxy, range_bp) for at in (path.variance[day], now))
+        moves = np.where(np.isnan(moves), _scaled(path, days, proxy, now) * ratio, moves)
     new = max(0, HISTORY_DAYS_MIN - known) / HISTORY_DAYS_MIN
     moves = moves * (1 + NEW_SURCHARGE * new)
-    moves = np.where(np.isnan(moves), _signs(number, len(moves)) * (range_bp / BP), moves)
-    away = np.where(moves < 0, np.floor(moves * PPM), np.ceil(moves * PPM))
+    moves = np.where(np.isnan(moves), _signs(underlying, len(moves)) * (range_bp * PPM // BP), moves)
+    away = np.where(moves < 0, np.floor(moves), np.ceil(moves))
     clipped: Column = np.clip(away, MOVE_PPM_MIN, MOVE_PPM_MAX).astype(np.int64)
     return clipped
 
 
+def _ratio(variance: Floats, own: int | None, proxy: int, range_bp: int) -> float:
+    """How much more volatile an underlying is than its proxy, never less than one; by a third of its range while nobody
+    knows its own volatility.
+    """
+    guess = range_bp / BP / 3
+    square = guess * guess if own is None or np.isnan(variance[own]) else float(variance[own])
+    return max(1.0, float(np.sqrt(square / variance[proxy]))) if variance[proxy] > 0 else 1.0
+
+
 def _scaled(path: Path, days: _Days, column: int, now: Floats) -> Floats:
-    """The returns of one underlying on the scenario days, filtered ones scaled to its variance now; NaN if unknown."""
+    """The returns of one underlying on the scenario days in parts per million, filtered ones scaled to its variance
+    now; NaN if unknown.
+    """
     moves = path.history.moves_ppm[days.all, column]
     then = path.variance[days.all, column]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -247,7 +259,7 @@ def _scaled(path: Path, days: _Days, column: int, now: Floats) -> Floats:
     scale = np.where(then > 0, root, 1.0)
     scale = np.where(np.arange(len(moves)) < days.filtered, scale, 1.0)
     has = (moves != MISSING) & ~np.isnan(then)
-    scaled: Floats = np.where(has, np.where(has, moves, 0) / PPM * scale, np.nan)
+    scaled: Floats = np.where(has, np.where(has, moves, 0) * scale, np.nan)
     return scaled
 
 
@@ -255,16 +267,16 @@ def _unseen(wanted: tuple[FeedId, ...], ranges_bp: Mapping[FeedId, int]) -> Stat
     """Scenarios of a house without a history: every underlying moves by its range, none with another."""
     count = FILTERED_DAYS + STRESSED_DAYS_MAX
     columns = [
-        (_signs(number, count) * (ranges_bp[underlying] * (PPM // BP))).astype(np.int64)
-        for number, underlying in enumerate(wanted)
+        (_signs(underlying, count) * (ranges_bp[underlying] * (PPM // BP))).astype(np.int64)
+        for underlying in wanted
     ]
     moves = np.column_stack(columns) if columns else np.zeros((count, 0), np.int64)
     return States(underlyings=wanted, moves_ppm=np.maximum(moves, MOVE_PPM_MIN), filtered=FILTERED_DAYS)
 
 
-def _signs(number: int, count: int) -> Floats:
-    """Plus and minus one as a fair coin falls, for each place another coin."""
-    signs: Floats = (2 * coins(f"underlying {number}", count) - 1).astype(np.float64)
+def _signs(underlying: FeedId, count: int) -> Floats:
+    """Plus and minus one as a fair coin falls, for each underlying another coin, whatever else is listed."""
+    signs: Floats = (2 * coins(f"underlying {underlying}", count) - 1).astype(np.float64)
     return signs
 
 

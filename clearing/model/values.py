@@ -33,11 +33,17 @@ PPM = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanRange:
-    """How far the ``scan`` model moves the price of an underlying, and its volatility (as a share of itself)."""
+    """How far a model moves the price of an underlying, and its volatility (as a share of itself).
+
+    ``open_notional_lower_minor``, ``open_notional_upper_minor``: between which open notionals ``static`` raises its
+    rate to 100 %; both zero: nowhere.
+    """
 
     underlying: FeedId
     move_bp: int
     volatility_bp: int = 0
+    open_notional_lower_minor: int = 0
+    open_notional_upper_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

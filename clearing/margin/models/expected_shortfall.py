@@ -271,6 +271,7 @@ def _worst(losses: Integers, count: int) -> Integers:
 def _table(array: RiskArray, parameters: Parameters) -> _Table:
     """Made once a cycle."""
     rows, weight = array.instruments, parameters.stress_weight_bp
+    require(0 < array.filtered < len(rows[0].long_minor), "an array has recent scenarios and such of stress")
     losses, extremes = _lost([row.long_minor for row in rows] + [row.short_minor for row in rows])
     minimum = [0] * len(rows) + [_minimum(row, parameters) for row in rows]
     recent_tail = _tail(array.filtered, parameters)
