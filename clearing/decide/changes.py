@@ -15,7 +15,7 @@ from typing import Any, Final
 from clearing.decide.administrators import administrator_refusal
 from clearing.decide.insolvency import declare_default
 from clearing.decide.losses import record_non_default_loss
-from clearing.decide.membership import admit_member, reinstate_member
+from clearing.decide.membership import admit_member, group_member, reinstate_member
 from clearing.decide.proposals import opening_refusal, put
 from clearing.decide.registry import list_asset, list_instrument, register_source, retire_source
 from clearing.decide.wind_down import wind_down, wound_down_refusal
@@ -24,6 +24,7 @@ from clearing.model.commands import (
     AdmitMember,
     Command,
     DeclareDefault,
+    GroupMember,
     ListAsset,
     ListInstrument,
     ProposeChange,
@@ -53,6 +54,7 @@ GOVERNED: Final[Mapping[type, Callable[[Draft, Any], Rejected | None]]] = {
     RecordNonDefaultLoss: record_non_default_loss,
     WindDown: wind_down,
     DeclareDefault: declare_default,
+    GroupMember: group_member,
 }
 _BY_NAME: Final = {kind.__name__: kind for kind in GOVERNED}
 

@@ -1,6 +1,7 @@
 """Laws of the stress figures, for any positions and any cash (rulebook §12)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -118,6 +119,35 @@ def test_cover_two_lies_between_cover_one_and_twice_that(positions: Lots, cash: 
     found = stress_of(house(positions, cash, posted))
     assert 0 <= found.cover1_minor <= found.cover2_minor <= 2 * found.cover1_minor
     assert found.cover2_minor == max(one.largest(2) for one in found.scenarios)
+
+
+def affiliated(state: House, groups: Mapping[str, str]) -> House:
+    """The house with these members in these groups."""
+    members = state.members
+    for member, group in groups.items():
+        members = members.set(MemberId(member), replace(members[MemberId(member)], group=group))
+    return replace(state, members=members)
+
+
+names = st.dictionaries(st.sampled_from(("dex", "one", "two", "sink")), st.sampled_from(("", "dex", "north")))
+
+
+@given(lots, money, names)
+def test_the_sums_of_groups_are_those_of_their_members(
+    positions: Lots, cash: Money, groups: Mapping[str, str]
+) -> None:
+    alone = stress_of(house(positions, cash))
+    found = stress_of(affiliated(house(positions, cash), groups))
+    covers = []
+    for before, after in zip(alone.scenarios, found.scenarios, strict=True):
+        assert after.losses == before.losses, "who loses what is not changed by who belongs with whom"
+        sums: dict[object, int] = {}
+        for part in before.losses:
+            own = groups.get(part.member) or (part.member, "alone")
+            sums[own] = sums.get(own, 0) + part.amount_minor
+        covers.append(sorted(sums.values(), reverse=True))
+    assert found.cover1_minor == max(sum(one[:1]) for one in covers) >= alone.cover1_minor
+    assert found.cover2_minor == max(sum(one[:2]) for one in covers) >= alone.cover2_minor
 
 
 @given(lots, money)

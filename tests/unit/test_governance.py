@@ -17,6 +17,7 @@ from clearing.model.commands import (
     ApproveProposal,
     Command,
     DeclareDefault,
+    GroupMember,
     ListAsset,
     ListInstrument,
     ProposeChange,
@@ -491,6 +492,7 @@ GOVERNED_COMMANDS: tuple[Command, ...] = (
     RecordNonDefaultLoss(asset=USDC, amount_minor=1, reason="theft"),
     WindDown(reason="nobody is left to pay"),
     DeclareDefault(member=MemberId("dex"), reason="its protocol was exploited"),
+    GroupMember(member=MemberId("dex"), group="north"),
 )
 
 

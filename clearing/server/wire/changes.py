@@ -10,6 +10,7 @@ from clearing.model.commands import (
     AdmitMember,
     Command,
     DeclareDefault,
+    GroupMember,
     ListAsset,
     ListInstrument,
     RecordNonDefaultLoss,
@@ -69,6 +70,9 @@ _PLAIN: Final[Mapping[str, Callable[[pb.Change, str], Command]]] = {
     "wind_down": lambda _, reason: WindDown(reason=reason),
     "declare_default": lambda change, reason: DeclareDefault(
         member=names.member_id(change.declare_default.member), reason=reason
+    ),
+    "group_member": lambda change, _: GroupMember(
+        member=names.member_id(change.group_member.member), group=change.group_member.group
     ),
 }
 """The changes that have no amounts."""
@@ -199,6 +203,9 @@ _MESSAGES: Final[Mapping[type, Callable[[Any, House], pb.Change]]] = {
     WindDown: lambda _command, _house: pb.Change(wind_down=pb.WindDownChange()),
     DeclareDefault: lambda command, _: pb.Change(
         declare_default=pb.DeclareDefaultChange(member=names.member(command.member))
+    ),
+    GroupMember: lambda command, _: pb.Change(
+        group_member=pb.GroupMemberChange(member=names.member(command.member), group=command.group)
     ),
 }
 """Each command that takes two administrators as a message."""
