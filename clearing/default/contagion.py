@@ -119,7 +119,7 @@ class _Spiral:
         self._liquidity = {one.underlying: one for one in liquidity}
         self._needs = [one.maintenance_minor for one in standings(house, self._sets)]
         self.flows = _flows(house, self._sets)
-        for underlying in {u for flow in self.flows.values() for u in flow}:
+        for underlying in sorted({u for flow in self.flows.values() for u in flow}):
             deep = underlying in self._liquidity and self._liquidity[underlying].volume_minor > 0
             require(deep, f"something is traded of {underlying}")
         self._most = _window_most(house) if pauses else None

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clearing.default.stress import Stress, stress_of
-from clearing.margin.assess import assess, maintenance
+from clearing.margin.assess import maintenance_of_all, standings
 from clearing.model.apportion import apportion
 from clearing.model.house import House, ordered
 from clearing.model.ids import MemberId, member_of
@@ -24,12 +24,15 @@ from ledger.amount import divide_up
 def exposures(house: House) -> dict[MemberId, int]:
     """Each member's part of the requirements of all netting sets."""
     sums = dict.fromkeys(sorted(house.members), 0)
-    for set_id in sorted(house.netting_sets):
+    sets = sorted(house.netting_sets)
+    keys = [key for set_id in sets for key in house.netting_sets[set_id].accounts]
+    amounts = maintenance_of_all(house, [house.positions(key) for key in keys])
+    alone = dict(zip(keys, amounts, strict=True))
+    for one in standings(house, sets):
         weights: dict[str, int] = {}
-        for key in house.netting_sets[set_id].accounts:
-            alone = maintenance(house, house.positions(key)).amount_minor
-            weights[member_of(key)] = weights.get(member_of(key), 0) + alone
-        for member, part in apportion(assess(house, set_id).requirement_minor, weights, set_id).items():
+        for key in house.netting_sets[one.netting_set].accounts:
+            weights[member_of(key)] = weights.get(member_of(key), 0) + alone[key]
+        for member, part in apportion(one.requirement_minor, weights, one.netting_set).items():
             sums[MemberId(member)] += part
     return sums
 

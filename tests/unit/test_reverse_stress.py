@@ -6,7 +6,6 @@ from clearing.default import reverse
 from clearing.default.reverse import (
     ANY_MARGIN,
     DIRECTIONS,
-    GRID_BP,
     LAST_TIER,
     Rung,
     most_bp,
@@ -14,12 +13,13 @@ from clearing.default.reverse import (
     scaled,
 )
 from clearing.default.scenarios import BTC, OTHERS, Move, Scenario
+from clearing.default.stress import ScenarioLosses, StressArray, scenario_losses
 from clearing.default.waterfall import TIERS
 from clearing.model.house import House
 from clearing.model.ids import FeedId
 from tests.builders import ETH_FEED, contribute, empty_house, fund
-from tests.unit.test_defaults import house_of_three
-from tests.unit.test_stress import trading
+from tests.unit.test_defaults import house_of_three, key
+from tests.unit.test_stress import X, trading
 
 NAMED = {one.name: one for one in DIRECTIONS}
 FALL, RISE = NAMED["largest fall"], NAMED["largest rise"]
@@ -76,13 +76,14 @@ def test_thin_tokens_go_alone_and_their_move_is_the_size() -> None:
 
 def test_the_rungs_are_the_margin_and_the_tiers_as_far_as_assessments_in_order() -> None:
     names = [rung.name for rung in reverse_stress(trading("x").state)]
-    assert names[:2] == [ANY_MARGIN, "margin of x, the largest member"]
+    assert names[:2] == [ANY_MARGIN, "margin of the largest member, x"]
     assert names[2:] == [tier.name for tier in TIERS if 2 <= tier.number <= LAST_TIER]
 
 
 def test_nothing_exhausts_anything_where_nothing_is_held() -> None:
     for house in (empty_house().state, house_of_three().state):
         assert all(rung.smallest is None and rung.reached == () for rung in reverse_stress(house))
+        assert reverse_stress(house)[1].name == "margin of the largest member"
 
 
 def test_the_margin_of_a_member_is_gone_at_the_first_unit_that_it_does_not_cover() -> None:
@@ -148,13 +149,35 @@ def test_members_who_fail_together_bear_nothing_of_each_other() -> None:
     assert found["mutualised pool"] == found["assessments"] == found["skin in the game"]
 
 
-def test_bisection_ends_at_the_first_size_that_holds() -> None:
-    for edge in range(1, GRID_BP + 1):
-        assert reverse._bisected(0, GRID_BP, lambda size, edge=edge: size >= edge) == edge  # type: ignore[misc]
+def test_a_size_is_found_to_the_basis_point_wherever_it_lies_between_two_that_are_tried_first() -> None:
+    """Oil at 1,000 ticks; every tick of cash more moves what exhausts by a basis point of ten ticks."""
+    for more in (0, 16, 16 * 9, 16 * 10, 16 * 11):
+        world = trading("x")
+        for side in ("long", "short") if more else ():
+            world.deposit(key(f"x/{side}"), more)
+        assert sizes(world.state, THIN_RISE)[ANY_MARGIN] == 10 * (125 + more // 16) + 1
 
 
-def test_a_finer_grid_finds_the_same_where_losses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_steps_find_the_same_where_losses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     house = trading("x").state
-    coarse = reverse_stress(house)
-    monkeypatch.setattr(reverse, "GRID_BP", 50)
-    assert reverse_stress(house) == coarse
+    found = reverse_stress(house)
+    for steps, at_once in (((50, 1), 25), ((100, 10, 1), 1), ((100, 10, 1), 1_000), ((300, 50, 5, 1), 7)):
+        monkeypatch.setattr(reverse, "STEPS_BP", steps)
+        monkeypatch.setattr(reverse, "AT_ONCE", at_once)
+        assert reverse_stress(house) == found
+
+
+def test_what_is_exhausted_only_within_a_step_is_not_seen_and_the_step_is_what_is_promised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A loss at 1,250 to 1,260 basis points and nowhere else: tried at 1,200 and 1,300, not between."""
+    house = trading("x").state
+
+    def only_there(of: House, array: StressArray) -> tuple[ScenarioLosses, ...]:
+        moves = [abs(one.move_of(FeedId("OIL")).price_bp) for one in array.scenarios]
+        return tuple(scenario_losses(of, "s", {X: 10**9 if 1_250 <= bp <= 1_260 else 0}) for bp in moves)
+
+    monkeypatch.setattr(reverse, "losses_of", only_there)
+    assert sizes(house, THIN_RISE)[ANY_MARGIN] is None
+    monkeypatch.setattr(reverse, "STEPS_BP", (10, 1))
+    assert sizes(house, THIN_RISE)[ANY_MARGIN] == 1_250
