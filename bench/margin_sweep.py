@@ -23,6 +23,7 @@ from clearing.margin import screen
 from clearing.margin.model import Market, Positions, States
 from clearing.margin.models.expected_shortfall import CHUNK, amounts, margin, risk_array
 from clearing.margin.sweep import swept
+from clearing.margin.table import MODELS
 from clearing.margin.tick import amounts_after, array_after, changed_rows, holders_of
 from clearing.model.values import RiskArray
 

@@ -437,7 +437,8 @@ class Member:
     """A member protocol and the pool contribution that is required of it.
 
     ``suspended_for``: why it is suspended. ``left_ms``: when it left; until it is released, ``default/exits`` says
-    when, it stays liable with its contribution and its assessments.
+    when, it stays liable with its contribution and its assessments. ``group``: the name that it shares with its
+    affiliates, which are expected to fail together (rulebook §12); empty for a member that stands alone.
     """
 
     id: MemberId
@@ -446,6 +447,7 @@ class Member:
     required_contribution_minor: int = 0
     suspended_for: str = ""
     left_ms: int = 0
+    group: str = ""
 
     @property
     def belongs(self) -> bool:

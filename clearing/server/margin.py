@@ -4,6 +4,8 @@ import grpc
 
 from clearing.decide.what_if import what_if
 from clearing.default.preview import preview
+from clearing.default.reverse import reverse_stress
+from clearing.default.sizing import coverage
 from clearing.engine import Engine
 from clearing.margin.assess import assess
 from clearing.margin.snapshot import array_of
@@ -80,6 +82,25 @@ class Margins(MarginServiceServicer):
             raise Refused(Reason.MEMBER_UNKNOWN, request.member)
         found = preview(house, member, request.move_bp if request.HasField("move_bp") else None)
         answer = wire.preview(found, house)
+        answer.journal_size = view.size
+        return answer
+
+    def GetPoolCoverage(
+        self, request: pb.GetPoolCoverageRequest, context: grpc.ServicerContext
+    ) -> pb.GetPoolCoverageResponse:
+        """How the pool stands against the stress scenarios."""
+        view = self._engine.view
+        house = founded(view)
+        answer = wire.coverage(coverage(house), house)
+        answer.journal_size = view.size
+        return answer
+
+    def GetReverseStress(
+        self, request: pb.GetReverseStressRequest, context: grpc.ServicerContext
+    ) -> pb.GetReverseStressResponse:
+        """The smallest move that exhausts each tier."""
+        view = self._engine.view
+        answer = wire.reverse(reverse_stress(founded(view)))
         answer.journal_size = view.size
         return answer
 

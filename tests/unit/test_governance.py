@@ -17,6 +17,7 @@ from clearing.model.commands import (
     ApproveProposal,
     Command,
     DeclareDefault,
+    GroupMember,
     ImportHistory,
     ListAsset,
     ListInstrument,
@@ -517,6 +518,7 @@ GOVERNED_COMMANDS: tuple[Command, ...] = (
     WindDown(reason="nobody is left to pay"),
     DeclareDefault(member=MemberId("dex"), reason="its protocol was exploited"),
     ImportHistory(underlying=BTC, first_day="2020-01-01", moves_ppm=(-20_000,)),
+    GroupMember(member=MemberId("dex"), group="north"),
 )
 
 

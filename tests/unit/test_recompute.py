@@ -11,7 +11,7 @@ import pytest
 
 from clearing.attest.figures import compute, statement_of
 from clearing.attest.inputs import BALANCES, TABLES_USED, Shown, bundle_of, leaf_of
-from clearing.attest.recompute import Finding, Recomputed, recompute
+from clearing.attest.recompute import Finding, Recomputed, _read, recompute
 from clearing.attest.recompute_bundle import (
     BundleReason,
     BundleRefused,
@@ -22,8 +22,10 @@ from clearing.attest.recompute_bundle import (
     parse_bundle,
 )
 from clearing.attest.statement import Inputs, Journal, VerifiedStatement
+from clearing.default.reverse import reverse_stress
+from clearing.default.sizing import coverage
 from clearing.model.commands import AdmitMember, Command, ListAsset
-from clearing.model.house import House
+from clearing.model.house import House, ordered
 from clearing.model.ids import AssetId, MemberId, member_of
 from clearing.model.outcomes import Outcome
 from ledger.merkle import leaf_hash, tree_root
@@ -93,6 +95,20 @@ def test_every_figure_of_a_house_comes_out_again_from_its_bundle(seed: int) -> N
             "figures liabilities",
             "figures waterfall",
         }
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_affiliates_coverage_and_reverse_stress_come_out_again_from_the_rows_of_a_bundle(seed: int) -> None:
+    house = states(seed)[-1]
+    statement = attested(house)
+    again = replace(_read(shown(house, statement)).house, size=house.size)
+    assert {one.group for one in ordered(again.members)} == {"", "north"}
+    assert coverage(again) == coverage(house)
+    assert reverse_stress(again) == reverse_stress(house)
+    assert (statement.stress.cover2_minor, statement.stress.prefunded_minor) == (
+        coverage(again).stress.cover2_minor,
+        coverage(again).stress.prefunded_minor,
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)

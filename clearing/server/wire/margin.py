@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from clearing.decide.what_if import Imagined, WhatIf
 from clearing.default.preview import Preview
+from clearing.default.reverse import Rung
+from clearing.default.sizing import Coverage
 from clearing.margin.assess import Assessment, Health, mark_ticks
 from clearing.margin.explain import Leg, Share, legs, shares
 from clearing.margin.model import UnderlyingRisk
@@ -20,7 +22,9 @@ from clearing.server.wire.decimal import DecimalRefused
 from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import margin_service_pb2 as pb
+from clearinghouse.v1.common_pb2 import MemberAmount
 
+INT32_MOST = 2**31 - 1
 HEALTH: "Mapping[Health, pb.Health.ValueType]" = {
     Health.HEALTHY: pb.HEALTH_HEALTHY,
     Health.CALL: pb.HEALTH_CALL,
@@ -212,4 +216,52 @@ def preview(found: Preview, house: House) -> pb.PreviewDefaultResponse:
         tiers=[draws.tier(row, unit) for row in found.tiers],
         uncovered=unit.render(found.uncovered_minor),
         moves=[pb.FeedMove(feed=names.feed(feed), move_bp=move_bp) for feed, move_bp in found.move_bp],
+    )
+
+
+def coverage(found: Coverage, house: House) -> pb.GetPoolCoverageResponse:
+    """How the pool stands."""
+    unit, stress = units.of_settlement(house), found.stress
+    return pb.GetPoolCoverageResponse(
+        cover1=unit.render(stress.cover1_minor),
+        cover2=unit.render(stress.cover2_minor),
+        worst_scenario=stress.worst_scenario,
+        prefunded=unit.render(stress.prefunded_minor),
+        shortfall=unit.render(found.shortfall_minor),
+        coverage_bp=None if found.coverage_bp is None else min(found.coverage_bp, INT32_MOST),
+        members=[
+            pb.MemberCoverage(
+                member=names.member(one.member),
+                group=one.group,
+                required_contribution=unit.render(one.required_minor),
+                held_contribution=unit.render(one.held_minor),
+                needed_contribution=unit.render(one.needed_minor),
+            )
+            for one in found.members
+        ],
+        scenarios=[
+            pb.ScenarioLoss(
+                scenario=one.scenario,
+                losses=[
+                    MemberAmount(member=names.member(part.member), amount=unit.render(part.amount_minor))
+                    for part in one.losses
+                ],
+            )
+            for one in stress.scenarios
+        ],
+    )
+
+
+def reverse(rungs: Sequence[Rung]) -> pb.GetReverseStressResponse:
+    """What exhausts what."""
+    return pb.GetReverseStressResponse(
+        exhaustions=[
+            pb.Exhaustion(
+                what=rung.name,
+                moves=[
+                    pb.ExhaustingMove(direction=one.direction, size_bp=one.size_bp) for one in rung.reached
+                ],
+            )
+            for rung in rungs
+        ]
     )
