@@ -22,7 +22,14 @@ from clearing.margin.pricing import option_marks
 from clearing.market.marks import mark_of
 from clearing.market.prices import signature_holds
 from clearing.market.validity import Use, age_max_ms
-from clearing.model.commands import OBSERVATIONS_MAX, PRICE_TICKS_MAX, VOLATILITY_BP_MAX, ApplyPrices
+from clearing.model.commands import (
+    OBSERVATIONS_MAX,
+    PRICE_TICKS_MAX,
+    VOLATILITY_BP_MAX,
+    VOLATILITY_BP_MIN,
+    ApplyPrices,
+    PriceObservation,
+)
 from clearing.model.draft import Draft, Line
 from clearing.model.house import House, Put, ordered, single
 from clearing.model.ids import FeedId, InstrumentId
@@ -88,11 +95,20 @@ def _refusal(draft: Draft, command: ApplyPrices) -> Rejected | None:
     for price in command.prices:
         if price.feed not in known:
             return Rejected(Reason.FEED_UNKNOWN, price.feed)
-        if price.price_ticks <= 0:
-            return Rejected(Reason.PRICE_NOT_POSITIVE, f"{price.feed} {price.price_ticks}")
-        most = VOLATILITY_BP_MAX if price.feed in volatilities else PRICE_TICKS_MAX
-        if price.price_ticks > most:
-            return Rejected(Reason.PRICE_TOO_LARGE, f"{price.feed}: at most {most}")
+        rejected = _out_of_range(price, is_volatility=price.feed in volatilities)
+        if rejected is not None:
+            return rejected
+    return None
+
+
+def _out_of_range(price: PriceObservation, *, is_volatility: bool) -> Rejected | None:
+    least, most = (VOLATILITY_BP_MIN, VOLATILITY_BP_MAX) if is_volatility else (1, PRICE_TICKS_MAX)
+    if price.price_ticks <= 0:
+        return Rejected(Reason.PRICE_NOT_POSITIVE, f"{price.feed} {price.price_ticks}")
+    if price.price_ticks > most:
+        return Rejected(Reason.PRICE_TOO_LARGE, f"{price.feed}: at most {most}")
+    if price.price_ticks < least:
+        return Rejected(Reason.PRICE_TOO_SMALL, f"{price.feed}: at least {least}")
     return None
 
 

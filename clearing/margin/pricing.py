@@ -1,20 +1,17 @@
 """What options are worth: Black (1976) on the forward, undiscounted (rulebook §5, §6).
 
-The house pays no interest on cash, so the discount factor is one and a value is the expected payout:
-
-    call = F·N(d₁) − K·N(d₂)      put = K·N(−d₂) − F·N(−d₁)      d₁,₂ = ln(F/K) / (σ√T) ± σ√T / 2
-
-with T in years of 365 days. At expiry, or without volatility, a value is the intrinsic one. Floating point stays in
-here: a value leaves as an integer, and the journal keeps it, so that no replay computes it again.
+The house pays no interest on cash, so the discount factor is one and a value is the expected payout (``black``), with
+time in years of 365 days. At expiry, or without volatility, a value is the intrinsic one. Floating point stays in
+here: a value leaves as an integer, the same on every machine.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from math import floor
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import ndtr
 
+from clearing.margin.black import greeks, values
+from clearing.margin.reproducible import Floats
 from clearing.model.ids import FeedId
 from clearing.model.values import BP, DAY_MS, Instrument, OptionMark, OptionTerms, Right
 from ledger.require import InvariantViolated
@@ -23,8 +20,6 @@ YEAR_MS = 365 * DAY_MS
 
 FINE = 10**6
 """A value in a scenario is taken to a millionth of a tick, down for who is long, up for who is short."""
-
-Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 def terms_of(instrument: Instrument) -> OptionTerms:
@@ -39,25 +34,21 @@ def years_to_expiry(instrument: Instrument, at_ms: int) -> float:
     return max(0, (instrument.expires_ms or 0) - at_ms) / YEAR_MS
 
 
+def sign_of(right: Right) -> float:
+    """As ``black`` has it: 1 for a call, −1 for a put."""
+    return 1.0 if right is Right.CALL else -1.0
+
+
 def value(right: Right, forward: Floats, strike: int, volatility: Floats, years: float) -> Floats:
-    """Black-76 values in the unit of ``forward`` and ``strike``, one for each forward and volatility (1 = 100 %)."""
-    sign = 1.0 if right is Right.CALL else -1.0
-    deviation = volatility * np.sqrt(years)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        near = np.log(forward / strike) / deviation + deviation / 2
-        priced = sign * (forward * ndtr(sign * near) - strike * ndtr(sign * (near - deviation)))
-    intrinsic = np.maximum(sign * (forward - strike), 0.0)
-    return np.where(deviation > 0, np.maximum(priced, intrinsic), intrinsic)
+    """Values in the unit of ``forward`` and ``strike``, one for each forward and volatility (1 = 100 %)."""
+    row: Floats = values([sign_of(right)], forward[None, :], [strike], volatility[None, :], [years])[0]
+    return row
 
 
 def delta(right: Right, forward: int, strike: int, volatility: float, years: float) -> float:
     """By how much a value moves with its forward: N(d₁), or N(d₁) − 1 for a put; at the strike a half."""
-    deviation = volatility * np.sqrt(years)
-    if deviation > 0:
-        called = float(ndtr(np.log(forward / strike) / deviation + deviation / 2))
-    else:
-        called = 0.5 * (1 + np.sign(forward - strike))
-    return called if right is Right.CALL else called - 1
+    table = np.array([[float(forward)]]), np.array([[volatility]])
+    return float(greeks([sign_of(right)], table[0], [strike], table[1], [years]).delta[0, 0])
 
 
 def option_marks(
@@ -66,30 +57,40 @@ def option_marks(
     """The mark of each option among ``instruments`` whose forward and volatility are marked, at expiry the forward
     alone: its value, rounded to the nearest tick, half to even.
     """
-    return tuple(
-        _mark(one, marks[one.feed], marks.get(one.option.volatility_feed, 0), at_ms)
+    marked = [
+        one
         for one in instruments
         if one.option is not None
         and one.feed in marks
         and (one.option.volatility_feed in marks or not years_to_expiry(one, at_ms))
-    )
-
-
-def _mark(instrument: Instrument, forward_ticks: int, volatility_bp: int, at_ms: int) -> OptionMark:
-    return OptionMark(
-        instrument=instrument.id,
-        price_ticks=value_ticks(instrument, forward_ticks, volatility_bp, at_ms),
-        forward_ticks=forward_ticks,
-        volatility_bp=volatility_bp,
+    ]
+    forwards = [marks[one.feed] for one in marked]
+    volatilities = [marks.get(terms_of(one).volatility_feed, 0) for one in marked]
+    return tuple(
+        OptionMark(instrument=one.id, price_ticks=ticks, forward_ticks=forward, volatility_bp=volatility)
+        for one, ticks, forward, volatility in zip(
+            marked, _ticks(marked, forwards, volatilities, at_ms), forwards, volatilities, strict=True
+        )
     )
 
 
 def value_ticks(instrument: Instrument, forward_ticks: int, volatility_bp: int, at_ms: int) -> int:
     """What an option is worth at ``at_ms``, to the nearest tick, half to even."""
-    terms = terms_of(instrument)
-    forward, volatility = np.array([float(forward_ticks)]), np.array([volatility_bp / BP])
-    years = years_to_expiry(instrument, at_ms)
-    return round(float(value(terms.right, forward, terms.strike_ticks, volatility, years)[0]))
+    return _ticks([instrument], [forward_ticks], [volatility_bp], at_ms)[0]
+
+
+def _ticks(
+    options: Sequence[Instrument], forwards: Sequence[int], volatilities_bp: Sequence[int], at_ms: int
+) -> list[int]:
+    terms = [terms_of(one) for one in options]
+    worth = values(
+        [sign_of(one.right) for one in terms],
+        np.array(forwards, np.float64)[:, None],
+        [float(one.strike_ticks) for one in terms],
+        np.array(volatilities_bp, np.float64)[:, None] / BP,
+        [years_to_expiry(one, at_ms) for one in options],
+    )
+    return [round(one) for one in worth[:, 0].tolist()]
 
 
 def factors(moves_bp: Iterable[int]) -> Floats:
@@ -104,9 +105,11 @@ def revaluation(
     one of the volatility: in millionths (``FINE``) of a smallest unit, against the holder.
     """
     terms, years = terms_of(option), years_to_expiry(option, at_ms)
-    values = value(terms.right, forward_ticks * moves, terms.strike_ticks, volatility_bp / BP * shocks, years)
-    mark = value_ticks(option, forward_ticks, volatility_bp, at_ms) * FINE
-    low = [int(fine) for fine in np.floor(values * FINE)]
+    forwards = forward_ticks * np.concatenate([[1.0], moves])
+    volatilities = volatility_bp / BP * np.concatenate([[1.0], shocks])
+    unmoved, *worth = value(terms.right, forwards, terms.strike_ticks, volatilities, years).tolist()
+    mark = round(unmoved) * FINE
+    low = [floor(one * FINE) for one in worth]
     tick_value = option.tick_value_minor
     return [((fine - mark) * tick_value, (mark - fine - 1) * tick_value) for fine in low]
 

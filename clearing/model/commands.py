@@ -29,8 +29,9 @@ HISTORY_DAYS_MAX = 1_000
 """Days that one command brings in."""
 PRICE_TICKS_MAX = 10**15
 """The highest price that is taken from a source."""
-VOLATILITY_BP_MAX = 1_000_000
-"""The highest volatility that is taken from a source: 10,000 % a year."""
+VOLATILITY_BP_MIN = 100
+VOLATILITY_BP_MAX = 100_000
+"""The lowest and the highest volatility that is taken from a source: 1 % and 1,000 % a year."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

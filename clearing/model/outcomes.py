@@ -56,6 +56,7 @@ class Reason(Enum):
     PRICE_STALE = "the observation is too old, or from the future"
     PRICE_NOT_POSITIVE = "a price must be positive"
     PRICE_TOO_LARGE = "a price is beyond what the book can hold"
+    PRICE_TOO_SMALL = "a volatility is below what is taken from a source"
     FEED_UNKNOWN = "nothing is marked by this feed"
     FEED_REPEATED = "a publication names each feed once"
     TRADE_DUPLICATE = "the trade was sent before: nothing more is done, this is how it stands"

@@ -302,7 +302,9 @@ OPTION_FAULTS = (
         name="an option is marked at its intrinsic value",
         law="its value by Black-76",
         patch=_set(
-            pricing, "value_ticks", lambda option, forward, *_: pricing.intrinsic_ticks(option, forward)
+            pricing,
+            "_ticks",
+            lambda options, forwards, *_: list(map(pricing.intrinsic_ticks, options, forwards)),
         ),
     ),
     Mutation(

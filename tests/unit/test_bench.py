@@ -12,6 +12,7 @@ from bench.attest_house import KEYS, POLICY, attested_house, cycles
 from bench.attest_proofs import CONTEXT, among_strangers, repeating
 from bench.attest_verify import chain, note_over
 from bench.ledger_proofs import made_up
+from bench.margin_pricing import INSTRUMENTS, JUDGES, difference, options, sample_of
 from bench.rows import Baseline, Row, held_against, row
 from bench.run import Subject, opened, verdict
 from bench.stores import Stores
@@ -214,3 +215,10 @@ def test_a_chain_holds_and_one_that_lacks_a_link_does_not() -> None:
     envelopes = chain(statement, 4)
     assert verify_attestations(POLICY, note_over(4), envelopes, None).ok
     assert not verify_attestations(POLICY, note_over(4), [*envelopes[:2], envelopes[3]], None).ok
+
+
+def test_judges_of_prices_that_come_to_other_values_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = options(INSTRUMENTS)
+    assert difference(table, sample_of(table)) is None
+    monkeypatch.setitem(JUDGES, "vollib", lambda *_: 1.0)
+    assert "vollib differs" in (difference(table, sample_of(table)) or "")

@@ -14,6 +14,7 @@ from clearing.margin.pricing import value_ticks
 from clearing.margin.snapshot import array_of
 from clearing.model.commands import (
     VOLATILITY_BP_MAX,
+    VOLATILITY_BP_MIN,
     AdmitMember,
     ApproveProposal,
     ListAsset,
@@ -522,13 +523,21 @@ def test_a_wider_range_of_volatility_is_a_tightening_and_holds_at_once() -> None
     assert sets(world)[1].maintenance_minor > before
 
 
-def test_a_volatility_has_a_limit_of_its_own() -> None:
+@pytest.mark.parametrize(
+    ("ticks", "reason"),
+    [
+        (VOLATILITY_BP_MAX, ""),
+        (VOLATILITY_BP_MAX + 1, Reason.PRICE_TOO_LARGE.name),
+        (VOLATILITY_BP_MIN, ""),
+        (VOLATILITY_BP_MIN - 1, Reason.PRICE_TOO_SMALL.name),
+    ],
+)
+def test_a_volatility_has_limits_of_its_own(ticks: int, reason: str) -> None:
     world = options_house()
     world.now_ms += 1_000
-    for ticks, reason in ((VOLATILITY_BP_MAX, ""), (VOLATILITY_BP_MAX + 1, "PRICE_TOO_LARGE")):
-        world.sequence += 1
-        published = publication("testhouse", SOURCES[0], world.now_ms, world.sequence, {VOL: ticks})
-        assert world.do(published).results[0].reason == reason
+    world.sequence += 1
+    published = publication("testhouse", SOURCES[0], world.now_ms, world.sequence, {VOL: ticks})
+    assert world.do(published).results[0].reason == reason
 
 
 def test_a_snapshot_waits_for_the_volatility() -> None:

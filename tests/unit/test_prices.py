@@ -213,10 +213,11 @@ def test_a_retired_source_is_heard_no_more() -> None:
     assert world.reason(late) == Reason.SOURCE_RETIRED.name
 
 
-def test_every_reason_that_the_decider_can_give_is_tested_here() -> None:
+def test_every_reason_that_the_decider_can_give_is_tested_here_or_with_the_options() -> None:
     given = findall(r"Reason\.([A-Z_]+)", Path(prices.__file__).read_text(encoding="utf-8"))
-    tested = findall(r"Reason\.([A-Z_]+)", Path(__file__).read_text(encoding="utf-8"))
-    assert set(given) <= set(tested)
+    here = Path(__file__)
+    tests = "".join(path.read_text(encoding="utf-8") for path in (here, here.with_name("test_options.py")))
+    assert set(given) <= set(findall(r"Reason\.([A-Z_]+)", tests))
 
 
 # -------------------------------------------------------------------------------------------------- marks
