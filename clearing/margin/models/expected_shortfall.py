@@ -290,8 +290,9 @@ def _table(array: RiskArray, parameters: Parameters) -> _Table:
         stress=stress // common,
         whole=whole // common,
     )
-    alone = losses.copy() if max(extremes) < table.exact_below else _in_python(losses)
-    return replace(table, alone=tuple(table.numerators(alone).tolist()))
+    kind = np.copy if max(extremes) < table.exact_below else _in_python
+    parts = (losses[first : first + CHUNK] for first in range(0, len(losses), CHUNK))
+    return replace(table, alone=tuple(one for part in parts for one in table.numerators(kind(part)).tolist()))
 
 
 def _minimum(row: InstrumentRisk, parameters: Parameters) -> int:
@@ -323,7 +324,7 @@ def _whole(losses: Integers) -> Integers:
 
 
 def _in_python(losses: Integers) -> Integers:
-    """The same in Python's integers."""
+    """A copy in Python's integers."""
     return _whole(losses).astype(object)
 
 
