@@ -101,6 +101,8 @@ def parameters_flaw(parameters: Parameters) -> str:
             return f"{name} lies between {low} and {high}"
     if parameters.margin_model not in MODELS:
         return f"the margin models are {' '.join(sorted(MODELS))}"
+    if flaw := _shadow_flaw(parameters):
+        return flaw
     ranges = [r.underlying for r in parameters.scan_ranges]
     if len(set(ranges)) != len(ranges) or not all(CODE_PATTERN.fullmatch(u) for u in ranges):
         return "each underlying has one scan range"
@@ -109,6 +111,14 @@ def parameters_flaw(parameters: Parameters) -> str:
     if not all(0 <= r.volatility_bp < BP for r in parameters.scan_ranges):
         return f"a scan range of volatility lies between 0 and {BP - 1}"
     return _offsets_flaw(parameters.offsets, ranges)
+
+
+def _shadow_flaw(parameters: Parameters) -> str:
+    if parameters.shadow_model not in ("", *MODELS):
+        return f"the shadow is one of {' '.join(sorted(MODELS))}, or none"
+    if parameters.shadow_model == parameters.margin_model:
+        return f"{parameters.margin_model} is in force: the shadow is another model, or none"
+    return ""
 
 
 def unscanned(parameters: Parameters, instruments: Iterable[Instrument]) -> str:

@@ -68,7 +68,7 @@ def market_of(
     if MODELS[parameters.margin_model].looks_back:
         wanted = {one.underlying for one in listed}
         ranges = {r.underlying: r.move_bp for r in parameters.scan_ranges if r.underlying in wanted}
-        path = _path(daily_moves)
+        path = past_of(daily_moves)
         today = {
             underlying: divide_down((prices[move.feed] - move.close_ticks) * PPM, move.close_ticks)
             for underlying, move in last_closes(daily_moves).items()
@@ -95,7 +95,7 @@ def last_closes(daily_moves: Map[str, DailyMoves]) -> Mapping[FeedId, Underlying
 
 
 @lru_cache(maxsize=4)
-def _path(daily_moves: Map[str, DailyMoves]) -> Path:
+def past_of(daily_moves: Map[str, DailyMoves]) -> Path:
     """The history of every underlying that was ever seen, day after day."""
     rows = ordered(daily_moves)
     underlyings = tuple(sorted({move.underlying for row in rows for move in row.moves}))

@@ -101,5 +101,19 @@ def _text(parameters: Parameters, field: str) -> str:
 
 
 def _details(change: pb.Change) -> list[tuple[str, RenderableType]]:
+    if change.HasField("import_history"):
+        return _history(change.import_history)
     fields: dict[str, Any] = MessageToDict(getattr(change, str(change.WhichOneof("change"))))
     return [(label, str(value)) for label, value in fields.items()]
+
+
+def _history(change: pb.ImportHistoryChange) -> list[tuple[str, RenderableType]]:
+    """A thousand returns are told by their ends and extremes."""
+    moves = change.moves_ppm
+    return [
+        ("underlying", change.underlying),
+        ("firstDay", change.first_day),
+        ("days", f"{len(moves):,}"),
+        ("largest fall", f"{grouped(str(min(moves)))} ppm"),
+        ("largest rise", f"{grouped(str(max(moves)))} ppm"),
+    ]

@@ -24,6 +24,7 @@ def message(parameters: Parameters, unit: Unit) -> pb.Parameters:
         margin_model=parameters.margin_model,
         scan_ranges=[_scan_range(one) for one in parameters.scan_ranges],
         offsets=[_offset(one) for one in parameters.offsets],
+        shadow_model=parameters.shadow_model,
         **numbers,
     )
 
@@ -43,6 +44,7 @@ def parse(request: pb.Parameters, unit: Unit, field: str, violations: Violations
             Offset(first=_feed(one.first), second=_feed(one.second), rate_bp=one.rate_bp)
             for one in request.offsets
         ),
+        shadow_model=request.shadow_model,
         **numbers,
     )
 
