@@ -13,7 +13,7 @@ from clearing.margin.impact import impact_of, under
 from clearing.margin.snapshot import array_of
 from clearing.margin.table import MODELS
 from clearing.model.commands import AdmitMember, ApproveProposal, FoundHouse, ImportHistory, ProposeParameters
-from clearing.model.house import House, decode_changes, rows_of
+from clearing.model.house import House, Put, decode_changes, rows_of
 from clearing.model.ids import MemberId, SetId, account_key, single_set
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason
@@ -109,7 +109,9 @@ def test_after_each_cycle_the_shadow_is_recorded_beside_the_model_in_force() -> 
 
 def row_in(entry: Entry) -> Shadow:
     (change,) = decode_changes(entry.fact)
-    return change.row  # type: ignore[union-attr]  # it was put
+    assert isinstance(change, Put)
+    assert isinstance(change.row, Shadow)
+    return change.row
 
 
 def test_each_set_is_measured_as_it_would_be_with_the_shadow_in_force() -> None:
