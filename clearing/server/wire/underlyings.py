@@ -1,6 +1,6 @@
 """What the house knows of the past of underlyings, on the wire."""
 
-from math import isqrt
+from math import sqrt
 from typing import Final
 
 from clearing.margin.factors import Known, known_of
@@ -51,4 +51,4 @@ def _moves_by(found: Known) -> "pb.MovesBy.ValueType":
 
 def _yearly_bp(variance: float) -> int:
     """The volatility of a year, in basis points of one, by the variance of a day."""
-    return isqrt(round(variance * DAYS_A_YEAR * BP * BP))
+    return round(sqrt(variance * DAYS_A_YEAR) * BP)
