@@ -1,6 +1,7 @@
 """What a change or other parameters would do: shown before anybody proposes or approves them."""
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from google.protobuf.json_format import MessageToDict
@@ -110,10 +111,10 @@ def _details(change: pb.Change) -> list[tuple[str, RenderableType]]:
 def _history(change: pb.ImportHistoryChange) -> list[tuple[str, RenderableType]]:
     """A thousand returns are told by their ends and extremes."""
     moves = change.moves_ppm
+    last = date.fromisoformat(change.first_day) + timedelta(days=len(moves) - 1)
     return [
         ("underlying", change.underlying),
-        ("firstDay", change.first_day),
-        ("days", f"{len(moves):,}"),
+        ("days", f"{len(moves):,}, from {change.first_day} to {last}"),
         ("largest fall", f"{grouped(str(min(moves)))} ppm"),
         ("largest rise", f"{grouped(str(max(moves)))} ppm"),
     ]

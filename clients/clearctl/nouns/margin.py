@@ -59,7 +59,8 @@ SHADOWED = (
     name("netting set", "netting_set"),
     HEALTH,
     Column(
-        "in shadow", lambda row: Text(word(row, "shadow_health"), style=_STYLES.get(row.shadow_health, ""))
+        "health in shadow",
+        lambda row: Text(word(row, "shadow_health"), style=_STYLES.get(row.shadow_health, "")),
     ),
     amount("requirement"),
     amount("in shadow", "shadow_requirement"),
