@@ -6,7 +6,7 @@
    future. A return is between two marks of one feed: when another feed takes over, the day has none.
 3. Administrators bring in what was before, by underlying, in runs of consecutive days that have ended. What was
    imported can be imported again; a return that stands beside one of the house's own closes stays. A day of which the
-   house has a close and no return, its first for one, is filled once.
+   house has a close and no return, its first for one, has the imported one, whichever comes first.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,15 +34,14 @@ def end_day(draft: Draft, living: Iterable[Instrument], prices: Mapping[FeedId, 
     if cycle is not None and cycle.accepted_ms // DAY_MS == draft.now_ms // DAY_MS:
         return
     day = day_of(draft.now_ms - DAY_MS)
-    moves = [
-        UnderlyingMove(
-            underlying=underlying,
-            move_ppm=_move(closes.get(underlying), feed, prices[feed]),
-            feed=feed,
-            close_ticks=prices[feed],
+    moves = []
+    for underlying, feed in _reference_feeds(living, prices).items():
+        move_ppm = _move(closes.get(underlying), feed, prices[feed])
+        if move_ppm is None:
+            move_ppm = _imported(draft.house, day, underlying)
+        moves.append(
+            UnderlyingMove(underlying=underlying, move_ppm=move_ppm, feed=feed, close_ticks=prices[feed])
         )
-        for underlying, feed in _reference_feeds(living, prices).items()
-    ]
     if moves:
         _record(draft, Kind.DAY_ENDED, {day: moves})
 
@@ -84,13 +83,19 @@ def import_history(draft: Draft, command: ImportHistory) -> Rejected | None:
     _record(
         draft,
         Kind.HISTORY_IMPORTED,
-        {day: [_imported(draft.house, day, command.underlying, move)] for day, move in moves},
+        {day: [_with_return(draft.house, day, command.underlying, move)] for day, move in moves},
     )
     draft.tell(Kind.HISTORY_IMPORTED, f"{command.underlying} {days[0]} to {days[-1]}")
     return None
 
 
-def _imported(house: House, day: str, underlying: FeedId, move_ppm: int) -> UnderlyingMove:
+def _imported(house: House, day: str, underlying: FeedId) -> int | None:
+    """The return that was brought in of a day of which the house has a close alone."""
+    known = _known(house, day, underlying)
+    return None if known is None else known.move_ppm
+
+
+def _with_return(house: House, day: str, underlying: FeedId, move_ppm: int) -> UnderlyingMove:
     """The return of a day, beside the close that the house may have seen without knowing where it came from."""
     known = _known(house, day, underlying) or UnderlyingMove(underlying=underlying, move_ppm=None)
     return replace(known, move_ppm=move_ppm)

@@ -617,7 +617,7 @@ class OpenInterest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnderlyingMove:
     """The return of an underlying over a day, in parts per million of its price before, rounded down; None if it had
-    not closed before. ``close_ticks`` is the mark of ``feed`` at which the day ended; zero if the return was imported.
+    not closed before. ``close_ticks`` is the mark of ``feed`` at which the day ended; zero if the house did not see it.
     """
 
     underlying: FeedId

@@ -233,6 +233,18 @@ def test_a_day_of_which_the_house_has_a_close_and_no_return_is_filled_once() -> 
     assert world.reason(imported("BTC", "2020-03-11", -30_001)) == Reason.HISTORY_KNOWN.name
 
 
+def test_the_first_close_keeps_the_return_that_was_imported_of_its_day_before() -> None:
+    world = empty_house(CALM)
+    world.ok(imported("BTC", "2020-03-10", 1, -30_000))
+    world.prices(BTC=80_000, ETH=2_000)
+    assert moves_of(world, "2020-03-11") == {
+        BTC: UnderlyingMove(underlying=BTC, move_ppm=-30_000, feed=BTC, close_ticks=80_000),
+        ETH_FEED: UnderlyingMove(underlying=ETH_FEED, move_ppm=None, feed=ETH_FEED, close_ticks=2_000),
+    }
+    at(world, 1).prices(BTC=82_000, ETH=2_000)
+    assert moves_of(world, FOUNDED_ON)[BTC].move_ppm == 25_000
+
+
 def test_what_was_imported_is_imported_again_and_others_stay() -> None:
     world = priced()
     world.ok(imported("BTC", "2020-01-01", 1, 2, 3))
