@@ -107,6 +107,8 @@ def parameters_flaw(parameters: Parameters) -> str:
             return f"{name} lies between {low} and {high}"
     if parameters.margin_model not in MODELS:
         return f"the margin models are {' '.join(sorted(MODELS))}"
+    if flaw := _shadow_flaw(parameters):
+        return flaw
     ranges = [r.underlying for r in parameters.scan_ranges]
     if len(set(ranges)) != len(ranges) or not all(CODE_PATTERN.fullmatch(u) for u in ranges):
         return "each underlying has one scan range"
@@ -133,6 +135,14 @@ def _liquidity_flaw(liquidity: tuple[Liquidity, ...], ranges: list[FeedId]) -> s
 def _has_caps_in_order(scanned: ScanRange) -> bool:
     lower, upper = scanned.open_notional_lower_minor, scanned.open_notional_upper_minor
     return lower == upper == 0 or 0 <= lower < upper <= OPEN_NOTIONAL_MAX
+
+
+def _shadow_flaw(parameters: Parameters) -> str:
+    if parameters.shadow_model not in ("", *MODELS):
+        return f"the shadow is one of {' '.join(sorted(MODELS))}, or none"
+    if parameters.shadow_model == parameters.margin_model:
+        return f"{parameters.margin_model} is in force: the shadow is another model, or none"
+    return ""
 
 
 def unscanned(parameters: Parameters, instruments: Iterable[Instrument]) -> str:

@@ -2,8 +2,9 @@
 
 A change tightens if every number that it changes moves to the safe side: more is demanded of risk, or less of it
 is let in, and nobody answers for more, or sooner for what is open already, than before. What has no direction here
-never tightens: the fee, the choice of the model, what decides whether there is a price at all (quorum, outliers,
-validity, outages: both ways have their danger), how a liquidation proceeds, and who bears how much of a loss by when.
+never tightens: the fee, the choice of the model and of its shadow, what decides whether there is a price at all
+(quorum, outliers, validity, outages: both ways have their danger), how a liquidation proceeds, and who bears how much
+of a loss by when.
 """
 
 from collections.abc import Mapping

@@ -144,6 +144,49 @@ def volatilities_ppm(
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a history knows of one underlying at its end: on which of its days it has a return, its variance a day if
+    it has one yet, and what its scenarios are made of: its own returns, those of a ``proxy`` where it has none, or with
+    neither (``unseen``) its scan range. A ``short`` history makes its moves larger.
+    """
+
+    days: Column
+    variance: float | None
+    unseen: bool
+    proxy: FeedId | None
+    short: bool
+
+
+def known_of(path: Path, underlying: FeedId) -> Known:
+    """What is known of one underlying, known to the history or not."""
+    day, names = path.history.days, path.history.underlyings
+    own = names.index(underlying) if underlying in names else None
+    has = np.zeros(day, np.bool_) if own is None else path.history.moves_ppm[:, own] != MISSING
+    variance = np.nan if own is None else path.variance[day][own]
+    usable = _usable(path, day)
+    is_too_short = len(usable) < HISTORY_DAYS_MIN
+    chosen = np.zeros(0, np.int64) if is_too_short else _Days.chosen(path, day, usable).all
+    missing = np.ones(len(chosen), np.bool_) if own is None else ~_has(path, chosen, own)
+    proxies = [] if is_too_short else [one for one in _proxies(path, day) if one != own]
+    proxy = next((one for one in proxies if (missing & _has(path, chosen, one)).any()), None)
+    return Known(
+        days=np.flatnonzero(has),
+        variance=None if np.isnan(variance) else float(variance),
+        unseen=proxy is None and bool(missing.all()),
+        proxy=None if proxy is None else names[proxy],
+        short=int(has.sum()) < HISTORY_DAYS_MIN,
+    )
+
+
+def _has(path: Path, days: Column, column: int) -> NDArray[np.bool_]:
+    """On which of ``days`` an underlying has a return and a variance to scale it by."""
+    found: NDArray[np.bool_] = (path.history.moves_ppm[days, column] != MISSING) & ~np.isnan(
+        path.variance[days, column]
+    )
+    return found
+
+
 def _variance_now(path: Path, day: int, today_ppm: Mapping[FeedId, int]) -> Floats:
     """Today's variance, no less than its floor, with the day in progress where that raises it."""
     mean, count = _mean_variance(path, day)
@@ -258,7 +301,7 @@ def _scaled(path: Path, days: _Days, column: int, now: Floats) -> Floats:
         root = np.sqrt(np.sqrt(now[column] / then))
     scale = np.where(then > 0, root, 1.0)
     scale = np.where(np.arange(len(moves)) < days.filtered, scale, 1.0)
-    has = (moves != MISSING) & ~np.isnan(then)
+    has = _has(path, days.all, column)
     scaled: Floats = np.where(has, np.where(has, moves, 0) * scale, np.nan)
     return scaled
 

@@ -141,3 +141,11 @@ class Margins(MarginServiceServicer):
         answer = wire.risk_array(house, page.keys)
         answer.next_page_token, answer.journal_size = page.next_token, view.size
         return answer
+
+    def GetShadow(self, request: pb.GetShadowRequest, context: grpc.ServicerContext) -> pb.GetShadowResponse:
+        """What the model in shadow said last."""
+        require_valid(request)
+        view = self._engine.view
+        answer = wire.shadow(founded(view))
+        answer.journal_size = view.size
+        return answer

@@ -14,7 +14,7 @@ from clearing.margin.table import MODELS
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, FeedId, InstrumentId, member_of
 from clearing.model.outcomes import Status
-from clearing.model.values import Call, CallKind, InstrumentRisk
+from clearing.model.values import Call, CallKind, InstrumentRisk, ShadowSet
 from clearing.server.errors import sentence_of
 from clearing.server.identity import Identity
 from clearing.server.wire import draws, names, times, units
@@ -190,6 +190,38 @@ def _risk_row(row: InstrumentRisk, unit: Unit) -> pb.RiskRow:
         long_results=[unit.render(result) for result in row.long_minor],
         short_results=[unit.render(result) for result in row.short_minor],
         delta="" if row.delta_minor is None else unit.render(row.delta_minor),
+    )
+
+
+def shadow(house: House) -> pb.GetShadowResponse:
+    """What the model in shadow said last; nothing if none ever was."""
+    found, unit = house.shadow, units.of_settlement(house)
+    if found is None:
+        return pb.GetShadowResponse()
+    return pb.GetShadowResponse(
+        shadow_model=found.model,
+        shadow_model_version=found.version,
+        model=found.live_model,
+        model_version=found.live_version,
+        cycle=found.cycle,
+        requirement=unit.render(found.live_minor),
+        shadow_requirement=unit.render(found.shadow_minor),
+        called_count=found.called,
+        liquidated_count=found.liquidated,
+        risen_count=found.risen,
+        fallen_count=found.fallen,
+        risen_most=None if found.risen_most is None else _shadow_margin(found.risen_most, unit),
+        margins=[_shadow_margin(one, unit) for one in found.sets],
+    )
+
+
+def _shadow_margin(one: ShadowSet, unit: Unit) -> pb.ShadowMargin:
+    return pb.ShadowMargin(
+        netting_set=names.netting_set(one.netting_set),
+        health=HEALTH[Health(one.before)],
+        shadow_health=HEALTH[Health(one.after)],
+        requirement=unit.render(one.live_minor),
+        shadow_requirement=unit.render(one.shadow_minor),
     )
 
 

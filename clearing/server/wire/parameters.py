@@ -25,6 +25,7 @@ def message(parameters: Parameters, unit: Unit) -> pb.Parameters:
         scan_ranges=[_scan_range(one, unit) for one in parameters.scan_ranges],
         offsets=[_offset(one) for one in parameters.offsets],
         liquidity=[_liquidity(one, unit) for one in parameters.liquidity],
+        shadow_model=parameters.shadow_model,
         **numbers,
     )
 
@@ -53,6 +54,7 @@ def parse(request: pb.Parameters, unit: Unit, field: str, violations: Violations
             )
             for number, one in enumerate(request.liquidity)
         ),
+        shadow_model=request.shadow_model,
         **numbers,
     )
 
