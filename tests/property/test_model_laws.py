@@ -290,6 +290,7 @@ def test_a_hedge_of_an_outright_position_raises_its_requirement_by_no_more_than_
     charge = {"static": market.amount(other), "expected_shortfall": matched}.get(model, hedged.basis_minor)
     units = abs(lots) + 2 * abs(hedge) + max(map(abs, far.long_minor)) + 1
     assert hedged.amount_minor <= max(market.amount(outright) + charge, floor) + units
+    assert hedged.amount_minor <= apart + rounding(market, outright, other), "no dearer than its legs apart"
 
 
 @every_model

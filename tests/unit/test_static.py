@@ -83,10 +83,13 @@ def test_everything_on_an_underlying_counts_as_open_and_nothing_else_does() -> N
 
 
 def test_the_rate_and_the_amount_of_a_lot_are_rounded_up() -> None:
-    """A third of 80 % beyond 20 % are 46.66667 %: of 10,000 that is 4,666.667."""
+    """A third of 80 % beyond 20 % are 46.6667 %: of 10,000 that is 4,666.67, of ten million 4,666,670."""
     scanned = replace(GOLD_RANGE, open_notional_lower_minor=0, open_notional_upper_minor=30_000)
-    found = static.margin(lots(GOLD_NEAR=1), array(scanned, GOLD_NEAR=1), PARAMETERS)
-    assert found.amount_minor == 4_667
+    assert array(scanned, GOLD_NEAR=1).instruments[0].long_minor == (-4_667,)
+    larger = replace(scanned, open_notional_upper_minor=30_000_000)
+    market = Market(prices={GOLD_NEAR.feed: 10**6}, at_ms=0, open_lots=lots(GOLD_NEAR=1))
+    (row,) = static.risk_array([GOLD_NEAR], market, replace(PARAMETERS, scan_ranges=(larger,))).instruments
+    assert row.short_minor == (-4_666_670,)
 
 
 def test_a_rate_of_the_whole_notional_or_more_does_not_rise() -> None:
