@@ -6,9 +6,10 @@ from clearing.decide.what_if import Imagined, WhatIf
 from clearing.default.preview import Preview
 from clearing.default.reverse import Rung
 from clearing.default.sizing import Coverage
-from clearing.margin.assess import Assessment, Health, mark_ticks
+from clearing.margin.assess import Assessment, Health, mark_ticks, portfolio_of
 from clearing.margin.explain import Leg, Share, legs, shares
 from clearing.margin.model import UnderlyingRisk
+from clearing.margin.ruin import Ruin, ruin_of
 from clearing.margin.snapshot import array_of
 from clearing.margin.table import MODELS
 from clearing.model.house import House
@@ -41,6 +42,7 @@ def message(measured: Assessment, house: House) -> pb.Margin:
     """The margin of a netting set."""
     unit = units.of_settlement(house)
     netting_set = house.netting_sets[measured.netting_set]
+    found = _ruin(measured, house)
     return pb.Margin(
         netting_set=names.netting_set(netting_set.id),
         participant=names.participant(netting_set.participant),
@@ -53,12 +55,20 @@ def message(measured: Assessment, house: House) -> pb.Margin:
         requirement=unit.render(measured.requirement_minor),
         standalone_requirement=unit.render(measured.standalone_minor),
         net_option_value=unit.render(measured.option_value_minor),
+        ruin_ppm=None if found is None else found.probability_ppm,
     )
+
+
+def _ruin(measured: Assessment, house: House) -> Ruin | None:
+    if house.cycle is None:
+        return None
+    return ruin_of(house, portfolio_of(house, measured.netting_set).lots, measured.equity_minor)
 
 
 def explanation(measured: Assessment, house: House, caller: Identity) -> pb.ExplainMarginResponse:
     """Why the margin of a netting set is what it is, with the legs that ``caller`` may see."""
     unit, parameters = units.of_settlement(house), house.parameters
+    found = _ruin(measured, house)
     model, margin = MODELS[parameters.margin_model], measured.margin
     by_underlying: dict[FeedId, list[Leg]] = {}
     for leg in legs(house, measured):
@@ -83,7 +93,18 @@ def explanation(measured: Assessment, house: House, caller: Identity) -> pb.Expl
         shares=[
             _share(share, unit) for share in shares(house, measured) if caller.sees(member_of(share.account))
         ],
+        ruin_drivers=_drivers(found),
     )
+
+
+def _drivers(found: Ruin | None) -> list[pb.RuinDriver]:
+    return [
+        pb.RuinDriver(
+            instrument=names.instrument(one.instrument),
+            share_ppm=min(max(one.share_ppm, -INT32_MOST), INT32_MOST),
+        )
+        for one in (() if found is None else found.drivers)
+    ]
 
 
 def _share(share: Share, unit: Unit) -> pb.MarginShare:
