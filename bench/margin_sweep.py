@@ -21,9 +21,9 @@ from bench.rows import Baseline, Row, held_against, row, seconds
 from bench.run import Run
 from clearing.margin import screen
 from clearing.margin.model import Market, Positions, States
-from clearing.margin.models import scan
 from clearing.margin.models.expected_shortfall import CHUNK, amounts, margin, risk_array
 from clearing.margin.sweep import swept
+from clearing.margin.table import MODELS
 from clearing.margin.tick import amounts_after, array_after, changed_rows, holders_of
 from clearing.model.values import RiskArray
 
@@ -225,6 +225,7 @@ def _peers(book: Positions, array: RiskArray, now: States, mine: float) -> Itera
     lots = {array.instruments[n * 33].instrument: 10 * (-1) ** n for n in range(house.HELD)}
     alone = [_taken(partial(margin, lots, array, PARAMETERS)) * 1_000 for _ in range(ROUNDS * 10)]
     yield row("margin.sweep.alone", alone, unit="µs/set", better="lower", baseline=ours)
+    scan = MODELS["scan"]
     scanned = scan.risk_array(house.instruments(), house.market(now, 0), PARAMETERS)
     samples = [_taken(partial(scan.amounts, book, scanned, PARAMETERS)) / SETS * 1_000 for _ in range(FEW)]
     yield row("margin.sweep.scan", samples, unit="µs/set", better="lower", baseline=ours)

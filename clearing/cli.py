@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415  # each command imports what it needs, so that --help and completion are fast
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -10,6 +11,7 @@ import typer
 from clearing import ledger_cli
 
 if TYPE_CHECKING:
+    from clearing.backtest import Asked
     from clearing.signing import Passphrase
 
 REFUSED = 1
@@ -149,6 +151,29 @@ InProcess = Annotated[
     bool,
     typer.Option("--in-process", help="Without server and gRPC: the same house, the same root, and faster."),
 ]
+MarketFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder of market data; docs/backtest.md says what is in it.",
+        envvar="CLEARING_MARKET_DATA",
+        metavar="DIR",
+    ),
+]
+Assets = Annotated[
+    str | None, typer.Option(help="Only books of these.", metavar="BTC,ETH", show_default="all")
+]
+FirstDay = Annotated[
+    str | None, typer.Option("--from", help="The first day on which a window begins.", metavar="2020-01-01")
+]
+LastDay = Annotated[
+    str | None, typer.Option("--to", help="The last day on which a window begins.", metavar="2022-12-31")
+]
+ModelNames = Annotated[
+    str | None, typer.Option(help="Which margin models.", metavar="NAME,NAME", show_default="all")
+]
+Horizons = Annotated[
+    str | None, typer.Option(help="Days of a window: 1, 2 or both.", metavar="1,2", show_default="1,2")
+]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(
@@ -285,6 +310,120 @@ def demo(
         _refuse(error)
     if not verified:
         raise typer.Exit(REFUSED)
+
+
+@app.command()
+def backtest(
+    data: MarketFolder = None,
+    assets: Assets = None,
+    first: FirstDay = None,
+    last: LastDay = None,
+    models: ModelNames = None,
+    horizon: Horizons = None,
+    seed: Annotated[int, typer.Option(help="Draws the random books and the bootstrap.")] = 7,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page with charts here too; adds options, basis, accounts and ruin.", metavar="FILE"
+        ),
+    ] = None,
+    output: Output = "text",
+) -> None:
+    """Validate the margin models on real prices: walk forward, out of sample, and count what margin did not cover.
+
+    Each day at 00:00 UTC every book is margined by the very functions that margin the house, with what was known then,
+    and held against what it gained or lost in the next day, and in the next two. Books are outright (each asset long
+    and short), hedged (each asset against the two most traded, for the same money and by beta) and random. For each
+    book: coverage with an interval, Kupiec, Christoffersen, Basel zone and the power of the test, the mean
+    requirement, how it swings, and the worst loss in requirements, at the end and at the worst traded price. Models
+    with a fixed rate get the rate that would have covered as much. The verdicts stand last.
+
+    With `--html` it also looks at what else the folder has: books of options and of the basis on quoted surfaces, real
+    accounts rebuilt from their trades, and whether the probability of ruin is what it says. That takes some minutes.
+
+    Exit code 0 if the validation ran, whatever it found: a missed promise is a result, and stands in `verdicts` of
+    the JSON. 1 if the data or the question were refused. 2 if an option is wrong.
+
+    Example: clearing backtest --data market --assets BTC,ETH --from 2020-01-01 --to 2022-12-31
+
+    Example: clearing backtest --data market --output json > validation.json
+
+    Example: clearing backtest --data market --html validation.html
+    """
+    if output not in ("text", "json"):
+        raise typer.BadParameter("text or json", param_hint="--output")
+    _validate(_asked(data, assets, (first, last), models, horizon, seed), html, output)
+
+
+def _validate(asked: "Asked", html: Path | None, output: str) -> None:
+    """Walk, write the page if it is wanted, and say what was found."""
+    import json
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from clearing import backtest_show as shown
+    from clearing.backtest import NothingToTest, validate
+    from clearing.margin.backtest.report import as_json
+    from clearing.market_data import DataRefused
+
+    try:
+        with shown.progress() as stepped:
+            found = validate(replace(asked, more=html is not None), stepped)
+    except (DataRefused, NothingToTest) as error:
+        _refuse(error)
+    if html is not None:
+        from clearing.backtest_page import page
+
+        html.write_text(page(found.report, found.walked, found.markets), encoding="utf-8")
+    if output == "json":
+        typer.echo(json.dumps(as_json(found.report, found.markets), allow_nan=False, indent=1))
+    else:
+        shown.show(found.report, Console() if Console().is_terminal else Console(width=200))
+
+
+def _asked(
+    data: Path | None,
+    assets: str | None,
+    days: tuple[str | None, str | None],
+    models: str | None,
+    horizon: str | None,
+    seed: int,
+) -> "Asked":
+    """What the options ask for, or what is wrong with one."""
+    from clearing.backtest import Asked
+    from clearing.margin.backtest.books import HORIZONS
+    from clearing.margin.table import MODELS
+
+    if data is None:
+        raise typer.BadParameter("name the folder of market data", param_hint="--data")
+    names = _listed(models) or tuple(sorted(MODELS))
+    for name in names:
+        if name not in MODELS:
+            raise typer.BadParameter(f"{name} is none of {', '.join(sorted(MODELS))}", param_hint="--models")
+    wanted = _listed(horizon) or tuple(map(str, HORIZONS))
+    if not set(wanted) <= set(map(str, HORIZONS)):
+        raise typer.BadParameter("1, 2 or both", param_hint="--horizon")
+    return Asked(
+        folder=data,
+        assets=_listed(assets),
+        first=_day(days[0], "--from") or date.min,
+        last=_day(days[1], "--to") or date.max,
+        models=names,
+        horizons=tuple(sorted({int(days) for days in wanted})),
+        seed=seed,
+    )
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
+
+
+def _day(text: str | None, option: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise typer.BadParameter("a day such as 2020-03-12", param_hint=option) from None
 
 
 @keys_app.command("init")

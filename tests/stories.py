@@ -13,6 +13,7 @@ from clearing.model.commands import (
     ApproveProposal,
     CloseInOutage,
     DeclareDefault,
+    GroupMember,
     ImportHistory,
     LeaveHouse,
     ListInstrument,
@@ -179,6 +180,7 @@ def administrators_change(world: World) -> None:
         world.ok(SetBreaker(scope=ETH_PERP, state=BreakerState.OPEN, reason="a reason"), administrator)
     world.ok(SuspendMember(member=OTHER, reason="a reason"), ANNA)
     world.ok(ReinstateMember(member=OTHER, reason="a reason"))
+    world.ok(GroupMember(member=OTHER, group="north"))
     world.ok(LeaveHouse(member=GUEST))
     world.ok(RevokeCertificate(serial="1f", reason="a laptop was stolen"), ANNA)
 

@@ -425,7 +425,7 @@ def test_no_tracked_file_names_a_tool_or_a_machine() -> None:
         (impure_imports, "ledger/book.py", "from ledger.store import writer"),
         (impure_imports, "clearing/chart.py", "from os import environ"),
         (impure_imports, "clearing/decide/trades.py", "from google.protobuf import message"),
-        (impure_imports, "clearing/margin/models/scan.py", "def f():\n    import random"),
+        (impure_imports, "clearing/margin/models/static.py", "def f():\n    import random"),
         (clock_reads, "clearing/market/marks.py", "import datetime\nx = datetime.datetime.now()"),
         (clock_reads, "ledger/entry.py", "x = date.today()"),
         (clock_reads, "ledger/entry.py", "clock = time.time"),

@@ -16,7 +16,7 @@ from clearing.decide.administrators import administrator_refusal
 from clearing.decide.history import import_history
 from clearing.decide.insolvency import declare_default
 from clearing.decide.losses import record_non_default_loss
-from clearing.decide.membership import admit_member, reinstate_member
+from clearing.decide.membership import admit_member, group_member, reinstate_member
 from clearing.decide.proposals import opening_refusal, put
 from clearing.decide.registry import list_asset, list_instrument, register_source, retire_source
 from clearing.decide.wind_down import wind_down, wound_down_refusal
@@ -25,6 +25,7 @@ from clearing.model.commands import (
     AdmitMember,
     Command,
     DeclareDefault,
+    GroupMember,
     ImportHistory,
     ListAsset,
     ListInstrument,
@@ -56,6 +57,7 @@ GOVERNED: Final[Mapping[type, Callable[[Draft, Any], Rejected | None]]] = {
     WindDown: wind_down,
     DeclareDefault: declare_default,
     ImportHistory: import_history,
+    GroupMember: group_member,
 }
 _BY_NAME: Final = {kind.__name__: kind for kind in GOVERNED}
 

@@ -2,7 +2,7 @@
 
 Order: fee share to the insurance fund · each set in the order of its id is measured, below M once more without its
 holds · in the same order: cures, calls, liquidations opened · bankrupt sets declared as one event · the cycle is
-closed · breakers that its marks trip (§13).
+closed · what the shadow would have required is recorded (§9) · breakers that its marks trip (§13).
 """
 
 from dataclasses import replace
@@ -15,6 +15,7 @@ from clearing.decide.liquidation import open_liquidation
 from clearing.decide.treasury import recall_holds
 from clearing.default.gate import declared_sets
 from clearing.margin.assess import Assessment, Health, Standing, assess, living_sets, standings
+from clearing.margin.shadow import shadow_of
 from clearing.model.draft import Draft
 from clearing.model.house import House, single
 from clearing.model.ids import SetId
@@ -31,11 +32,14 @@ def close_cycle(draft: Draft) -> None:
     """Measure, call, liquidate, declare; then close the cycle."""
     kept = _share_fees(draft)
     measured = _measured(draft)
+    shadow = shadow_of(draft.house, measured) if draft.house.parameters.shadow_model else None
     act_on(draft, [assess(draft.house, one.netting_set) for one in measured if _demands(draft.house, one)])
     short = tuple(one.netting_set for one in measured if one.health is not Health.HEALTHY)
     closed = replace(draft.house.newest_cycle, closed=True, short=short, fees_kept_minor=kept)
     draft.record(Kind.CYCLE_CLOSED, single("cycle", closed), *trails_after(draft.house))
     draft.tell(Kind.CYCLE_CLOSED, str(closed.number), sum(one.requirement_minor for one in measured))
+    if shadow is not None:
+        draft.record(Kind.SHADOW_MEASURED, single("shadow", shadow))
     trip_breakers(draft)
 
 

@@ -5,7 +5,8 @@
 2. An underlying closes at the mark of the feed that has its name; without one at that of a perpetual on it, else of any
    future. A return is between two marks of one feed: when another feed takes over, the day has none.
 3. Administrators bring in what was before, by underlying, in runs of consecutive days that have ended. What was
-   imported can be imported again; a return that the house recorded by its own marks stays.
+   imported can be imported again; a return that stands beside one of the house's own closes stays. A day of which the
+   house has a close and no return, its first for one, has the imported one, whichever comes first.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,15 +34,14 @@ def end_day(draft: Draft, living: Iterable[Instrument], prices: Mapping[FeedId, 
     if cycle is not None and cycle.accepted_ms // DAY_MS == draft.now_ms // DAY_MS:
         return
     day = day_of(draft.now_ms - DAY_MS)
-    moves = [
-        UnderlyingMove(
-            underlying=underlying,
-            move_ppm=_move(closes.get(underlying), feed, prices[feed]),
-            feed=feed,
-            close_ticks=prices[feed],
+    moves = []
+    for underlying, feed in _reference_feeds(living, prices).items():
+        move_ppm = _move(closes.get(underlying), feed, prices[feed])
+        if move_ppm is None:
+            move_ppm = _imported(draft.house, day, underlying)
+        moves.append(
+            UnderlyingMove(underlying=underlying, move_ppm=move_ppm, feed=feed, close_ticks=prices[feed])
         )
-        for underlying, feed in _reference_feeds(living, prices).items()
-    ]
     if moves:
         _record(draft, Kind.DAY_ENDED, {day: moves})
 
@@ -73,26 +73,45 @@ def import_history(draft: Draft, command: ImportHistory) -> Rejected | None:
         return Rejected(Reason.HISTORY_MALFORMED, f"1 to {HISTORY_DAYS_MAX} days")
     if not all(-PPM < move <= MOVE_PPM_MAX for move in command.moves_ppm):
         return Rejected(Reason.HISTORY_MALFORMED, f"a return lies between {1 - PPM} and {MOVE_PPM_MAX}")
+    today = date.fromisoformat(day_of(draft.now_ms))
+    if first.toordinal() + len(command.moves_ppm) > today.toordinal():
+        return Rejected(Reason.HISTORY_MALFORMED, f"{today} has not ended")
     days = [(first + timedelta(days=n)).isoformat() for n in range(len(command.moves_ppm))]
-    if days[-1] >= day_of(draft.now_ms):
-        return Rejected(Reason.HISTORY_MALFORMED, f"{days[-1]} has not ended")
     if own := _own(draft.house, command.underlying, days):
         return Rejected(Reason.HISTORY_KNOWN, f"{command.underlying} {own}")
     moves = zip(days, command.moves_ppm, strict=True)
     _record(
         draft,
         Kind.HISTORY_IMPORTED,
-        {day: [UnderlyingMove(underlying=command.underlying, move_ppm=move)] for day, move in moves},
+        {day: [_with_return(draft.house, day, command.underlying, move)] for day, move in moves},
     )
     draft.tell(Kind.HISTORY_IMPORTED, f"{command.underlying} {days[0]} to {days[-1]}")
     return None
 
 
+def _imported(house: House, day: str, underlying: FeedId) -> int | None:
+    """The return that was brought in of a day of which the house has a close alone."""
+    known = _known(house, day, underlying)
+    return None if known is None else known.move_ppm
+
+
+def _with_return(house: House, day: str, underlying: FeedId, move_ppm: int) -> UnderlyingMove:
+    """The return of a day, beside the close that the house may have seen without knowing where it came from."""
+    known = _known(house, day, underlying) or UnderlyingMove(underlying=underlying, move_ppm=None)
+    return replace(known, move_ppm=move_ppm)
+
+
+def _known(house: House, day: str, underlying: FeedId) -> UnderlyingMove | None:
+    row = house.daily_moves.get(day)
+    moves = () if row is None else row.moves
+    return next((one for one in moves if one.underlying == underlying), None)
+
+
 def _own(house: House, underlying: FeedId, days: Iterable[str]) -> str:
-    """The first of ``days`` that the house saw end by its own marks."""
+    """The first of ``days`` of which the house knows the return by its own marks."""
     for day in days:
-        row = house.daily_moves.get(day)
-        if row is not None and any(one.underlying == underlying and one.close_ticks for one in row.moves):
+        known = _known(house, day, underlying)
+        if known is not None and known.close_ticks and known.move_ppm is not None:
             return day
     return ""
 

@@ -4,7 +4,8 @@ applied → active ⇄ suspended → left, and from active, suspended or left �
 or left: who comes again applies under another name. An application is optional. Suspending takes one administrator,
 for it only makes safer; reinstating takes two, as a breaker does. A member leaves when it has nothing open and no
 client's money. Its contribution stays in the pool until it is released (``default/exits``); then it goes to its
-house account, from which it is withdrawn like any cash.
+house account, from which it is withdrawn like any cash. Affiliates are grouped by two administrators: who belongs with
+whom is the house's judgement, and the sums that pool and attestations are held against follow from it (§12).
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from clearing.default.gate import may_answer
 from clearing.model.commands import (
     AdmitMember,
     ApplyForMembership,
+    GroupMember,
     LeaveHouse,
     ReinstateMember,
     SuspendMember,
@@ -111,6 +113,19 @@ def reinstate_member(draft: Draft, command: ReinstateMember) -> Rejected | None:
     if member.status is not MemberStatus.SUSPENDED:
         return standing_refusal(draft.house, member.id) or Rejected(Reason.MEMBER_NOT_SUSPENDED, member.id)
     _record(draft, Kind.MEMBER_REINSTATED, replace(member, status=MemberStatus.ACTIVE, suspended_for=""))
+    return None
+
+
+def group_member(draft: Draft, command: GroupMember) -> Rejected | None:
+    """Count a member with its affiliates, or alone. One that failed or left may still be part of a loss."""
+    member = draft.house.members.get(command.member)
+    if member is None:
+        return Rejected(Reason.MEMBER_UNKNOWN, command.member)
+    if member.status is MemberStatus.APPLIED:
+        return Rejected(Reason.MEMBER_NOT_ADMITTED, member.id)
+    if command.group and not NAME_PATTERN.fullmatch(command.group):
+        return Rejected(Reason.NAME_MALFORMED, command.group)
+    _record(draft, Kind.MEMBER_GROUPED, replace(member, group=command.group))
     return None
 
 

@@ -5,6 +5,9 @@ are newer than the last snapshot; none is in an outage, until it is over (``outa
 first quorum on: one that is listed and that nobody publishes yet stops nothing. Accepting a snapshot pays funding
 (``funding``) and settles variation margin at once, for expired futures the last (``maturity``); options are not
 settled but valued anew. What it leads to (calls, liquidations, defaults) is found by ``due``.
+
+A publication that is the source's own and in time, but says what no market does (a price of nothing, say), is refused
+as a whole, and that it was is recorded: marks and requirements stay, everybody is told, and its number is used up.
 """
 
 from collections import Counter
@@ -35,7 +38,7 @@ from clearing.model.house import House, Put, ordered, single
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
-from clearing.model.values import Cycle, Instrument, Mark, Observation, OpenInterest
+from clearing.model.values import Cycle, DataRefusal, Instrument, Mark, Observation, OpenInterest
 from ledger.entry import Leg, credit
 
 
@@ -44,6 +47,8 @@ def apply_prices(draft: Draft, command: ApplyPrices) -> Rejected | None:
     rejected = _refusal(draft, command)
     if rejected is not None:
         return rejected
+    if (absurd := _absurdity(draft.house, command.prices)) is not None:
+        return _refuse_data(draft, command, *absurd)
     source = draft.house.sources[command.source]
     observations = [
         Observation(
@@ -91,13 +96,18 @@ def _refusal(draft: Draft, command: ApplyPrices) -> Rejected | None:
         return Rejected(Reason.PRICE_STALE, f"observed {command.observed_ms}, now {draft.now_ms}")
     if len(set(feeds)) != len(feeds):
         return Rejected(Reason.FEED_REPEATED)
-    known, volatilities = _known_feeds(house), volatility_feeds(ordered(house.instruments))
-    for price in command.prices:
-        if price.feed not in known:
-            return Rejected(Reason.FEED_UNKNOWN, price.feed)
+    known = _known_feeds(house)
+    unknown = next((feed for feed in feeds if feed not in known), None)
+    return None if unknown is None else Rejected(Reason.FEED_UNKNOWN, unknown)
+
+
+def _absurdity(house: House, prices: Iterable[PriceObservation]) -> tuple[PriceObservation, Rejected] | None:
+    """The first price that no market has, and why."""
+    volatilities = volatility_feeds(ordered(house.instruments))
+    for price in prices:
         rejected = _out_of_range(price, is_volatility=price.feed in volatilities)
         if rejected is not None:
-            return rejected
+            return price, rejected
     return None
 
 
@@ -110,6 +120,27 @@ def _out_of_range(price: PriceObservation, *, is_volatility: bool) -> Rejected |
     if price.price_ticks < least:
         return Rejected(Reason.PRICE_TOO_SMALL, f"{price.feed}: at least {least}")
     return None
+
+
+def _refuse_data(draft: Draft, command: ApplyPrices, price: PriceObservation, rejected: Rejected) -> Rejected:
+    """Record that a source published what no market says. Its number is used up: there is one entry for each."""
+    source = draft.house.sources[command.source]
+    refusal = DataRefusal(
+        source=source.id,
+        feed=price.feed,
+        reason=rejected.reason.name,
+        price_ticks=price.price_ticks,
+        sequence=command.sequence,
+        refused_ms=draft.now_ms,
+    )
+    draft.record(
+        Kind.DATA_REFUSED,
+        Put("sources", source.id, replace(source, sequence=command.sequence)),
+        Put("data_refusals", source.id, refusal),
+        references=(command.signature,),
+    )
+    draft.tell(Kind.DATA_REFUSED, f"{source.id} {price.feed} {rejected.reason.name}")
+    return rejected
 
 
 def feeds_of(house: House, now_ms: int) -> tuple[FeedId, ...]:

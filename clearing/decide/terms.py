@@ -23,12 +23,14 @@ from clearing.model.values import (
     Liquidity,
     Offset,
     Parameters,
+    ScanRange,
 )
 
 DECIMALS_MAX = 36
 TICK_VALUE_MAX = 10**12
 VOLUME_MINOR_MAX = 10**24
 MOVE_BP_MAX = 10 * BP
+OPEN_NOTIONAL_MAX = DEPOSIT_MAX
 YEAR_MS = 366 * DAY_MS
 LIFE_MS_MAX = 100 * YEAR_MS
 """How long after its listing an instrument may expire: a time to expiry stays a number that models can divide."""
@@ -105,6 +107,8 @@ def parameters_flaw(parameters: Parameters) -> str:
             return f"{name} lies between {low} and {high}"
     if parameters.margin_model not in MODELS:
         return f"the margin models are {' '.join(sorted(MODELS))}"
+    if flaw := _shadow_flaw(parameters):
+        return flaw
     ranges = [r.underlying for r in parameters.scan_ranges]
     if len(set(ranges)) != len(ranges) or not all(CODE_PATTERN.fullmatch(u) for u in ranges):
         return "each underlying has one scan range"
@@ -112,6 +116,10 @@ def parameters_flaw(parameters: Parameters) -> str:
         return f"a scan range lies between 1 and {MOVE_BP_MAX}"
     if not all(0 <= r.volatility_bp < BP for r in parameters.scan_ranges):
         return f"a scan range of volatility lies between 0 and {BP - 1}"
+    if not all(_has_caps_in_order(r) for r in parameters.scan_ranges):
+        return (
+            f"open notional has two caps, the lower one first and neither above {OPEN_NOTIONAL_MAX}, or none"
+        )
     return _liquidity_flaw(parameters.liquidity, ranges) or _offsets_flaw(parameters.offsets, ranges)
 
 
@@ -121,6 +129,19 @@ def _liquidity_flaw(liquidity: tuple[Liquidity, ...], ranges: list[FeedId]) -> s
         return "a daily volume is of an underlying with a scan range, and each has one at most"
     if not all(0 < one.daily_volume_minor <= VOLUME_MINOR_MAX for one in liquidity):
         return f"a daily volume lies between 1 and {VOLUME_MINOR_MAX} smallest units"
+    return ""
+
+
+def _has_caps_in_order(scanned: ScanRange) -> bool:
+    lower, upper = scanned.open_notional_lower_minor, scanned.open_notional_upper_minor
+    return lower == upper == 0 or 0 <= lower < upper <= OPEN_NOTIONAL_MAX
+
+
+def _shadow_flaw(parameters: Parameters) -> str:
+    if parameters.shadow_model not in ("", *MODELS):
+        return f"the shadow is one of {' '.join(sorted(MODELS))}, or none"
+    if parameters.shadow_model == parameters.margin_model:
+        return f"{parameters.margin_model} is in force: the shadow is another model, or none"
     return ""
 
 

@@ -2,8 +2,9 @@
 
 A change tightens if every number that it changes moves to the safe side: more is demanded of risk, or less of it
 is let in, and nobody answers for more, or sooner for what is open already, than before. What has no direction here
-never tightens: the fee, the choice of the model, what decides whether there is a price at all (quorum, outliers,
-validity, outages: both ways have their danger), how a liquidation proceeds, and who bears how much of a loss by when.
+never tightens: the fee, the choice of the model and of its shadow, what decides whether there is a price at all
+(quorum, outliers, validity, outages: both ways have their danger), how a liquidation proceeds, and who bears how much
+of a loss by when.
 """
 
 from collections.abc import Mapping
@@ -66,13 +67,24 @@ def _is_safer(name: str, before: Parameters, after: Parameters) -> bool:
 
 
 def _wider(before: tuple[ScanRange, ...], after: tuple[ScanRange, ...]) -> bool:
-    """The same underlyings, none with a smaller range of its price or its volatility."""
+    """The same underlyings, none with a smaller range of its price or its volatility or with higher caps."""
     known = {one.underlying: one for one in before}
     same = known.keys() == {one.underlying for one in after}
     return same and all(
         one.move_bp >= known[one.underlying].move_bp
         and one.volatility_bp >= known[one.underlying].volatility_bp
+        and _is_capped_lower(known[one.underlying], one)
         for one in after
+    )
+
+
+def _is_capped_lower(before: ScanRange, after: ScanRange) -> bool:
+    """Whether open notional raises a rate no later than before; without caps it never does."""
+    if not before.open_notional_upper_minor or not after.open_notional_upper_minor:
+        return not before.open_notional_upper_minor
+    return (
+        after.open_notional_lower_minor <= before.open_notional_lower_minor
+        and after.open_notional_upper_minor <= before.open_notional_upper_minor
     )
 
 

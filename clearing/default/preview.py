@@ -12,8 +12,7 @@ from fractions import Fraction
 from math import floor
 
 from clearing.default.answering import answer_weights
-from clearing.default.exits import survivors_at
-from clearing.default.resources import Resources, Winner, resources_of
+from clearing.default.resources import Resources, Winner, imagined_event, resources_of
 from clearing.default.waterfall import absorb
 from clearing.margin.assess import living_sets, option_mark, portfolio_of
 from clearing.margin.pricing import value_ticks
@@ -22,7 +21,6 @@ from clearing.model.apportion import apportion
 from clearing.model.house import House
 from clearing.model.ids import (
     AccountKey,
-    DefaultId,
     FeedId,
     InstrumentId,
     MemberId,
@@ -30,7 +28,7 @@ from clearing.model.ids import (
     house_account,
     single_set,
 )
-from clearing.model.values import BP, Default, Draw, Stage, TierResult
+from clearing.model.values import BP, Draw, TierResult
 from ledger.amount import divide_down
 
 EXTREME_RANGES = 2
@@ -131,16 +129,6 @@ def _resources(
     house: House, member: MemberId, gains: Mapping[SetId, Mapping[AccountKey, _Moved]]
 ) -> Resources:
     """What stands behind the member: as in a real event, with the gains and the cash of the assumed move."""
-    at_ms = 0 if house.cycle is None else house.cycle.accepted_ms
-    event = Default(
-        id=DefaultId("preview"),
-        stage=Stage.ANSWERING,
-        declared_ms=at_ms,
-        cycle=0,
-        journal_size=house.size,
-        survivors=survivors_at(house, at_ms),
-        sets=(),
-    )
     own = house_account(member)
     still = _Moved(settled_minor=0, revalued_minor=0)
     own_gain = gains.get(single_set(own), {}).get(own, still).settled_minor
@@ -153,5 +141,5 @@ def _resources(
         for set_id, by_account in gains.items()
         if sum(one.gain_minor for one in by_account.values()) > 0
     )
-    resources = resources_of(house, event, (member,))
+    resources = resources_of(house, imagined_event(house, "preview"), (member,))
     return replace(resources, house_cash={member: max(0, house.cash(own) + own_gain)}, winners=winners)

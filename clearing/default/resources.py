@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from clearing import chart
 from clearing.default.capped_period import running
+from clearing.default.exits import survivors_at
 from clearing.default.purses import GAINS
 from clearing.model.house import House, ordered
 from clearing.model.ids import AccountKey, DefaultId, MemberId, SetId, house_account
-from clearing.model.values import BP, Default, Gain, MemberPart, MemberStatus
+from clearing.model.values import BP, Default, Gain, MemberPart, MemberStatus, Stage
 from ledger.amount import divide_down
 
 
@@ -62,6 +63,20 @@ def resources_of(house: House, default: Default, defaulters: tuple[MemberId, ...
         assessable={m: assessable(house, m, default.declared_ms) for m in survivors},
         winners=tuple(_winner(house, default, gain) for gain in default.gains),
         bidders=default.bidders,
+    )
+
+
+def imagined_event(house: House, name: str) -> Default:
+    """An event declared at the newest cycle, of which there is nothing yet but who would bear it."""
+    at_ms = 0 if house.cycle is None else house.cycle.accepted_ms
+    return Default(
+        id=DefaultId(name),
+        stage=Stage.ANSWERING,
+        declared_ms=at_ms,
+        cycle=0,
+        journal_size=house.size,
+        survivors=survivors_at(house, at_ms),
+        sets=(),
     )
 
 

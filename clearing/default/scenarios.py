@@ -5,8 +5,10 @@
 2. The historical ones are the days of §12 for which there are hourly prices of BTC and ETH. A fall is the worst from
    an hourly close to a later one, of each by itself, from the last close before the first day to the end of the last
    day; a rally the best. A rally that was less than a day's ordinary move is left out.
+   The fall of 5 February 2026 is known from four snapshots a day, and its volatilities with it.
 3. The hypothetical ones go further than any four days did: down, up, and BTC and ETH apart, which strikes who was given
-   credit for one against the other.
+   credit for one against the other. And thin tokens alone go as far as one of them did, while BTC and ETH stay, which
+   strikes who holds them against BTC or ETH.
 4. Where a member has issued a token, it is exploited and its token is worth nothing. All else stays, so that it shows
    what hangs on that token.
 
@@ -69,6 +71,12 @@ def _market(name: str, *, btc_bp: int, eth_bp: int, volatility_bp: int = VOLATIL
     return Scenario(name=name, moves=tuple(moves))
 
 
+def _thin(name: str, *, price_bp: int) -> Scenario:
+    """Every underlying but BTC and ETH moves."""
+    still = (Move(underlying=feed, price_bp=0) for feed in (BTC, ETH))
+    return Scenario(name=name, moves=(*still, Move(underlying=OTHERS, price_bp=price_bp)))
+
+
 SCENARIOS = (
     _market("march-2020 fall", btc_bp=-4_818, eth_bp=-4_886),
     _market("march-2020 rally", btc_bp=4_210, eth_bp=3_612, volatility_bp=VOLATILITY_FALL_BP),
@@ -77,11 +85,22 @@ SCENARIOS = (
     _market("luna-2022 fall", btc_bp=-2_059, eth_bp=-2_730),
     _market("june-2022 fall", btc_bp=-1_538, eth_bp=-1_689),
     _market("ftx-2022 fall", btc_bp=-2_365, eth_bp=-2_983),
+    Scenario(
+        name="february-2026 fall",
+        moves=(
+            Move(underlying=BTC, price_bp=-1_269, volatility_bp=8_325),
+            Move(underlying=ETH, price_bp=-1_253, volatility_bp=4_226),
+            Move(underlying=OTHERS, price_bp=-2_538, volatility_bp=8_325),
+        ),
+    ),
     _market("largest fall", btc_bp=-6_000, eth_bp=-6_500, volatility_bp=15_000),
     _market("largest rise", btc_bp=6_000, eth_bp=7_000, volatility_bp=15_000),
     _market("BTC falls, ETH rises", btc_bp=-2_000, eth_bp=2_000),
     _market("BTC rises, ETH falls", btc_bp=2_000, eth_bp=-2_000),
+    _thin("thin tokens collapse", price_bp=-8_991),
+    _thin("thin tokens squeezed", price_bp=39_242),
 )
+"""A thin token collapses as FTT did from 8 to 9 November 2022, and is squeezed as DOGE was on 28 January 2021."""
 
 
 def scenarios_of(house: House) -> tuple[Scenario, ...]:

@@ -5,7 +5,8 @@
 2. The loss of a set is the loss of the members that answer for it (§10.5), by what their legs lose in the scenario;
    of a set that is in default, by the weights that were written down then. A loss that was fixed and is not paid yet
    counts in every scenario.
-3. Cover-1 is the largest loss of one member in any scenario, cover-2 the largest of two members in the same one.
+3. Members of one group are affiliates, and their losses count as one. Cover-1 is the largest loss of one group in any
+   scenario, cover-2 the largest of two groups in the same one; a member without a group is one by itself.
 4. Prefunded is what tiers 2 to 6 hold: the contributions of whoever bears losses, skin in the game, what the insurance
    fund may pay for one event, the second tranche. Neither assessments, which are not paid yet, nor anybody's margin.
 
@@ -80,14 +81,18 @@ class StressArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioLosses:
-    """What members would lose over their margin in a scenario; who would lose nothing is not listed."""
+    """What members would lose over their margin in a scenario; who would lose nothing is not listed.
+
+    ``groups_minor``: the same with the losses of affiliates summed up, the largest first.
+    """
 
     scenario: str
     losses: tuple[MemberPart, ...]
+    groups_minor: tuple[int, ...]
 
-    def largest(self, members: int) -> int:
-        """The sum of the largest losses of so many members."""
-        return sum(sorted((loss.amount_minor for loss in self.losses), reverse=True)[:members])
+    def largest(self, groups: int) -> int:
+        """The sum of the largest losses of so many groups."""
+        return sum(self.groups_minor[:groups])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +145,12 @@ def prefunded(house: House) -> int:
 
 
 def stress_array(house: House) -> StressArray:
-    """Every instrument of the newest risk array and every asset that has a price, under every scenario."""
-    scenarios = scenarios_of(house)
+    """Every instrument of the newest risk array and every asset that has a price, under the whole library."""
+    return array_under(house, scenarios_of(house))
+
+
+def array_under(house: House, scenarios: tuple[Scenario, ...]) -> StressArray:
+    """The same under ``scenarios``."""
     priced = [(asset, asset.feed) for asset in ordered(house.assets) if asset.feed is not None]
     return StressArray(
         scenarios=scenarios,
@@ -197,21 +206,55 @@ def _option_pnl(
 def losses_of(house: House, array: StressArray) -> tuple[ScenarioLosses, ...]:
     """What each member would lose, scenario by scenario."""
     sets = sorted(house.netting_sets)
-    losses = np.maximum(0, -_left(house, sets, array))
-    answering = _Answering(house, array, [sets[place] for place in np.flatnonzero(losses.any(axis=0))])
-    unpaid = _unpaid(house)
-    found: list[ScenarioLosses] = []
-    for number, scenario in enumerate(array.scenarios):
-        by_member, struck = dict(unpaid), np.flatnonzero(losses[number])
-        for place, loss in zip(struck.tolist(), losses[number][struck].tolist(), strict=True):
-            for member, part in answering.parts(sets[place], number, loss):
-                by_member[member] = by_member.get(member, 0) + part
-        parts = (MemberPart(member=m, amount_minor=a) for m, a in sorted(by_member.items()) if a)
-        found.append(ScenarioLosses(scenario=scenario.name, losses=tuple(parts)))
+    losses = np.maximum(0, -left_to(house, sets, array))
+    unpaid, found = unpaid_of(house), list[ScenarioLosses]()
+    for scenario, by_member in zip(array.scenarios, answered(house, sets, array, losses), strict=True):
+        found.append(scenario_losses(house, scenario.name, summed(unpaid, by_member)))
     return tuple(found)
 
 
-def _unpaid(house: House) -> dict[MemberId, int]:
+def answered(
+    house: House, sets: Sequence[SetId], array: StressArray, losses: Integers
+) -> list[dict[MemberId, int]]:
+    """By scenario what members answer for, of what ``sets`` lose in it: ``losses`` in the shape (scenarios, sets)."""
+    answering = _Answering(
+        house, array, [sets[place] for place in np.flatnonzero(losses.any(axis=0)).tolist()]
+    )
+    found: list[dict[MemberId, int]] = []
+    for number in range(len(array.scenarios)):
+        by_member, struck = dict[MemberId, int](), np.flatnonzero(losses[number])
+        for place, loss in zip(struck.tolist(), losses[number][struck].tolist(), strict=True):
+            for member, part in answering.parts(sets[place], number, loss):
+                by_member[member] = by_member.get(member, 0) + part
+        found.append(by_member)
+    return found
+
+
+def summed(*amounts: Mapping[MemberId, int]) -> dict[MemberId, int]:
+    """Amounts by member, added up."""
+    sums: dict[MemberId, int] = {}
+    for one in amounts:
+        for member, amount in one.items():
+            sums[member] = sums.get(member, 0) + amount
+    return sums
+
+
+def scenario_losses(house: House, scenario: str, by_member: Mapping[MemberId, int]) -> ScenarioLosses:
+    """What members lose in a scenario, by member and by group."""
+    losses = {member: loss for member, loss in sorted(by_member.items()) if loss}
+    groups: dict[tuple[str, str], int] = {}
+    for member, loss in losses.items():
+        group = house.members[member].group
+        key = ("group", group) if group else ("member", member)
+        groups[key] = groups.get(key, 0) + loss
+    return ScenarioLosses(
+        scenario=scenario,
+        losses=tuple(MemberPart(member=member, amount_minor=loss) for member, loss in losses.items()),
+        groups_minor=tuple(sorted(groups.values(), reverse=True)),
+    )
+
+
+def unpaid_of(house: House) -> dict[MemberId, int]:
     """What is still missing of losses that were fixed, by the member that it was fixed for (rulebook §10.5)."""
     missing: dict[MemberId, int] = {}
     for default in ordered(house.defaults):
@@ -259,7 +302,7 @@ def _only_member(house: House, set_id: SetId) -> MemberId | None:
     return members.pop() if len(members) == 1 else None
 
 
-def _left(house: House, sets: Sequence[SetId], array: StressArray) -> Integers:
+def left_to(house: House, sets: Sequence[SetId], array: StressArray) -> Integers:
     """What each scenario leaves each set, in the shape (scenarios, sets); negative, what it would owe."""
     values = {row.instrument: option_value(house, row.instrument, 1) for row in array.instruments}
     worth = _sums([_lots(house, set_id) for set_id in sets], array, values)

@@ -23,7 +23,7 @@ from clearing.attest.envelope import verify as verify_envelope
 from clearing.attest.liabilities import LiabilityReason, LiabilityRefused, format_proof
 from clearing.attest.policy import format_policy, parse_policy
 from clearing.attest.recompute_bundle import RecomputeBundle, format_bundle
-from clearing.attest.statement import Netting, parse
+from clearing.attest.statement import Statement, parse
 from clearing.demo.books import MEMBERS
 from clearing.demo.driver import SETTLEMENT
 from clearing.model.ids import MemberId, house_account
@@ -143,8 +143,8 @@ def _everything(folder: Path) -> Iterator[str]:
             yield from (option, f"{name}/{path.name}")
 
 
-def attested_netting(folder: Path) -> tuple[Netting, ...]:
-    """The netting figures of every attestation, read as a stranger would read them."""
+def attested(folder: Path) -> tuple[Statement, ...]:
+    """What every attestation states, read as a stranger would read it."""
     trust = parse_policy((folder / "policy.txt").read_bytes()).trust
     envelopes = [path.read_bytes() for path in sorted((folder / "attestations").glob("*.json"))]
-    return tuple(parse(verify_envelope(envelope, trust)).netting for envelope in envelopes)
+    return tuple(parse(verify_envelope(envelope, trust)) for envelope in envelopes)

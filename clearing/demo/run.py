@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from clearing import keys
-from clearing.attest.statement import Netting
+from clearing.attest.statement import Statement
+from clearing.default.sizing import coverage
 from clearing.demo import aftermath, driver, published, show, words
 from clearing.demo.books import MEMBERS, draw_books
 from clearing.demo.desk import AuctionStory, Desk, Tally
@@ -57,7 +58,7 @@ class Finished:
     desk: Desk
     journal: Verified | Differs
     published: published.Verdict
-    netting: tuple[Netting, ...]
+    attested: tuple[Statement, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,7 @@ def _run(run: "_Run", console: Console, *, quiet: bool) -> Finished:
         desk=desk,
         journal=journal,
         published=published.check(run.folder),
-        netting=published.attested_netting(run.folder),
+        attested=published.attested(run.folder),
     )
 
 
@@ -232,13 +233,14 @@ def _tell(console: Console, finished: Finished, folder: Path, *, kept: bool) -> 
     desk = finished.desk
     for section in (show.books, show.options, show.pool):
         section(console, desk)
-    show.netting(console, finished.netting)
+    show.netting(console, [one.netting for one in finished.attested])
     for section in (show.halves, show.timeline, show.funds_story):
         section(console, desk)
     show.auctions(console, desk.tally)
     show.withdrawals(console, desk.tally)
     aftermath.tell(console, finished.house, desk.tally)
     aftermath.portings(console, finished.house, desk.tally)
+    show.coverage(console, finished.attested, coverage(finished.house))
     console.rule("[bold]The books, checked[/bold]", align="left")
     balanced = show.trial_balance(console, finished.house)
     console.print(f"\n[bold]Journal[/bold]: {finished.size:,} entries, root {finished.root.hex()}")
@@ -265,7 +267,7 @@ def _journal_verdict(finished: Finished) -> str:
 def _summary(finished: Finished) -> dict[str, object]:
     desk, tally = finished.desk, finished.desk.tally
     totals = finished.house.book.trial_balance().values()
-    alone, together = show.totals(finished.netting)
+    alone, together = show.totals([one.netting for one in finished.attested])
     return {
         "seed": desk.seed,
         "scenario": desk.market.key,
@@ -275,6 +277,12 @@ def _summary(finished: Finished) -> dict[str, object]:
         "calls": tally.calls,
         "liquidations": tally.liquidations,
         "netting_benefit": words.ratio(alone - together, alone),
+        "pool_coverage": [
+            words.ratio(one.stress.prefunded_minor, one.stress.cover2_minor)
+            if one.stress.cover2_minor
+            else None
+            for one in finished.attested
+        ],
         "halves": {
             ref: "expired" if tally.half_expired(ref) else states[-1] for ref, states in tally.halves.items()
         },

@@ -2,11 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 from rich.console import Console
 
-from clearing.attest.statement import Netting
+from clearing.attest.statement import Netting, Statement
+from clearing.default.sizing import Coverage
 from clearing.demo.acts import CRASH_HOURS, FUND_LEVERAGE_ON_POOL
 from clearing.demo.books import MEMBERS
 from clearing.demo.desk import AuctionStory, Desk, Tally
@@ -165,7 +167,7 @@ def pool(console: Console, desk: Desk) -> None:
     )
 
 
-def netting(console: Console, attested: tuple[Netting, ...]) -> None:
+def netting(console: Console, attested: Sequence[Netting]) -> None:
     """What cross-margining saved, as the attestations of the cycles say."""
     alone, together = totals(attested)
     first = next(n for n in attested if n.standalone_minor)
@@ -177,9 +179,32 @@ def netting(console: Console, attested: tuple[Netting, ...]) -> None:
     )
 
 
-def totals(attested: tuple[Netting, ...]) -> tuple[int, int]:
+def totals(attested: Sequence[Netting]) -> tuple[int, int]:
     """Standalone and portfolio requirement, summed over the cycles."""
     return sum(n.standalone_minor for n in attested), sum(n.portfolio_minor for n in attested)
+
+
+def coverage(console: Console, attested: Sequence[Statement], left: Coverage) -> None:
+    """How far what is prefunded would go against cover-2: as attested at first, at worst, and at the end."""
+    exposed = [one for one in attested if one.stress.cover2_minor]
+    if not exposed:
+        return
+    worst = min(exposed, key=lambda one: Fraction(one.stress.prefunded_minor, one.stress.cover2_minor))
+    console.print(
+        "[bold]Pool coverage[/bold], as attested (prefunded against the two largest losses over margin in a stress "
+        "scenario): "
+        + "; ".join(
+            f"{when}, attestation {one.sequence}, {usd(one.stress.prefunded_minor)} against "
+            f"{usd(one.stress.cover2_minor)} in '{one.stress.worst_scenario}', "
+            f"{percent(one.stress.prefunded_minor, one.stress.cover2_minor)}"
+            for when, one in (("at first", exposed[0]), ("at worst", worst), ("at the end", exposed[-1]))
+        )
+        + ". To bear cover-2 at the end, by exposure: "
+        + ", ".join(
+            f"{one.member} {usd(one.needed_minor)} of {usd(one.held_minor)} held" for one in left.members
+        )
+        + "."
+    )
 
 
 # the hours ----------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 1. A history has the return of each underlying for each UTC day, in parts per million. Its volatility is an
    exponentially weighted mean of squared returns (EWMA), known before the day that it is held against: nothing looks
    ahead.
-2. Filtered scenarios are the joint returns of the last days, each scaled by (volatility now / volatility then)^¾: with
-   ¾ instead of 1 a requirement swings less, with 0 it would sleep through a crisis (anti-procyclicality).
+2. Filtered scenarios are the joint returns of the last days, each scaled by (volatility now / volatility then)^½: with
+   ½ instead of 1 a requirement swings less, with 0 it would sleep through a crisis. Volatility now is no less than a
+   share of its mean over the whole history, so that no calm lets a requirement fall far (anti-procyclicality). A day
+   before any volatility was known, or without any return, is no scenario.
 3. Stress scenarios are raw joint returns of the most volatile days of the whole history. They have a fixed weight in
    the requirement, in calm times too (EMIR delegated regulation 153/2013, art. 28(1)(b)).
 4. The day in progress counts into today's volatility if it raises it, never if it lowers it.
@@ -31,8 +33,10 @@ from clearing.model.values import BP, PPM
 
 MISSING: Final = np.iinfo(np.int64).min
 """Stands where an underlying has no return."""
-DECAY = 0.97
+DECAY = 0.98
 """Weight of yesterday's variance (RiskMetrics, 1996, has 0.94 for daily returns, which swings more)."""
+FLOOR_PERCENT = 70
+"""Volatility now counts as no less than this share of its mean so far."""
 WARM_UP_DAYS = 20
 """The first variance is the mean of so many squared returns; before that there is none."""
 FILTERED_DAYS = 1_000
@@ -107,15 +111,16 @@ def states_of(
     that an administrator holds possible in a day; only where history and proxy have nothing to say does it count.
     """
     wanted = tuple(sorted(ranges_bp))
-    if day < HISTORY_DAYS_MIN:
+    usable = _usable(path, day)
+    if len(usable) < HISTORY_DAYS_MIN:
         return _unseen(wanted, ranges_bp)
     column_of = {underlying: n for n, underlying in enumerate(path.history.underlyings)}
     now = _variance_now(path, day, today_ppm)
     proxies = _proxies(path, day)
-    days = _Days.chosen(path, day)
+    days = _Days.chosen(path, day, usable)
     columns = [
-        _moves(path, days, now, column_of.get(underlying), proxies, ranges_bp[underlying], number, day)
-        for number, underlying in enumerate(wanted)
+        _moves(path, days, now, column_of.get(underlying), proxies, ranges_bp[underlying], underlying, day)
+        for underlying in wanted
     ]
     return States(
         underlyings=wanted,
@@ -139,9 +144,54 @@ def volatilities_ppm(
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a history knows of one underlying at its end: on which of its days it has a return, its variance a day if
+    it has one yet, and what its scenarios are made of: its own returns, those of a ``proxy`` where it has none, or with
+    neither (``unseen``) its scan range. A ``short`` history makes its moves larger.
+    """
+
+    days: Column
+    variance: float | None
+    unseen: bool
+    proxy: FeedId | None
+    short: bool
+
+
+def known_of(path: Path, underlying: FeedId) -> Known:
+    """What is known of one underlying, known to the history or not."""
+    day, names = path.history.days, path.history.underlyings
+    own = names.index(underlying) if underlying in names else None
+    has = np.zeros(day, np.bool_) if own is None else path.history.moves_ppm[:, own] != MISSING
+    variance = np.nan if own is None else path.variance[day][own]
+    usable = _usable(path, day)
+    is_too_short = len(usable) < HISTORY_DAYS_MIN
+    chosen = np.zeros(0, np.int64) if is_too_short else _Days.chosen(path, day, usable).all
+    missing = np.ones(len(chosen), np.bool_) if own is None else ~_has(path, chosen, own)
+    proxies = [] if is_too_short else [one for one in _proxies(path, day) if one != own]
+    proxy = next((one for one in proxies if (missing & _has(path, chosen, one)).any()), None)
+    return Known(
+        days=np.flatnonzero(has),
+        variance=None if np.isnan(variance) else float(variance),
+        unseen=proxy is None and bool(missing.all()),
+        proxy=None if proxy is None else names[proxy],
+        short=int(has.sum()) < HISTORY_DAYS_MIN,
+    )
+
+
+def _has(path: Path, days: Column, column: int) -> NDArray[np.bool_]:
+    """On which of ``days`` an underlying has a return and a variance to scale it by."""
+    found: NDArray[np.bool_] = (path.history.moves_ppm[days, column] != MISSING) & ~np.isnan(
+        path.variance[days, column]
+    )
+    return found
+
+
 def _variance_now(path: Path, day: int, today_ppm: Mapping[FeedId, int]) -> Floats:
-    """Today's variance, with the day in progress where that raises it."""
-    held = path.variance[day]
+    """Today's variance, no less than its floor, with the day in progress where that raises it."""
+    mean, count = _mean_variance(path, day)
+    floor = np.where(count >= HISTORY_DAYS_MIN, mean * (FLOOR_PERCENT * FLOOR_PERCENT / 10_000), np.nan)
+    held = np.fmax(path.variance[day], floor)
     today = np.array([today_ppm.get(u, 0) for u in path.history.underlyings], np.int64) / PPM
     raised: Floats = np.fmax(held, DECAY * held + (1 - DECAY) * (today * today))
     return raised
@@ -155,13 +205,30 @@ class _Days:
     filtered: int
 
     @classmethod
-    def chosen(cls, path: Path, day: int) -> "_Days":
+    def chosen(cls, path: Path, day: int, usable: Column) -> "_Days":
         """The last days, and those before which the market was most volatile against its own mean."""
-        recent = np.arange(max(0, day - FILTERED_DAYS), day)
-        level = _market_level(path, day)
-        wanted = max(1, min(STRESSED_DAYS_MAX, day * STRESSED_PERCENT // 100))
-        wildest = np.sort(np.argsort(-level, kind="stable")[:wanted])
+        recent = usable[-FILTERED_DAYS:]
+        level = _market_level(path, day)[usable]
+        wanted = max(1, min(STRESSED_DAYS_MAX, len(usable) * STRESSED_PERCENT // 100))
+        wildest = np.sort(usable[np.argsort(-level, kind="stable")[:wanted]])
         return cls(np.concatenate([recent, wildest]), len(recent))
+
+
+def _usable(path: Path, day: int) -> Column:
+    """The days before ``day`` on which some underlying has a return, and had a variance before."""
+    has = (path.history.moves_ppm[:day] != MISSING) & ~np.isnan(path.variance[:day])
+    return np.flatnonzero(has.any(axis=1))
+
+
+def _mean_variance(path: Path, day: int) -> tuple[Floats, Column]:
+    """Of each underlying, the mean of its variances after each day before ``day``, and of how many."""
+    after = path.variance[1 : day + 1]
+    is_known = ~np.isnan(after)
+    count = is_known.sum(axis=0)
+    if not day:
+        return np.full(len(count), np.nan), count
+    mean: Floats = np.add.accumulate(np.where(is_known, after, 0.0), axis=0)[-1] / np.maximum(1, count)
+    return mean, count
 
 
 def _market_level(path: Path, day: int) -> Floats:
@@ -170,10 +237,11 @@ def _market_level(path: Path, day: int) -> Floats:
     """
     after = path.variance[1 : day + 1]
     is_known = ~np.isnan(after)
-    counts = np.maximum(1, np.cumsum(is_known, axis=0)[-1])
-    mean = np.add.accumulate(np.where(is_known, after, 0.0), axis=0)[-1] / counts
+    mean, _ = _mean_variance(path, day)
     share = np.where(is_known, after, 0.0) / np.where(mean > 0, mean, 1.0)
-    summed = np.add.accumulate(share, axis=1)[:, -1]
+    summed = np.zeros(day)
+    for column in share.T:
+        summed = summed + column
     level: Floats = summed / np.maximum(1, is_known.sum(axis=1))
     return level
 
@@ -192,39 +260,49 @@ def _moves(  # noqa: PLR0913, PLR0917  # the market on a day, and which underlyi
     own: int | None,
     proxies: Sequence[int],
     range_bp: int,
-    number: int,
+    underlying: FeedId,
     day: int,
 ) -> Column:
     """The moves of one underlying: its own, else a proxy's, else its range with signs like nobody else's."""
     known = 0 if own is None else int(path.known[day][own])
-    guess = range_bp / BP / RANGE_VOLATILITIES
-    variance = guess * guess if own is None or np.isnan(now[own]) else float(now[own])
     moves = np.full(len(days.all), np.nan) if own is None else _scaled(path, days, own, now)
     for proxy in proxies:
         if not np.isnan(moves).any():
             break
         if proxy == own:
             continue
-        ratio = np.sqrt(variance / now[proxy]) if now[proxy] > 0 else 1.0
-        moves = np.where(np.isnan(moves), _scaled(path, days, proxy, now) * max(1.0, float(ratio)), moves)
+        # The larger of this morning's and now's: that its proxy moves today must not make an underlying look calmer.
+        ratio = max(_ratio(at, own, proxy, range_bp) for at in (path.variance[day], now))
+        moves = np.where(np.isnan(moves), _scaled(path, days, proxy, now) * ratio, moves)
     new = max(0, HISTORY_DAYS_MIN - known) / HISTORY_DAYS_MIN
     moves = moves * (1 + NEW_SURCHARGE * new)
-    moves = np.where(np.isnan(moves), _signs(number, len(moves)) * (range_bp / BP), moves)
-    away = np.where(moves < 0, np.floor(moves * PPM), np.ceil(moves * PPM))
+    moves = np.where(np.isnan(moves), _signs(underlying, len(moves)) * (range_bp * PPM // BP), moves)
+    away = np.where(moves < 0, np.floor(moves), np.ceil(moves))
     clipped: Column = np.clip(away, MOVE_PPM_MIN, MOVE_PPM_MAX).astype(np.int64)
     return clipped
 
 
+def _ratio(variance: Floats, own: int | None, proxy: int, range_bp: int) -> float:
+    """How much more volatile an underlying is than its proxy, never less than one; by a third of its range while nobody
+    knows its own volatility.
+    """
+    guess = range_bp / BP / 3
+    square = guess * guess if own is None or np.isnan(variance[own]) else float(variance[own])
+    return max(1.0, float(np.sqrt(square / variance[proxy]))) if variance[proxy] > 0 else 1.0
+
+
 def _scaled(path: Path, days: _Days, column: int, now: Floats) -> Floats:
-    """The returns of one underlying on the scenario days, filtered ones scaled to its variance now; NaN if unknown."""
+    """The returns of one underlying on the scenario days in parts per million, filtered ones scaled to its variance
+    now; NaN if unknown.
+    """
     moves = path.history.moves_ppm[days.all, column]
     then = path.variance[days.all, column]
     with np.errstate(invalid="ignore", divide="ignore"):
-        eighth = np.sqrt(np.sqrt(np.sqrt(now[column] / then)))
-    scale = np.where(then > 0, eighth * eighth * eighth, 1.0)
+        root = np.sqrt(np.sqrt(now[column] / then))
+    scale = np.where(then > 0, root, 1.0)
     scale = np.where(np.arange(len(moves)) < days.filtered, scale, 1.0)
-    has = (moves != MISSING) & ~np.isnan(then)
-    scaled: Floats = np.where(has, np.where(has, moves, 0) / PPM * scale, np.nan)
+    has = _has(path, days.all, column)
+    scaled: Floats = np.where(has, np.where(has, moves, 0) * scale, np.nan)
     return scaled
 
 
@@ -232,16 +310,16 @@ def _unseen(wanted: tuple[FeedId, ...], ranges_bp: Mapping[FeedId, int]) -> Stat
     """Scenarios of a house without a history: every underlying moves by its range, none with another."""
     count = FILTERED_DAYS + STRESSED_DAYS_MAX
     columns = [
-        (_signs(number, count) * (ranges_bp[underlying] * (PPM // BP))).astype(np.int64)
-        for number, underlying in enumerate(wanted)
+        (_signs(underlying, count) * (ranges_bp[underlying] * (PPM // BP))).astype(np.int64)
+        for underlying in wanted
     ]
     moves = np.column_stack(columns) if columns else np.zeros((count, 0), np.int64)
     return States(underlyings=wanted, moves_ppm=np.maximum(moves, MOVE_PPM_MIN), filtered=FILTERED_DAYS)
 
 
-def _signs(number: int, count: int) -> Floats:
-    """Plus and minus one as a fair coin falls, for each place another coin."""
-    signs: Floats = (2 * coins(f"underlying {number}", count) - 1).astype(np.float64)
+def _signs(underlying: FeedId, count: int) -> Floats:
+    """Plus and minus one as a fair coin falls, for each underlying another coin, whatever else is listed."""
+    signs: Floats = (2 * coins(f"underlying {underlying}", count) - 1).astype(np.float64)
     return signs
 
 

@@ -2,7 +2,7 @@
 reasons for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearing.model.ids import FeedId, InstrumentId
+from clearing.model.values import InstrumentRisk, RiskArray
+from ledger.require import require
 
 Column: TypeAlias = NDArray[np.int64]
 
@@ -53,6 +55,35 @@ class Positions:
     owners: Column
     rows: Column
     lots: Column
+
+    def largest(self, of_lot: Sequence[int]) -> int:
+        """No portfolio's sum of any of its positions is beyond this, if a lot of each row counts ``of_lot``."""
+        most_lots = np.zeros(len(of_lot), np.int64)
+        np.maximum.at(most_lots, self.rows, np.abs(self.lots))
+        held = np.flatnonzero(most_lots)
+        widest: int = max(
+            lots * of_lot[row] for row, lots in zip(held.tolist(), most_lots[held].tolist(), strict=True)
+        )
+        return widest * int(np.bincount(self.owners).max())
+
+    def apart(self, array: RiskArray) -> list[dict[InstrumentId, int]]:
+        """Each portfolio by itself, with the instruments of the array."""
+        found: list[dict[InstrumentId, int]] = [{} for _ in range(self.portfolios)]
+        places = zip(self.owners.tolist(), self.rows.tolist(), self.lots.tolist(), strict=True)
+        for owner, row, lots in places:
+            found[owner][array.instruments[row].instrument] = lots
+        return found
+
+
+Held: TypeAlias = tuple[InstrumentRisk, int]
+"""The row of a position, and its lots."""
+
+
+def held_in(lots: Mapping[InstrumentId, int], array: RiskArray) -> list[Held]:
+    """The positions that are not zero, in the order of the array."""
+    held = [(row, lots[row.instrument]) for row in array.instruments if lots.get(row.instrument)]
+    require(len(held) == sum(1 for q in lots.values() if q), "every position has a row in the risk array")
+    return held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def market_of(
     """What the snapshot of a cycle says of the market; states only if the model looks at them."""
     states = States()
     if MODELS[parameters.margin_model].looks_back:
-        wanted, path = {one.underlying for one in listed}, _path(daily_moves)
+        wanted, path = {one.underlying for one in listed}, past_of(daily_moves)
         ranges = {r.underlying: r.move_bp for r in parameters.scan_ranges if r.underlying in wanted}
         today = _today_ppm(cycle, daily_moves)
         states = states_of(path, day=path.history.days, today_ppm=today, ranges_bp=ranges)
@@ -86,7 +86,7 @@ def volatilities_ppm(house: House) -> Mapping[FeedId, int]:
 
 @lru_cache(maxsize=8)
 def _volatilities(sources: _Sources) -> Mapping[FeedId, int]:
-    path, ranges = _path(sources.daily_moves), sources.parameters.scan_ranges
+    path, ranges = past_of(sources.daily_moves), sources.parameters.scan_ranges
     return factors.volatilities_ppm(
         path,
         day=path.history.days,
@@ -117,7 +117,7 @@ def last_closes(daily_moves: Map[str, DailyMoves]) -> Mapping[FeedId, Underlying
 
 
 @lru_cache(maxsize=4)
-def _path(daily_moves: Map[str, DailyMoves]) -> Path:
+def past_of(daily_moves: Map[str, DailyMoves]) -> Path:
     """The history of every underlying that was ever seen, day after day."""
     rows = ordered(daily_moves)
     underlyings = tuple(sorted({move.underlying for row in rows for move in row.moves}))

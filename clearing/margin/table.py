@@ -3,8 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from clearing.margin.cells import Matrix
 from clearing.margin.model import Margin, Market, Positions
-from clearing.margin.models import expected_shortfall, scan
+from clearing.margin.models import expected_shortfall, static
+from clearing.margin.models.grid import GRID
+from clearing.margin.models.scan import SCAN
 from clearing.model.ids import InstrumentId
 from clearing.model.values import Instrument, Parameters, RiskArray
 
@@ -26,6 +29,19 @@ class Model:
     scenarios: Callable[[RiskArray], tuple[str, ...]]
 
 
+def _of_cells(matrix: Matrix, version: str) -> Model:
+    return Model(
+        name=matrix.model,
+        version=version,
+        looks_back=False,
+        risk_array=matrix.risk_array,
+        margin=matrix.margin,
+        amounts=matrix.amounts,
+        rises=matrix.rises,
+        scenarios=lambda _: matrix.names,
+    )
+
+
 MODELS = {
     "expected_shortfall": Model(
         name="expected_shortfall",
@@ -37,14 +53,16 @@ MODELS = {
         rises=expected_shortfall.rises,
         scenarios=expected_shortfall.scenario_names,
     ),
-    "scan": Model(
-        name="scan",
-        version="3",
+    "grid": _of_cells(GRID, version="1"),
+    "scan": _of_cells(SCAN, version="3"),
+    "static": Model(
+        name="static",
+        version="1",
         looks_back=False,
-        risk_array=scan.risk_array,
-        margin=scan.margin,
-        amounts=scan.amounts,
-        rises=scan.rises,
-        scenarios=scan.scenario_names,
+        risk_array=static.risk_array,
+        margin=static.margin,
+        amounts=static.amounts,
+        rises=static.rises,
+        scenarios=static.scenario_names,
     ),
 }

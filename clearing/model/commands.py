@@ -93,6 +93,14 @@ class ReinstateMember:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMember:
+    """Count a member with its affiliates: all that have the same ``group`` (rulebook §12). Empty: it stands alone."""
+
+    member: MemberId
+    group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeclareDefault:
     """Declare a member in default that is known to be unable to pay (rulebook §10.3). Nothing undoes it."""
 
@@ -480,6 +488,7 @@ Command: TypeAlias = (
     | AdmitMember
     | SuspendMember
     | ReinstateMember
+    | GroupMember
     | LeaveHouse
     | OpenAccount
     | LinkAccounts

@@ -44,6 +44,7 @@ from clearing.model.values import (
     ClearingAccount,
     Cycle,
     DailyMoves,
+    DataRefusal,
     Default,
     Due,
     Funding,
@@ -61,6 +62,7 @@ from clearing.model.values import (
     Porting,
     Provider,
     Revocation,
+    Shadow,
     Source,
     Stage,
     Trade,
@@ -121,6 +123,7 @@ class House:
     attestation: AttestationRecord | None = None
     outage: Outage | None = None
     wound_down: WoundDown | None = None
+    shadow: Shadow | None = None
     assets: Map[AssetId, Asset] = Map()
     instruments: Map[InstrumentId, Instrument] = Map()
     members: Map[MemberId, Member] = Map()
@@ -153,6 +156,7 @@ class House:
     auctions: Map[str, Auction] = Map()
     bids: Map[str, Bid] = Map()
     daily_moves: Map[str, DailyMoves] = Map()
+    data_refusals: Map[SourceId, DataRefusal] = Map()
     held: Map[AccountKey, Map[InstrumentId, int]] = Map()
     pnl: Map[AccountKey, Pnl] = Map()
     closed_lots: Map[InstrumentId, int] = Map()
@@ -239,6 +243,7 @@ SINGLE_ROWS: dict[str, type] = {
     "attestation": AttestationRecord,
     "outage": Outage,
     "wound_down": WoundDown,
+    "shadow": Shadow,
 }
 TABLES: dict[str, type] = {
     "assets": Asset,
@@ -273,6 +278,7 @@ TABLES: dict[str, type] = {
     "auctions": Auction,
     "bids": Bid,
     "daily_moves": DailyMoves,
+    "data_refusals": DataRefusal,
 }
 ROW_TYPES = SINGLE_ROWS | TABLES
 

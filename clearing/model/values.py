@@ -33,11 +33,17 @@ PPM = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanRange:
-    """How far the ``scan`` model moves the price of an underlying, and its volatility (as a share of itself)."""
+    """How far a model moves the price of an underlying, and its volatility (as a share of itself).
+
+    ``open_notional_lower_minor``, ``open_notional_upper_minor``: between which open notionals ``static`` raises its
+    rate to 100 %; both zero: nowhere.
+    """
 
     underlying: FeedId
     move_bp: int
     volatility_bp: int = 0
+    open_notional_lower_minor: int = 0
+    open_notional_upper_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +131,7 @@ class Parameters:
     auction_ms: int = MINUTE_MS // 2
     close_out_auction_ms: int = 10 * MINUTE_MS
     porting_ms: int = DAY_MS
+    shadow_model: str = ""
 
     def __hash__(self) -> int:
         return hash((self.margin_model, len(self.scan_ranges)))
@@ -431,7 +438,8 @@ class Member:
     """A member protocol and the pool contribution that is required of it.
 
     ``suspended_for``: why it is suspended. ``left_ms``: when it left; until it is released, ``default/exits`` says
-    when, it stays liable with its contribution and its assessments.
+    when, it stays liable with its contribution and its assessments. ``group``: the name that it shares with its
+    affiliates, which are expected to fail together (rulebook §12); empty for a member that stands alone.
     """
 
     id: MemberId
@@ -440,6 +448,7 @@ class Member:
     required_contribution_minor: int = 0
     suspended_for: str = ""
     left_ms: int = 0
+    group: str = ""
 
     @property
     def belongs(self) -> bool:
@@ -632,7 +641,7 @@ class OpenInterest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnderlyingMove:
     """The return of an underlying over a day, in parts per million of its price before, rounded down; None if it had
-    not closed before. ``close_ticks`` is the mark of ``feed`` at which the day ended; zero if the return was imported.
+    not closed before. ``close_ticks`` is the mark of ``feed`` at which the day ended; zero if the house did not see it.
     """
 
     underlying: FeedId
@@ -665,6 +674,55 @@ class Cycle:
     short: tuple[SetId, ...] = ()
     fees_kept_minor: int = 0
     option_marks: tuple[OptionMark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowSet:
+    """What the shadow would have required of a netting set, and how the set would stand (healths of §8)."""
+
+    netting_set: SetId
+    before: str
+    after: str
+    live_minor: int
+    shadow_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """What another margin model would have required at the end of a cycle (rulebook §9). Requirements are R.
+
+    ``called`` and ``liquidated`` count the sets that would be, ``risen`` and ``fallen`` those that would have to hold
+    more or less; ``risen_most`` is the one that would by the most, None if none would have to hold more. ``sets`` lists
+    those with the largest differences; the counts and the sums are of all.
+    """
+
+    cycle: int
+    model: str
+    version: str
+    live_model: str
+    live_version: str
+    live_minor: int
+    shadow_minor: int
+    called: int
+    liquidated: int
+    risen: int
+    fallen: int
+    risen_most: ShadowSet | None
+    sets: tuple[ShadowSet, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRefusal:
+    """The newest publication of a source that was its own and in time, and said of ``feed`` what no market does
+    (rulebook §6). ``reason`` is the name of why; ``price_ticks``, what it said, may be beyond any bound.
+    """
+
+    source: SourceId
+    feed: FeedId
+    reason: str
+    price_ticks: int
+    sequence: int
+    refused_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

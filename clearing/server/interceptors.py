@@ -108,6 +108,7 @@ LONG = frozenset(
     for name in (
         *("EventService/ListEvents", "LedgerService/ListEntries", "LedgerService/GetTrialBalance"),
         *("MarginService/WhatIf", "MarginService/PreviewDefault"),
+        *("MarginService/GetPoolCoverage", "MarginService/GetReverseStress"),
     )
 )
 """Methods that may go through much of the journal to find little, or decide beside the writer. So does every request

@@ -4,6 +4,8 @@ import grpc
 
 from clearing.decide.what_if import what_if
 from clearing.default.preview import preview
+from clearing.default.reverse import reverse_stress
+from clearing.default.sizing import coverage
 from clearing.engine import Engine
 from clearing.margin.assess import assess
 from clearing.margin.snapshot import array_of
@@ -83,6 +85,25 @@ class Margins(MarginServiceServicer):
         answer.journal_size = view.size
         return answer
 
+    def GetPoolCoverage(
+        self, request: pb.GetPoolCoverageRequest, context: grpc.ServicerContext
+    ) -> pb.GetPoolCoverageResponse:
+        """How the pool stands against the stress scenarios."""
+        view = self._engine.view
+        house = founded(view)
+        answer = wire.coverage(coverage(house), house)
+        answer.journal_size = view.size
+        return answer
+
+    def GetReverseStress(
+        self, request: pb.GetReverseStressRequest, context: grpc.ServicerContext
+    ) -> pb.GetReverseStressResponse:
+        """The smallest move that exhausts each tier."""
+        view = self._engine.view
+        answer = wire.reverse(reverse_stress(founded(view)))
+        answer.journal_size = view.size
+        return answer
+
     def ExplainMargin(
         self, request: pb.ExplainMarginRequest, context: grpc.ServicerContext
     ) -> pb.ExplainMarginResponse:
@@ -119,4 +140,12 @@ class Margins(MarginServiceServicer):
         page = page_of((row.instrument for row in array_of(house).instruments), request, "risk", str(cycle))
         answer = wire.risk_array(house, page.keys)
         answer.next_page_token, answer.journal_size = page.next_token, view.size
+        return answer
+
+    def GetShadow(self, request: pb.GetShadowRequest, context: grpc.ServicerContext) -> pb.GetShadowResponse:
+        """What the model in shadow said last."""
+        require_valid(request)
+        view = self._engine.view
+        answer = wire.shadow(founded(view))
+        answer.journal_size = view.size
         return answer

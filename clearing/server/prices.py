@@ -6,7 +6,7 @@ from clearing.engine import Engine
 from clearing.server.calls import founded, write
 from clearing.server.pages import page_of
 from clearing.server.wire import prices as wire
-from clearing.server.wire import times, units
+from clearing.server.wire import times, underlyings, units
 from clearing.server.wire.violations import require_valid
 from clearinghouse.v1 import price_service_pb2 as pb
 from clearinghouse.v1.price_service_pb2_grpc import PriceServiceServicer
@@ -57,6 +57,20 @@ class Prices(PriceServiceServicer):
             option_marks=[wire.option_mark(marks[key], house.instruments[key]) for key in page.keys],
             next_page_token=page.next_token,
             cycle=0 if cycle is None else cycle.number,
+            journal_size=view.size,
+        )
+
+    def ListUnderlyings(
+        self, request: pb.ListUnderlyingsRequest, context: grpc.ServicerContext
+    ) -> pb.ListUnderlyingsResponse:
+        """What the house knows of the past of underlyings."""
+        require_valid(request)
+        view = self._engine.view
+        house = founded(view)
+        page = page_of(underlyings.known(house), request, "underlyings")
+        return pb.ListUnderlyingsResponse(
+            underlyings=[underlyings.message(house, underlying) for underlying in page.keys],
+            next_page_token=page.next_token,
             journal_size=view.size,
         )
 

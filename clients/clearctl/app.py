@@ -35,7 +35,7 @@ NOUNS = {
         "deposit": "What custody received.",
         "withdraw": "What leaves the house.",
         "cash": "Cash between linked accounts.",
-        "pool": "Contributions to the default pool.",
+        "pool": "Contributions to the default pool, and how far it goes.",
         "dues": "What members have to pay.",
         "auction": "Auctions, bids, and who may be assigned.",
         "member": "Who is a member, and how it stands.",

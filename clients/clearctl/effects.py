@@ -1,6 +1,7 @@
 """What a change or other parameters would do: shown before anybody proposes or approves them."""
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from google.protobuf.json_format import MessageToDict
@@ -101,5 +102,19 @@ def _text(parameters: Parameters, field: str) -> str:
 
 
 def _details(change: pb.Change) -> list[tuple[str, RenderableType]]:
+    if change.HasField("import_history"):
+        return _history(change.import_history)
     fields: dict[str, Any] = MessageToDict(getattr(change, str(change.WhichOneof("change"))))
     return [(label, str(value)) for label, value in fields.items()]
+
+
+def _history(change: pb.ImportHistoryChange) -> list[tuple[str, RenderableType]]:
+    """A thousand returns are told by their ends and extremes."""
+    moves = change.moves_ppm
+    last = date.fromisoformat(change.first_day) + timedelta(days=len(moves) - 1)
+    return [
+        ("underlying", change.underlying),
+        ("days", f"{len(moves):,}, from {change.first_day} to {last}"),
+        ("largest fall", f"{grouped(str(min(moves)))} ppm"),
+        ("largest rise", f"{grouped(str(max(moves)))} ppm"),
+    ]

@@ -109,6 +109,8 @@ def test_every_list_is_an_array_as_json_and_something_to_read_as_table(
         (ALPHA, "ledger proof --since 5", "Old root", "oldRoot"),
         (ALPHA, "attestation show", "trialBalance", "envelope"),
         (RITA, "preview alpha", "skin in the game", "tiers"),
+        (RITA, "pool coverage", "Prefunded", "prefunded"),
+        (ANNA, "pool reverse", "margin of any member", "exhaustions"),
     ],
 )
 def test_every_single_thing_is_the_protos_json_and_a_table(
@@ -116,6 +118,24 @@ def test_every_single_thing_is_the_protos_json_and_a_table(
 ) -> None:
     assert field in answer(served, who, *command.split())
     assert shown in asked(served, who, *command.split()).stdout
+
+
+def test_two_administrators_group_affiliates_and_regulators_see_it(served: Served) -> None:
+    words = ("member", "group", "beta", "--with", "north", "--reason", "the owners of delta", "--id", "g-1")
+    asked(served, ANNA, *words)
+    assert asked(served, BERT, "proposal", "approve", "g-1", "--yes").returncode == DONE
+    assert answer(served, RITA, "member", "show", "beta")["stake"]["group"] == "north"
+    assert "Group" in asked(served, RITA, "member", "show", "beta").stdout
+    assert "stake" not in answer(served, ALPHA, "member", "show", "beta")
+    members = answer(served, RITA, "pool", "coverage")["members"]
+    assert {one["member"]: one.get("group") for one in members}["members/beta"] == "north"
+
+
+def test_reverse_stress_says_what_is_not_within_reach(served: Served) -> None:
+    told = asked(served, RITA, "pool", "reverse").stdout
+    assert "margin of any member" in told
+    assert "assessments" in told
+    assert asked(served, ALPHA, "pool", "reverse").returncode == REFUSED
 
 
 def test_amounts_are_exact_strings_in_json(served: Served) -> None:

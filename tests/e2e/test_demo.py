@@ -71,6 +71,13 @@ def test_every_unit_balances_and_everything_verifies(seven: dict[str, Any]) -> N
     assert Decimal(0) < Decimal(seven["netting_benefit"]) < Decimal(1)
 
 
+def test_the_pool_covers_less_than_cover_two_at_first_and_the_funds_make_it_worse(
+    seven: dict[str, Any],
+) -> None:
+    shares = [Decimal(one) for one in seven["pool_coverage"] if one is not None]
+    assert Decimal(0) == min(shares) < shares[0] < Decimal(1)
+
+
 def test_draws_and_what_is_uncovered_are_the_loss(seven: dict[str, Any]) -> None:
     for default in seven["defaults"]:
         draws = sum((Decimal(draw["amount"]) for draw in default["draws"]), Decimal(0))

@@ -228,6 +228,14 @@ KINDS: dict[str, tuple[admin_pb.Change, str]] = {
         "ASSET_UNKNOWN",
     ),
     "end": (admin_pb.Change(wind_down=admin_pb.WindDownChange()), "NOTHING_UNCOVERED"),
+    "group": (
+        admin_pb.Change(group_member=admin_pb.GroupMemberChange(member="members/beta", group="north")),
+        "",
+    ),
+    "stranger": (
+        admin_pb.Change(group_member=admin_pb.GroupMemberChange(member="members/nobody", group="north")),
+        "MEMBER_UNKNOWN",
+    ),
     "default": (
         admin_pb.Change(declare_default=admin_pb.DeclareDefaultChange(member="members/nobody")),
         "MEMBER_UNKNOWN",

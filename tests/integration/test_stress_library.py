@@ -2,7 +2,7 @@
 
 import csv
 import gzip
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import cache
@@ -127,6 +127,90 @@ def test_once_is_not_enough_for_the_others() -> None:
 @pytest.mark.parametrize(("key", "token"), [("luna-2022", "LUNA"), ("ftx-2022", "FTT")])
 def test_the_token_of_who_failed_lost_nearly_everything(key: str, token: str) -> None:
     assert fall(within(coins()[token], DAYS[key])) < Fraction(-85, 100)
+
+
+@cache
+def snapshots() -> dict[str, dict[str, Series]]:
+    """Four times a day, by currency: index prices, as read beside each expiry within seconds, and by expiry, with five
+    days left or more, volatilities at the money.
+    """
+    found: dict[str, dict[str, Series]] = {"BTC": {}, "ETH": {}}
+    with gzip.open(market_file("iv_surface_history.csv.gz"), "rt") as lines:
+        for row in csv.DictReader(lines):
+            series = found[row["currency"]]
+            series.setdefault("index", []).append((row["ts_utc"], Fraction(row["index_price"])))
+            if row["atm_iv"] and float(row["ttm_years"]) * 365 > 5:
+                series.setdefault(row["expiry"], []).append((row["ts_utc"], Fraction(row["atm_iv"])))
+    return {currency: {name: sorted(rows) for name, rows in one.items()} for currency, one in found.items()}
+
+
+def on_the_day(series: Series, day: str) -> list[Fraction]:
+    """What the last snapshot before a day says, and those of the day."""
+    last = max((at for at, _ in series if at < day), default="")
+    return [price for at, price in series if at == last or at.startswith(day)]
+
+
+@pytest.mark.parametrize("feed", [BTC, ETH])
+def test_the_fall_of_february_2026_is_that_of_the_snapshots_and_so_are_its_volatilities(feed: FeedId) -> None:
+    series, move = snapshots()[feed], NAMED["february-2026 fall"].move_of(feed)
+    assert len({at for at, _ in series["index"] if at.startswith("2026-02-05")}) == 4
+    assert move.price_bp == floor(fall(on_the_day(series["index"], "2026-02-05")) * BP)
+    days = (on_the_day(one, "2026-02-05") for name, one in series.items() if name != "index")
+    rises = [rally(values) for values in days if len(values) > 1]
+    assert move.volatility_bp == ceil(max(rises) * BP)
+
+
+def test_the_others_fall_twice_as_far_in_february_2026_and_their_volatility_as_that_of_btc() -> None:
+    scenario = NAMED["february-2026 fall"]
+    btc, eth, others = (scenario.move_of(feed) for feed in (BTC, ETH, OTHERS))
+    assert others.price_bp == OTHERS_TIMES * min(btc.price_bp, eth.price_bp)
+    assert others.volatility_bp == max(btc.volatility_bp, eth.volatility_bp)
+
+
+def test_the_fall_of_february_2026_ended_before_midnight_and_no_rally_belongs_to_its_day() -> None:
+    for feed in (BTC, ETH):
+        index = snapshots()[feed]["index"]
+        day, night = (on_the_day(index, one) for one in ("2026-02-05", "2026-02-06"))
+        assert rally(day) * BP < ORDINARY_BP
+        assert min(night) == min(day), "it did not go on after midnight"
+
+
+@pytest.mark.parametrize(
+    ("name", "coin", "days", "move"),
+    [
+        (
+            "thin tokens collapse",
+            "FTT",
+            ("2022-11-08", "2022-11-09"),
+            lambda prices: floor(fall(prices) * BP),
+        ),
+        (
+            "thin tokens squeezed",
+            "DOGE",
+            ("2021-01-28", "2021-01-28"),
+            lambda prices: ceil(rally(prices) * BP),
+        ),
+    ],
+)
+def test_thin_tokens_alone_go_as_far_as_one_of_them_did(
+    name: str, coin: str, days: tuple[str, str], move: Callable[[list[Fraction]], int]
+) -> None:
+    scenario = NAMED[name]
+    assert scenario.move_of(OTHERS).price_bp == move(within(coins()[coin], days))
+    assert {scenario.move_of(feed).price_bp for feed in (BTC, ETH)} == {0}
+
+
+def test_what_ust_and_luna_lost_lies_on_both_sides_of_the_collapse() -> None:
+    taken = Fraction(NAMED["thin tokens collapse"].move_of(OTHERS).price_bp, BP)
+    with market_file("ust_depeg_hourly_202205.csv").open() as lines:
+        ust = fall([Fraction(row["close"]) for row in csv.DictReader(lines)])
+    assert fall(within(coins()["LUNA"], DAYS["luna-2022"])) < taken < ust
+    assert round(ust, 3) == Fraction(-741, 1_000)
+
+
+def test_the_squeeze_went_on_after_midnight_to_eleven_times_the_price() -> None:
+    after = within(coins()["DOGE"], ("2021-01-28", "2021-01-29"))
+    assert 10 < rally(after) < 11
 
 
 def widest(prices: list[Fraction], hours: int) -> tuple[Fraction, Fraction]:

@@ -1,7 +1,7 @@
 """What is done at once gives what is done one by one (rulebook §4, §8, §9).
 
 A batch of trades is decided twice, with the shortcut for trades that surely pass and without it; every netting set
-is measured twice, in columns and alone.
+is measured twice, in columns and alone. What each model promises of that is in ``test_model_laws``.
 """
 
 from collections.abc import Iterator
@@ -9,30 +9,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from clearing.decide.headroom import Headroom
 from clearing.decide.table import Request, decide
 from clearing.margin.assess import assess, living_sets, maintenance, maintenance_of_all, standings
-from clearing.margin.model import Positions
-from clearing.margin.models.scan import amounts, margin, rise
 from clearing.margin.table import MODELS
 from clearing.model.commands import AdmitMember, ListInstrument, NewTrade, SubmitTrades
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, InstrumentId, MemberId, account_key
-from clearing.model.values import Liquidity, Parameters, Right, RiskArray, Trade
+from clearing.model.values import Liquidity, Right, Trade
 from ledger.entry import Entry
 from ledger.leaf import encode_body
 from tests.builders import BTC, BTC_MAR, BTC_PERP, ETH_FEED, ETH_PERP, START_MS, USD, World, empty_house, link
-from tests.property.test_margin_laws import NAMES as LINEAR
-from tests.property.test_margin_laws import Lots, Market, books, markets
-from tests.property.test_option_laws import NAMES as OPTIONS
-from tests.property.test_option_laws import Market as OptionMarket
-from tests.property.test_option_laws import books as option_books
-from tests.property.test_option_laws import markets as option_markets
 from tests.unit.test_options import CALL, OPTION_PARAMETERS, option
 
 pytestmark = pytest.mark.slow
@@ -148,88 +137,6 @@ def assert_measured_alike(house: House) -> None:
             alone.maintenance_minor,
             alone.requirement_minor,
         )
-
-
-def in_columns(portfolios: list[Lots], names: tuple[InstrumentId, ...]) -> Positions:
-    held = [
-        (owner, names.index(name), lots)
-        for owner, book in enumerate(portfolios)
-        for name, lots in book.items()
-        if lots
-    ]
-    columns = [np.array(column, np.int64) for column in zip(*held, strict=True)] or [
-        np.empty(0, np.int64)
-    ] * 3
-    return Positions(portfolios=len(portfolios), owners=columns[0], rows=columns[1], lots=columns[2])
-
-
-@given(portfolios=st.lists(books, max_size=5), market=markets())
-def test_linear_portfolios_are_margined_in_columns_as_alone(portfolios: list[Lots], market: Market) -> None:
-    array, parameters = market
-    alone = [margin(book, array, parameters).amount_minor for book in portfolios]
-    assert amounts(in_columns(portfolios, LINEAR), array, parameters) == alone
-
-
-@given(portfolios=st.lists(option_books, max_size=5), market=option_markets())
-def test_portfolios_with_options_are_margined_in_columns_as_alone(
-    portfolios: list[Lots], market: OptionMarket
-) -> None:
-    array, parameters, _ = market
-    alone = [margin(book, array, parameters).amount_minor for book in portfolios]
-    assert amounts(in_columns(portfolios, OPTIONS), array, parameters) == alone
-
-
-def most_per_lot(array: RiskArray, parameters: Parameters, name: InstrumentId) -> int:
-    return next(rise(row, parameters) for row in array.instruments if row.instrument == name)
-
-
-@given(book=books, name=st.sampled_from(LINEAR), lots=st.integers(-(10**6), 10**6), market=markets())
-def test_no_linear_trade_raises_an_amount_by_more_than_is_said(
-    book: Lots, name: InstrumentId, lots: int, market: Market
-) -> None:
-    array, parameters = market
-    after = {**book, name: book[name] + lots}
-    most = abs(lots) * most_per_lot(array, parameters, name)
-    assert (
-        margin(after, array, parameters).amount_minor <= margin(book, array, parameters).amount_minor + most
-    )
-
-
-@given(
-    book=option_books,
-    name=st.sampled_from(OPTIONS),
-    lots=st.integers(-(10**6), 10**6),
-    basis_bp=st.integers(0, 500),
-    market=option_markets(),
-)
-def test_no_trade_of_options_raises_an_amount_by_more_than_is_said(
-    book: Lots, name: InstrumentId, lots: int, basis_bp: int, market: OptionMarket
-) -> None:
-    array, parameters = market[0], replace(market[1], basis_floor_bp=basis_bp)
-    after = {**book, name: book[name] + lots}
-    most = abs(lots) * most_per_lot(array, parameters, name)
-    assert (
-        margin(after, array, parameters).amount_minor <= margin(book, array, parameters).amount_minor + most
-    )
-
-
-@pytest.mark.parametrize("notional", [2**62, 2**63 + 1, 2**64 - 1, 2**70])
-@given(portfolios=st.lists(books, min_size=1, max_size=3), market=markets())
-def test_what_nobody_holds_changes_nothing_however_large_it_is(
-    notional: int, portfolios: list[Lots], market: Market
-) -> None:
-    """A column that mixes numbers beyond 63 bits with negative ones would become one of floats."""
-    array, parameters = market
-    first = array.instruments[0]
-    giant = replace(
-        first,
-        instrument=InstrumentId("GIANT"),
-        notional_minor=notional,
-        long_minor=tuple(notional if n else -1 for n in range(len(first.long_minor))),
-    )
-    larger = replace(array, instruments=(*array.instruments, giant))
-    alone = [margin(book, array, parameters).amount_minor for book in portfolios]
-    assert amounts(in_columns(portfolios, LINEAR), larger, parameters) == alone
 
 
 def test_a_link_may_hold_more_lots_than_a_column_can() -> None:

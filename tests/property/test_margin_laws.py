@@ -1,4 +1,4 @@
-"""Laws of the ``scan`` model and of splitting an amount, on books that nobody chose (rulebook §1, §9).
+"""Laws of the ``scan`` model alone and of splitting an amount, on books that nobody chose (rulebook §1, §9).
 
 Requirements are integers, rounded against the account, so a law that holds exactly for real numbers
 holds for them up to a bound that each test states in smallest units.
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from clearing.decide.terms import parameters_flaw
 from clearing.margin.model import Margin
 from clearing.margin.model import Market as Snapshot
-from clearing.margin.models.scan import margin, risk_array
+from clearing.margin.models.scan import SCAN
 from clearing.model.apportion import apportion
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import (
@@ -28,6 +28,8 @@ from clearing.model.values import (
 )
 
 pytestmark = pytest.mark.slow
+
+margin, risk_array = SCAN.margin, SCAN.risk_array
 
 GOLD, SILVER, TIN = FeedId("GOLD"), FeedId("SILVER"), FeedId("TIN")
 UNDERLYINGS = (GOLD, GOLD, SILVER, SILVER, TIN)
@@ -83,10 +85,6 @@ def scaled(book: Lots, factor: int) -> Lots:
     return {name: factor * lots for name, lots in book.items()}
 
 
-def together(one: Lots, other: Lots) -> Lots:
-    return {name: one[name] + other[name] for name in NAMES}
-
-
 def size(*portfolios: Lots) -> int:
     return sum(abs(lots) for book in portfolios for lots in book.values())
 
@@ -95,75 +93,17 @@ def size(*portfolios: Lots) -> int:
 
 
 @given(book=books, market=markets())
-def test_a_requirement_is_never_negative_and_a_book_that_can_lose_requires_something(
-    book: Lots, market: Market
-) -> None:
+def test_a_book_that_can_lose_requires_something(book: Lots, market: Market) -> None:
     result = measured(book, market)
-    assert result.amount_minor >= 0
     assert all(risk.risk_minor >= abs(risk.exposure_minor) for risk in result.underlyings)
     if market[1].offset_cap_bp < BP and size(book):
         assert result.amount_minor > 0
 
 
 @given(book=books, factor=st.integers(2, 100), market=markets())
-def test_a_book_of_twice_the_size_requires_at_least_twice_as_much(
-    book: Lots, factor: int, market: Market
-) -> None:
-    """Scan risk is exactly proportional. Rounding moves each of: the credit of the one offset, the basis
-    charge of each underlying with both sides, and the floor. So k times the book requires at least k times
-    as much, less k − 1 for each of the first two kinds (or for the floor, whichever decides), less one.
-    """
+def test_scan_risk_is_exactly_proportional(book: Lots, factor: int, market: Market) -> None:
     once, more = measured(book, market), measured(scaled(book, factor), market)
     assert [r.risk_minor for r in more.underlyings] == [factor * r.risk_minor for r in once.underlyings]
-    rounded_terms = 1 + len(once.underlyings)
-    assert more.amount_minor >= factor * once.amount_minor - (factor - 1) * rounded_terms
-
-
-@given(one=books, other=books, market=markets(credit=False, basis=False))
-def test_splitting_an_account_never_lowers_the_sum(one: Lots, other: Lots, market: Market) -> None:
-    """Exactly, where instruments are only netted."""
-    assert amount(together(one, other), market) <= amount(one, market) + amount(other, market)
-
-
-@given(one=books, other=books, market=markets())
-def test_with_credit_and_basis_splitting_wins_less_than_one_unit_a_lot(
-    one: Lots, other: Lots, market: Market
-) -> None:
-    """A row of the array is rounded to a unit a lot, so credit and charge are off by no more."""
-    apart = amount(one, market) + amount(other, market)
-    assert amount(together(one, other), market) <= apart + size(one, other)
-
-
-@given(lots=quantities, market=markets())
-def test_a_hedge_of_an_outright_position_raises_its_requirement_by_no_more_than_the_basis_charge(
-    lots: int, market: Market
-) -> None:
-    """The hedge: the opposite exposure, or just less, in the other instrument on the same underlying."""
-    array, parameters = market
-    near, far = (row for row in array.instruments if row.underlying == GOLD)
-    hedge = -lots * near.notional_minor // far.notional_minor
-    outright = {near.instrument: lots}
-    hedged = measured({near.instrument: lots, far.instrument: hedge}, market)
-    rounding = abs(lots) + 2 * abs(hedge) + max(far.long_minor)
-    floor = BP - parameters.offset_cap_bp
-    share_kept = -(-(amount(outright, market) + amount({far.instrument: hedge}, market)) * floor // BP)
-    limit = max(amount(outright, market) + hedged.basis_minor, share_kept)
-    assert hedged.amount_minor <= limit + rounding
-    if parameters.offset_cap_bp == BP:
-        left = abs(lots * near.notional_minor + hedge * far.notional_minor)
-        assert hedged.underlyings == () or hedged.underlyings[0].risk_minor <= left + rounding
-
-
-@given(book=books, market=markets(), seed=st.integers(0, 2**32))
-def test_the_order_of_instruments_and_positions_does_not_matter(
-    book: Lots, market: Market, seed: int
-) -> None:
-    array, parameters = market
-    rows, names = list(array.instruments), list(NAMES)
-    Random(seed).shuffle(rows)
-    Random(seed + 1).shuffle(names)
-    shuffled = RiskArray(model="scan", instruments=tuple(rows))
-    assert margin({name: book[name] for name in names}, shuffled, parameters) == measured(book, market)
 
 
 @given(book=books, market=markets())
@@ -188,12 +128,6 @@ def test_netting_never_saves_more_than_the_cap(book: Lots, market: Market) -> No
     parameters = market[1]
     alone = sum(measured({name: lots}, market).amount_minor for name, lots in book.items())
     assert amount(book, market) * BP >= alone * (BP - parameters.offset_cap_bp)
-
-
-@given(book=books, market=markets())
-def test_netting_never_costs_more_than_rounding(book: Lots, market: Market) -> None:
-    alone = sum(amount({name: lots}, market) for name, lots in book.items())
-    assert amount(book, market) <= alone + size(book)
 
 
 @given(book=books, market=markets(), lots=st.integers(1, 10**6))

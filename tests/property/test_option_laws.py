@@ -1,4 +1,4 @@
-"""Laws of options in the ``scan`` model, in any market (rulebook §1, §8, §9.2)."""
+"""Laws of options in the ``scan`` model alone, in any market (rulebook §1, §8, §9.2)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing.margin.model import Market as Snapshot
-from clearing.margin.models.scan import margin, risk_array
-from clearing.margin.pricing import YEAR_MS, option_marks
+from clearing.margin.models.scan import SCAN
+from clearing.margin.pricing import YEAR_MS
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import (
     BP,
     Instrument,
     InstrumentKind,
-    OptionMark,
     OptionTerms,
     Parameters,
     Right,
@@ -25,12 +24,14 @@ from clearing.model.values import (
 
 pytestmark = pytest.mark.slow
 
+margin, risk_array = SCAN.margin, SCAN.risk_array
+
 GOLD, VOL = FeedId("GOLD"), FeedId("GOLD-VOL")
 TICK_VALUE = 7
 NAMES = tuple(InstrumentId(f"GOLD-{n}") for n in range(4))
 
 Lots = Mapping[InstrumentId, int]
-Market = tuple[RiskArray, Parameters, tuple[OptionMark, ...]]
+Market = tuple[RiskArray, Parameters]
 
 books = st.fixed_dictionaries({name: st.just(0) | st.integers(-(10**6), 10**6) for name in NAMES})
 
@@ -78,30 +79,16 @@ def markets(draw: st.DrawFn) -> Market:
     options = [draw(contracts(name, 3 * price)) for name in NAMES[1:]]
     marks = {GOLD: price, VOL: draw(st.integers(1, 50_000))}
     array = risk_array([PERPETUAL, *options], Snapshot(prices=marks, at_ms=0), parameters)
-    return array, parameters, option_marks(options, marks, 0)
+    return array, parameters
 
 
 def amount(book: Lots, market: Market) -> int:
     return margin(book, market[0], market[1]).amount_minor
 
 
-@given(one=books, other=books, market=markets())
-def test_splitting_an_account_never_lowers_the_sum(one: Lots, other: Lots, market: Market) -> None:
-    """Exactly, where instruments are only netted."""
-    both = {name: one[name] + other[name] for name in NAMES}
-    assert amount(both, market) <= amount(one, market) + amount(other, market)
-
-
-@given(book=books, market=markets())
-def test_who_has_only_bought_options_can_lose_no_more_than_they_are_worth(book: Lots, market: Market) -> None:
-    bought = {name: abs(book[name]) for name in NAMES[1:]}
-    worth = sum(bought[mark.instrument] * mark.price_ticks * TICK_VALUE for mark in market[2])
-    assert 0 <= amount(bought, market) <= worth
-
-
 @given(book=books, market=markets())
 def test_who_has_sold_an_option_requires_at_least_the_minimum(book: Lots, market: Market) -> None:
-    array, parameters, _ = market
+    array, parameters = market
     sold = {name: -abs(book[name]) for name in NAMES[1:]}
     least = sum(abs(lots) for lots in sold.values()) * array.instruments[0].notional_minor
     assert amount(sold, market) * BP >= least * parameters.short_option_bp
@@ -114,12 +101,6 @@ def test_what_one_holder_gains_in_a_scenario_the_other_loses_but_for_rounding(
     for row in market[0].instruments:
         for long, short in zip(row.long_minor, row.short_minor, strict=True):
             assert -2 <= long + short <= 0
-
-
-@given(market=markets())
-def test_an_option_is_equivalent_to_no_more_than_what_it_is_written_on(market: Market) -> None:
-    for row in market[0].instruments:
-        assert row.delta_minor is None or abs(row.delta_minor) <= row.notional_minor
 
 
 @given(book=books, market=markets())

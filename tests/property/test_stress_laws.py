@@ -1,22 +1,27 @@
 """Laws of the stress figures, for any positions and any cash (rulebook §12)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearing import chart
 from clearing.default import stress
-from clearing.default.stress import ScenarioLosses, losses_of, stress_array, stress_of
+from clearing.default.contagion import Liquidity, contagion
+from clearing.default.reverse import DIRECTIONS, reverse_stress, scaled
+from clearing.default.scenarios import OTHERS, Move, Scenario
+from clearing.default.stress import ScenarioLosses, array_under, losses_of, stress_array, stress_of
 from clearing.margin.assess import after_haircut, holdings, portfolio_of
 from clearing.model.commands import AdmitMember
 from clearing.model.draft import Draft
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, AssetId, InstrumentId, MemberId
 from clearing.model.kinds import Kind
+from clearing.model.values import BP
 from ledger.entry import Leg, transfer
-from tests.builders import ALICE, BOB, BTC_MAR, BTC_PERP, ETH, ETH_PERP, USD, USDC, World, link
+from tests.builders import ALICE, BOB, BTC, BTC_MAR, BTC_PERP, ETH, ETH_FEED, ETH_PERP, USD, USDC, World, link
 from tests.unit.test_options import CALL, PUT, options_house
 
 pytestmark = pytest.mark.slow
@@ -120,6 +125,35 @@ def test_cover_two_lies_between_cover_one_and_twice_that(positions: Lots, cash: 
     assert found.cover2_minor == max(one.largest(2) for one in found.scenarios)
 
 
+def affiliated(state: House, groups: Mapping[str, str]) -> House:
+    """The house with these members in these groups."""
+    members = state.members
+    for member, group in groups.items():
+        members = members.set(MemberId(member), replace(members[MemberId(member)], group=group))
+    return replace(state, members=members)
+
+
+names = st.dictionaries(st.sampled_from(("dex", "one", "two", "sink")), st.sampled_from(("", "dex", "north")))
+
+
+@given(lots, money, names)
+def test_the_sums_of_groups_are_those_of_their_members(
+    positions: Lots, cash: Money, groups: Mapping[str, str]
+) -> None:
+    alone = stress_of(house(positions, cash))
+    found = stress_of(affiliated(house(positions, cash), groups))
+    covers = []
+    for before, after in zip(alone.scenarios, found.scenarios, strict=True):
+        assert after.losses == before.losses, "who loses what is not changed by who belongs with whom"
+        sums: dict[object, int] = {}
+        for part in before.losses:
+            own = groups.get(part.member) or (part.member, "alone")
+            sums[own] = sums.get(own, 0) + part.amount_minor
+        covers.append(sorted(sums.values(), reverse=True))
+    assert found.cover1_minor == max(sum(one[:1]) for one in covers) >= alone.cover1_minor
+    assert found.cover2_minor == max(sum(one[:2]) for one in covers) >= alone.cover2_minor
+
+
 @given(lots, money)
 def test_twice_the_positions_lose_at_least_twice_as_much(positions: Lots, cash: Money) -> None:
     once, twice = stress_of(house(positions, cash)), stress_of(house(positions, cash, times=2))
@@ -166,3 +200,125 @@ def test_64_bits_and_integers_of_any_size_give_the_same(positions: Lots, cash: M
         assert stress_of(state) == found
     finally:
         stress.SAFE = safe
+
+
+# contagion ----------------------------------------------------------------------------------------
+
+LOT_MINOR = 8 * USD
+"""The notional of a lot of the perpetual."""
+holders = st.dictionaries(
+    st.sampled_from(KEYS), st.tuples(st.integers(1, 10**4), st.integers(1_000, 3_500)), min_size=2, max_size=6
+)
+"""By account its lots, all on one side, and its cash in basis points of their notional."""
+volumes = st.integers(10**9, 10**14)
+shocks = st.integers(-4_000, 0)
+
+
+def of_longs(held: Mapping[AccountKey, tuple[int, int]]) -> House:
+    """The house in which these have bought the perpetual."""
+    positions = {(key, BTC_PERP): lots for key, (lots, _) in held.items()}
+    cash = {key: 1 + lots * LOT_MINOR * cash_bp // BP for key, (lots, cash_bp) in held.items()}
+    return house(positions, cash)
+
+
+def markets(volume: int) -> list[Liquidity]:
+    return [Liquidity(underlying=u, volume_minor=volume, volatility_bp=400) for u in (BTC, ETH_FEED)]
+
+
+def fall(price_bp: int) -> Scenario:
+    return Scenario(name="fall", moves=(Move(underlying=OTHERS, price_bp=price_bp),))
+
+
+def pausing(state: House, limit_bp: int) -> House:
+    """The house with a limit on liquidation volume."""
+    charter = state.founded
+    limited = replace(charter.parameters, breaker_liquidation_bp=limit_bp)
+    return replace(state, charter=replace(charter, parameters=limited))
+
+
+@given(lots, money, shocks, volumes, st.booleans(), st.integers(0, 10_000))
+def test_a_spiral_ends_liquidates_each_set_once_and_loses_what_its_rounds_say(
+    positions: Lots, cash: Money, price_bp: int, volume: int, pauses: bool, limit_bp: int
+) -> None:
+    state = pausing(house(positions, cash), limit_bp)
+    found = contagion(state, fall(price_bp), markets(volume), pauses=pauses)
+    closed = [set_id for one in found.rounds for set_id in one.sets]
+    assert len(closed) == len(set(closed)) == found.liquidated <= len(state.netting_sets)
+    assert [one.window for one in found.rounds] == sorted(one.window for one in found.rounds)
+    assert all(one.sets for one in found.rounds)
+    if not found.rounds:
+        assert found.losses == found.without
+        assert found.volume_minor == 0
+    backwards = house(dict(list(positions.items())[::-1]), dict(list(cash.items())[::-1]))
+    again = contagion(pausing(backwards, limit_bp), fall(price_bp), markets(volume), pauses=pauses)
+    assert again == found, "the order in which it came about does not matter"
+
+
+@given(lots, money, shocks)
+def test_without_volatility_nothing_is_added_to_the_shock(
+    positions: Lots, cash: Money, price_bp: int
+) -> None:
+    still = [replace(one, volatility_bp=0) for one in markets(1)]
+    found = contagion(house(positions, cash), fall(price_bp), still)
+    assert found.losses == found.without
+
+
+@given(holders, shocks, volumes, st.integers(1, 100))
+def test_a_deeper_market_never_makes_the_loss_of_those_on_one_side_larger(
+    held: Mapping[AccountKey, tuple[int, int]], price_bp: int, volume: int, times: int
+) -> None:
+    state = of_longs(held)
+    thin, deep = (contagion(state, fall(price_bp), markets(one)) for one in (volume, volume * times))
+    closed = {set_id for one in thin.rounds for set_id in one.sets}
+    assert {set_id for one in deep.rounds for set_id in one.sets} <= closed
+    assert total(deep.without) <= total(deep.losses) <= total(thin.losses)
+    assert deep.losses.largest(2) <= thin.losses.largest(2)
+
+
+@given(holders, shocks, volumes, st.integers(0, 10_000))
+def test_pauses_never_make_the_loss_of_those_on_one_side_larger(
+    held: Mapping[AccountKey, tuple[int, int]], price_bp: int, volume: int, limit_bp: int
+) -> None:
+    state = pausing(of_longs(held), limit_bp)
+    running, paused = (
+        contagion(state, fall(price_bp), markets(volume), pauses=pauses) for pauses in (False, True)
+    )
+    closed = {set_id for one in running.rounds for set_id in one.sets}
+    assert {set_id for one in paused.rounds for set_id in one.sets} <= closed
+    assert total(paused.without) <= total(paused.losses) <= total(running.losses)
+    assert paused.losses.largest(2) <= running.losses.largest(2)
+
+
+# reverse stress -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=15)
+@given(lots, money, st.lists(st.integers(0, 10**5 * USD), min_size=4, max_size=4))
+def test_each_rung_holds_longer_than_the_one_before_and_just_as_long_as_it_says(
+    positions: Lots, cash: Money, funds: list[int]
+) -> None:
+    state = _funded(house(positions, cash), funds)
+    rungs = reverse_stress(state)
+    for direction in DIRECTIONS:
+        sizes = [
+            next((one.size_bp for one in rung.reached if one.direction == direction.name), 10**9)
+            for rung in (rungs[0], *rungs[2:])
+        ]
+        assert sizes == sorted(sizes)
+        if 0 < sizes[0] < 10**9:
+            before, at = losses_of(
+                state, array_under(state, tuple(scaled(direction, sizes[0] - n) for n in (1, 0)))
+            )
+            assert (total(before) == 0, total(at) > 0) == (True, True)
+
+
+def _funded(state: House, funds: list[int]) -> House:
+    draft = Draft(house=state, request_id="funded", actor="test", now_ms=0)
+    paths = (chart.skin_in_the_game, chart.insurance_fund, chart.second_tranche)
+    for path, amount in zip(paths, funds, strict=False):
+        if amount:
+            draft.record(Kind.HOUSE_FUNDED, legs=transfer(chart.custody(USDC), path(USDC), amount))
+    if funds[-1]:
+        pool = chart.pool(MemberId("one"), USDC)
+        draft.record(Kind.POOL_CONTRIBUTED, legs=transfer(chart.custody(USDC), pool, funds[-1]))
+    return draft.house

@@ -44,6 +44,7 @@ LAWS: Mapping[str, Law] = {
     "SOURCE_RETIRED": laws_of_members.takes_two,
     "MEMBER_ADMITTED": laws_of_members.takes_two,
     "MEMBER_REINSTATED": laws_of_members.takes_two,
+    "MEMBER_GROUPED": laws_of_members.grouped,
     "CHANGE_APPROVED": laws_of_members.approved,
     "PARAMETERS_APPROVED": laws_of_members.approved,
     "PARAMETERS_CHANGED": laws_of_members.parameters_changed,

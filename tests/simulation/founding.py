@@ -11,6 +11,7 @@ from clearing.model.commands import (
     Deposit,
     FoundHouse,
     FundHouse,
+    GroupMember,
     HouseMoney,
     ListAsset,
     ListInstrument,
@@ -100,6 +101,8 @@ def founding(dice: Random) -> Iterator[Command]:
     for key in ("desk/pro", "options/house", "lender/fay"):
         capacity = dice.randrange(1, dice.choice([500, 40_000]) if key == "desk/pro" else 400) * USD
         yield RegisterProvider(account=AccountKey(key), capacity_minor=capacity)
+    for affiliate in ("lender", "options"):
+        yield GroupMember(member=MemberId(affiliate), group="north")
     yield SizePool()
     for member in map(MemberId, (*MEMBERS, GUEST)):
         yield ContributeToPool(member=member, amount_minor=dice.randrange(1, 100) * USD)

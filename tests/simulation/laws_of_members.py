@@ -26,6 +26,15 @@ def takes_two(before: Books, line: Line, _: Books) -> None:
     )
 
 
+def grouped(before: Books, line: Line, after: Books) -> None:
+    """Whom a member is counted with is decided by two, and changes nothing else of it."""
+    takes_two(before, line, after)
+    ((member, row),) = line.changes("members").items()
+    asked = _asked(before, line)
+    wanted = {**before.table("members")[member], "group": asked["group"]}
+    require(member == asked["member"] and row == wanted, "a member is grouped as it was asked", member, row)
+
+
 def approved(before: Books, line: Line, _: Books) -> None:
     """By another administrator, once, in time."""
     rows = [*line.changes("change_proposals").items(), *line.changes("parameter_proposals").items()]

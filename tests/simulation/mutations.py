@@ -34,8 +34,7 @@ from clearing.decide import (
 )
 from clearing.default import exits, purses, resources, tear_up, waterfall
 from clearing.default.tiers.tier import Tier
-from clearing.margin import assess, pricing
-from clearing.margin.models import scan
+from clearing.margin import assess, cells, pricing
 from clearing.model import apportion
 from clearing.model import house as model
 from clearing.model.ids import member_of
@@ -310,7 +309,11 @@ OPTION_FAULTS = (
     Mutation(
         name="volatility stands still",
         law="a scenario is valued by Black-76",
-        patch=_set(scan, "_SHIFTS", tuple((move, 0, percent) for move, _, percent in scan._SHIFTS)),
+        patch=_set(
+            cells,
+            "revaluation",
+            lambda o, f, v, at, moves, _: pricing.revaluation(o, f, v, at, moves, moves * 0 + 1),
+        ),
     ),
     Mutation(
         name="equity does not count what options are worth",

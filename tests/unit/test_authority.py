@@ -71,6 +71,7 @@ def test_what_everyone_gets_alike_is_this_and_no_more() -> None:
     }
     assert members_may == {
         *("GetHouse", "GetParameters", "ListMarks", "ListOptionMarks", "GetRiskArray"),
+        "ListUnderlyings",
         *("GetAttestation", "ListAttestations"),
         *("GetCheckpoint", "GetConsistencyProof", "GetInclusionProof", "GetTile"),  # the public log
     }

@@ -25,7 +25,7 @@ from clearing.model.commands import (
     RequestWithdrawal,
     SetBreaker,
 )
-from clearing.model.house import House
+from clearing.model.house import House, rows_of
 from clearing.model.ids import AssetId, DefaultId, FeedId, MemberId, SourceId, house_account
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason
@@ -151,9 +151,6 @@ def said(price: int, *, source: str = "alpha", sequence: int = 9, age_ms: int = 
         (said(700, sequence=1), Reason.SEQUENCE_REPLAYED),
         (said(700, age_ms=MINUTE_MS + 1), Reason.PRICE_STALE),
         (said(700, age_ms=-1), Reason.PRICE_STALE),
-        (said(0), Reason.PRICE_NOT_POSITIVE),
-        (said(-700), Reason.PRICE_NOT_POSITIVE),
-        (said(PRICE_TICKS_MAX + 1), Reason.PRICE_TOO_LARGE),
     ],
     ids=str,
 )
@@ -162,6 +159,27 @@ def test_a_publication_that_cannot_be_believed_changes_nothing(command: Command,
     assert world.trade(key("x/long"), key("x/short"), 16, 1_000, OIL).accepted
     world.now_ms += 1_000
     assert world.reason(command) == reason.name
+    require_sound(world)
+
+
+@pytest.mark.parametrize(
+    ("price", "reason"),
+    [
+        (0, Reason.PRICE_NOT_POSITIVE),
+        (-700, Reason.PRICE_NOT_POSITIVE),
+        (PRICE_TICKS_MAX + 1, Reason.PRICE_TOO_LARGE),
+    ],
+)
+def test_a_price_that_no_market_has_changes_nothing_but_the_record_of_its_source(
+    price: int, reason: Reason
+) -> None:
+    world = house_of_three()
+    assert world.trade(key("x/long"), key("x/short"), 16, 1_000, OIL).accepted
+    world.now_ms += 1_000
+    before = rows_of(world.state)
+    assert world.do(said(price)).results[0].reason == reason.name
+    after = rows_of(world.state)
+    assert {table for table in after if after[table] != before[table]} == {"sources", "data_refusals"}
     require_sound(world)
 
 

@@ -17,6 +17,7 @@ from clearing.model.commands import (
     ApproveProposal,
     Command,
     DeclareDefault,
+    GroupMember,
     ImportHistory,
     ListAsset,
     ListInstrument,
@@ -443,6 +444,30 @@ RANGE, OFFSET = PARAMETERS.scan_ranges, PARAMETERS.offsets[0]
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "tightens"),
+    [
+        ((0, 0), (0, 5), True),
+        ((0, 5), (0, 0), False),
+        ((3, 5), (3, 4), True),
+        ((3, 5), (2, 5), True),
+        ((3, 5), (2, 4), True),
+        ((3, 5), (4, 5), False),
+        ((3, 5), (3, 6), False),
+        ((3, 5), (2, 6), False),
+    ],
+)
+def test_lower_caps_of_open_notional_tighten_and_none_at_all_loosen(
+    before: tuple[int, int], after: tuple[int, int], tightens: bool
+) -> None:
+    old, new = (
+        replace(RANGE[0], open_notional_lower_minor=lower, open_notional_upper_minor=upper)
+        for lower, upper in (before, after)
+    )
+    now, then = (replace(PARAMETERS, scan_ranges=(one, RANGE[1])) for one in (old, new))
+    assert is_tightening(now, then) is tightens
+
+
+@pytest.mark.parametrize(
     ("change", "tightens"),
     [
         ({}, False),
@@ -493,6 +518,7 @@ GOVERNED_COMMANDS: tuple[Command, ...] = (
     WindDown(reason="nobody is left to pay"),
     DeclareDefault(member=MemberId("dex"), reason="its protocol was exploited"),
     ImportHistory(underlying=BTC, first_day="2020-01-01", moves_ppm=(-20_000,)),
+    GroupMember(member=MemberId("dex"), group="north"),
 )
 
 

@@ -23,6 +23,7 @@ from clearing.model.commands import (
     Command,
     ContributeToPool,
     FoundHouse,
+    GroupMember,
     LeaveHouse,
     LinkAccounts,
     ListInstrument,
@@ -780,6 +781,58 @@ def test_a_debt_of_the_house_account_binds() -> None:
 def test_only_an_active_account_holds_anything_new(state: AccountStatus, reason: Reason | None) -> None:
     rejected = ended_refusal(replace(two_traders().state.accounts[ALICE], status=state))
     assert (rejected and rejected.reason) == reason
+
+
+# affiliates ---------------------------------------------------------------------------------------
+
+
+OTHER = MemberId("other")
+
+
+def grouping(group: str, member: str = "other") -> GroupMember:
+    return GroupMember(member=MemberId(member), group=group)
+
+
+def test_two_administrators_group_a_member_and_it_can_stand_alone_again() -> None:
+    world = two_traders()
+    world.ok(AdmitMember(member=OTHER, name="Other"))
+    before = world.state.members[OTHER]
+    assert before.group == ""
+    assert world.send(grouping("north"), ANNA).results[0].reason == "TWO_ADMINISTRATORS_NEEDED"
+    outcome = world.ok(grouping("north"))
+    assert [event.kind for event in outcome.events] == ["CHANGE_APPROVED", "MEMBER_GROUPED"]
+    assert world.state.members[OTHER] == replace(before, group="north")
+    world.ok(SuspendMember(member=OTHER, reason="why"), ANNA)
+    world.ok(ReinstateMember(member=OTHER, reason="why"))
+    assert world.state.members[OTHER].group == "north"
+    world.ok(grouping(""))
+    assert world.state.members[OTHER] == before
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (grouping("north", "nobody"), Reason.MEMBER_UNKNOWN),
+        (grouping("north", "applicant"), Reason.MEMBER_NOT_ADMITTED),
+        *((grouping(name), Reason.NAME_MALFORMED) for name in ("North", "-n", "a" * 33, "a b", "ä", "a\n")),
+    ],
+)
+def test_who_is_no_member_is_not_grouped_and_a_group_has_a_name_like_any(
+    command: GroupMember, reason: Reason
+) -> None:
+    world = two_traders()
+    world.ok(AdmitMember(member=OTHER, name="Other"))
+    world.ok(ApplyForMembership(member=MemberId("applicant"), name="Applicant"))
+    assert world.reason(command) == reason.name
+    world.ok(grouping("a" * 32))
+
+
+def test_who_left_or_failed_can_be_grouped_for_its_loss_may_still_count() -> None:
+    world = two_traders()
+    world.ok(AdmitMember(member=OTHER, name="Other"))
+    world.ok(LeaveHouse(member=OTHER))
+    world.ok(grouping("north"))
+    assert world.state.members[OTHER].status is MemberStatus.LEFT
 
 
 def test_every_reason_of_membership_is_tested_here() -> None:

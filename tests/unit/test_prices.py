@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from re import findall
+from typing import Any
 
 import pytest
 
 from clearing import chart
 from clearing.decide import prices
 from clearing.decide.prices import feeds_of
+from clearing.margin.assess import assess
+from clearing.margin.snapshot import array_of
 from clearing.market.marks import mark_of
 from clearing.market.prices import signed_bytes
 from clearing.model.commands import (
@@ -23,10 +26,10 @@ from clearing.model.commands import (
     RegisterSource,
     RetireSource,
 )
-from clearing.model.ids import AccountKey, AssetId, FeedId, InstrumentId, MemberId, SourceId
+from clearing.model.ids import AccountKey, AssetId, FeedId, InstrumentId, MemberId, SourceId, single_set
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason
-from clearing.model.values import MINUTE_MS, InstrumentKind, Mark, Observation
+from clearing.model.values import MINUTE_MS, DataRefusal, InstrumentKind, Mark, Observation
 from ledger.entry import credit
 from tests.builders import (
     ALICE,
@@ -54,6 +57,7 @@ from tests.builders import (
 ALPHA, BETA, GAMMA = SOURCES
 DELTA = SourceId("delta")
 NEW = InstrumentId("NEW")
+ALICE_SET = single_set(ALICE)
 BOTH = {BTC: 80_000, ETH_FEED: 2_000}
 
 
@@ -143,7 +147,7 @@ def test_a_sequence_number_is_used_once_and_only_upwards() -> None:
 
 def test_a_refused_publication_uses_up_no_sequence_number() -> None:
     world = two_traders()
-    assert world.reason(signed(world, BTC=0)) == Reason.PRICE_NOT_POSITIVE.name
+    assert world.reason(signed(world, SOL=1)) == Reason.FEED_UNKNOWN.name
     world.ok(signed(world))
 
 
@@ -193,7 +197,65 @@ def test_a_feed_by_which_nothing_is_marked_is_refused(feed: str) -> None:
 )
 def test_a_price_is_positive_and_within_what_the_book_can_hold(price: int, reason: Reason) -> None:
     world = two_traders()
-    assert world.reason(signed(world, BTC=price, ETH=2_000)) == reason.name
+    outcome = world.do(signed(world, BTC=price, ETH=2_000))
+    assert outcome.results[0].reason == reason.name
+    assert [(one.kind, one.subject) for one in outcome.events] == [
+        ("DATA_REFUSED", f"alpha BTC {reason.name}"),
+    ]
+
+
+def test_that_a_source_said_what_no_market_does_is_recorded_and_marks_and_requirements_stay() -> None:
+    world = two_traders()
+    assert world.trade(ALICE, BOB, 1_000, 80_000).accepted
+    before, held = world.state, len(world.entries)
+    outcome = world.do(signed(world, sequence=100, ETH=2_100, BTC=0))
+    assert outcome.results[0].reason == Reason.PRICE_NOT_POSITIVE.name
+    (entry,) = world.entries[held:]
+    assert (entry.kind, entry.legs) == (Kind.DATA_REFUSED, ())
+    assert entry.references == (signed(world, sequence=100, ETH=2_100, BTC=0).signature,)
+    assert world.state.data_refusals[ALPHA] == DataRefusal(
+        source=ALPHA,
+        feed=BTC,
+        reason=Reason.PRICE_NOT_POSITIVE.name,
+        price_ticks=0,
+        sequence=100,
+        refused_ms=world.now_ms,
+    )
+    assert world.state.observations == before.observations
+    assert world.state.cycle == before.cycle
+    assert array_of(world.state) is array_of(before)
+    assert assess(world.state, ALICE_SET) == assess(before, ALICE_SET)
+
+
+def test_a_publication_that_was_refused_for_what_it_said_is_recorded_once_and_the_next_one_counts() -> None:
+    world = two_traders()
+    absurd = signed(world, sequence=100, BTC=0)
+    assert world.do(absurd).results[0].reason == Reason.PRICE_NOT_POSITIVE.name
+    assert world.reason(absurd) == Reason.SEQUENCE_REPLAYED.name
+    world.ok(signed(world, sequence=101))
+    assert world.state.data_refusals[ALPHA].sequence == 100
+    assert world.do(signed(world, sequence=102, ETH=PRICE_TICKS_MAX + 1)).events
+    assert world.state.data_refusals[ALPHA].feed == ETH_FEED
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"signature": "00" * 64}, Reason.SIGNATURE_INVALID),
+        ({"source": SourceId("delta")}, Reason.SOURCE_UNKNOWN),
+        ({"sequence": 1}, Reason.SIGNATURE_INVALID),
+    ],
+)
+def test_of_what_the_source_did_not_sign_nothing_is_recorded(change: dict[str, Any], reason: Reason) -> None:
+    world = two_traders()
+    assert world.reason(replace(signed(world, BTC=0), **change)) == reason.name
+
+
+def test_an_absurd_price_that_is_also_old_or_of_an_unknown_feed_is_no_breach_of_data_quality() -> None:
+    world = two_traders()
+    late = publication("testhouse", ALPHA, world.now_ms - MINUTE_MS - 1, 100, {BTC: 0})
+    assert world.reason(late) == Reason.PRICE_STALE.name
+    assert world.reason(signed(world, BTC=0, SOL=1)) == Reason.FEED_UNKNOWN.name
 
 
 def test_at_the_highest_and_the_lowest_price_a_book_still_settles() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from clearing.attest.figures import compute, statement_of
 from clearing.attest.inputs import BALANCES, TABLES_USED, Shown, bundle_of, leaf_of
-from clearing.attest.recompute import Finding, Recomputed, recompute
+from clearing.attest.recompute import Finding, Recomputed, _read, recompute
 from clearing.attest.recompute_bundle import (
     BundleReason,
     BundleRefused,
@@ -22,16 +22,20 @@ from clearing.attest.recompute_bundle import (
     parse_bundle,
 )
 from clearing.attest.statement import Inputs, Journal, VerifiedStatement
+from clearing.default.reverse import reverse_stress
+from clearing.default.sizing import coverage
 from clearing.model.commands import AdmitMember, Command, ListAsset
-from clearing.model.house import House
+from clearing.model.house import House, ordered
 from clearing.model.ids import AssetId, MemberId, member_of
 from clearing.model.outcomes import Outcome
+from clearing.model.values import DAY_MS
 from ledger.merkle import leaf_hash, tree_root
-from tests.builders import ALICE, BOB, ETHER, World, link, two_traders
+from tests.builders import ALICE, BOB, ETHER, USD, World, link, two_traders
 from tests.simulation.acts import go
 from tests.simulation.books import Line
 from tests.simulation.houses import Decided
 from tests.simulation.walk import Walk
+from tests.unit.test_shadow import SWAPPED, a_past, traders
 
 BLINDING = bytes(range(32))
 SEEDS = (11, 18, 36, 37)
@@ -93,6 +97,20 @@ def test_every_figure_of_a_house_comes_out_again_from_its_bundle(seed: int) -> N
             "figures liabilities",
             "figures waterfall",
         }
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_affiliates_coverage_and_reverse_stress_come_out_again_from_the_rows_of_a_bundle(seed: int) -> None:
+    house = states(seed)[-1]
+    statement = attested(house)
+    again = replace(_read(shown(house, statement)).house, size=house.size)
+    assert {one.group for one in ordered(again.members)} == {"", "north"}
+    assert coverage(again) == coverage(house)
+    assert reverse_stress(again) == reverse_stress(house)
+    assert (statement.stress.cover2_minor, statement.stress.prefunded_minor) == (
+        coverage(again).stress.cover2_minor,
+        coverage(again).stress.prefunded_minor,
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -182,6 +200,43 @@ def trading() -> World:
     assert world.trade(ALICE, BOB, 100, 80_000).accepted
     world.prices(BTC=81_000, ETH=2_000)
     return world
+
+
+def with_a_past() -> House:
+    """``expected_shortfall`` is in force, with 300 imported days and two of the house's own."""
+    world = a_past(traders(SWAPPED, cash_minor=9_000 * USD))
+    world.now_ms += DAY_MS
+    world.prices(BTC=81_000, ETH=2_000)
+    return world.state
+
+
+def test_a_requirement_that_a_history_led_to_comes_out_again_exactly() -> None:
+    house = with_a_past()
+    statement = attested(house)
+    assert (statement.model.name, len(house.daily_moves)) == ("expected_shortfall", 302)
+    for member in (None, "dex"):
+        found = recompute(statement, shown(house, statement, member))
+        assert failed(found) == []
+        assert "requirements" in {one.name for one in found.findings}
+
+
+def test_a_house_that_says_another_day_than_it_margined_by_is_found() -> None:
+    house = with_a_past()
+    statement = attested(house)
+    worst = max(
+        house.daily_moves, key=lambda day: max(-(m.move_ppm or 0) for m in house.daily_moves[day].moves)
+    )
+
+    def calmer(row: Any) -> None:
+        for move in row["moves"]:
+            move["move_ppm"] = "0"
+
+    forged, bundle = committed(
+        house, statement, changed(texts_of(house, statement), ("daily_moves", worst), calmer)
+    )
+    assert "requirements" in {
+        one.name for one in failed(recompute(forged, open_bundle(bundle, 1, forged.inputs)))
+    }
 
 
 def test_a_figure_that_was_attested_wrong_is_named() -> None:

@@ -10,7 +10,7 @@ import pytest
 from clearing.decide import registry
 from clearing.decide.membership import DISPLAY_NAME_MAX
 from clearing.decide.registry import LINK_MAX
-from clearing.decide.terms import DECIMALS_MAX, PARAMETER_RANGES, TICK_VALUE_MAX
+from clearing.decide.terms import DECIMALS_MAX, OPEN_NOTIONAL_MAX, PARAMETER_RANGES, TICK_VALUE_MAX
 from clearing.decide.treasury import DEPOSIT_MAX
 from clearing.model.commands import (
     AcceptPorting,
@@ -25,6 +25,7 @@ from clearing.model.commands import (
     Deposit,
     FoundHouse,
     FundHouse,
+    GroupMember,
     HouseMoney,
     ImportHistory,
     LeaveHouse,
@@ -142,6 +143,7 @@ COMMANDS: tuple[Command, ...] = (
     AdmitMember(member=DEX, name="Dex"),
     SuspendMember(member=DEX, reason="why"),
     ReinstateMember(member=DEX, reason="why"),
+    GroupMember(member=DEX, group="north"),
     LeaveHouse(member=DEX),
     OpenAccount(member=DEX, account="a", participant=PARTICIPANT),
     LinkAccounts(member=DEX, participant=PARTICIPANT, accounts=(ALICE, ALICE_AGAIN)),
@@ -238,6 +240,23 @@ def test_a_parameter_may_stand_at_the_ends_of_its_range_and_not_beyond(name: str
         assert World().reason(founding(**{name: value})) == Reason.TERM_OUT_OF_RANGE.name
 
 
+def capped(lower_minor: int, upper_minor: int) -> ScanRange:
+    return ScanRange(
+        underlying=BTC,
+        move_bp=1,
+        open_notional_lower_minor=lower_minor,
+        open_notional_upper_minor=upper_minor,
+    )
+
+
+CAPS_OUT_OF_ORDER = ((-1, 5), (5, 5), (6, 5), (5, 0), (0, OPEN_NOTIONAL_MAX + 1))
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(0, 0), (0, 1), (5, 6), (1, OPEN_NOTIONAL_MAX)])
+def test_open_notional_has_two_caps_in_order_or_none(lower: int, upper: int) -> None:
+    World().ok(founding(scan_ranges=(capped(lower, upper), PARAMETERS.scan_ranges[1])))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -246,6 +265,7 @@ def test_a_parameter_may_stand_at_the_ends_of_its_range_and_not_beyond(name: str
         {"scan_ranges": (ScanRange(underlying=BTC, move_bp=10 * BP + 1),)},
         {"scan_ranges": (ScanRange(underlying=BTC, move_bp=1), ScanRange(underlying=BTC, move_bp=2))},
         {"scan_ranges": (ScanRange(underlying=FeedId("B\n1"), move_bp=1),)},
+        *({"scan_ranges": (capped(lower, upper),)} for lower, upper in CAPS_OUT_OF_ORDER),
         {"offsets": (Offset(first=BTC, second=BTC, rate_bp=1),)},
         {"offsets": (Offset(first=BTC, second=ETH_FEED, rate_bp=BP + 1),)},
         {"offsets": (Offset(first=BTC, second=ETH_FEED, rate_bp=-1),)},

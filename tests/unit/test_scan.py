@@ -6,7 +6,7 @@ import pytest
 
 from clearing.margin.assess import Health, health_of, required
 from clearing.margin.model import Market as Snapshot
-from clearing.margin.models.scan import FULL_RANGE_UP, margin, risk_array, scenario_names
+from clearing.margin.models.scan import SCAN
 from clearing.margin.table import MODELS
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import Instrument, InstrumentKind, Offset, Parameters, RiskArray, ScanRange
@@ -41,6 +41,7 @@ PARAMETERS = Parameters(
     ),
     offsets=(Offset(first=GOLD, second=SILVER, rate_bp=7_000),),
 )
+margin, risk_array = SCAN.margin, SCAN.risk_array
 ARRAY = risk_array(ALL, Snapshot(prices=MARKS, at_ms=0), PARAMETERS)
 
 
@@ -53,10 +54,10 @@ def amount(parameters: Parameters = PARAMETERS, array: RiskArray = ARRAY, **want
 
 
 def test_there_are_sixteen_scenarios_and_each_has_its_name() -> None:
-    names = scenario_names(ARRAY)
+    names = SCAN.names
     assert len(names) == len(set(names)) == 16
     assert names[0] == "price +0/3, volatility up"
-    assert names[FULL_RANGE_UP] == "price +3/3, volatility up"
+    assert names[SCAN.up] == "price +3/3, volatility up"
     assert names[-1] == "price -6/3, 35 % counted"
     assert all(len(row.long_minor) == len(row.short_minor) == 16 for row in ARRAY.instruments)
 
@@ -206,6 +207,8 @@ def test_without_positions_a_set_is_healthy_until_it_owes() -> None:
 def test_the_model_stands_in_the_table_under_the_name_that_its_array_carries() -> None:
     assert {name: (m.name, m.version) for name, m in MODELS.items()} == {
         "expected_shortfall": ("expected_shortfall", "1"),
+        "grid": ("grid", "1"),
         "scan": ("scan", "3"),
+        "static": ("static", "1"),
     }
     assert ARRAY.model == "scan"

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from math import ceil, floor
 
 import numpy as np
@@ -17,6 +18,7 @@ from clearing.default.stress import (
     StressArray,
     losses_of,
     prefunded,
+    scenario_losses,
     stress_array,
     stress_of,
     stressed,
@@ -28,6 +30,7 @@ from clearing.model.codec import from_text, to_text
 from clearing.model.commands import (
     AdmitMember,
     ApplyForMembership,
+    GroupMember,
     ListAsset,
     ListInstrument,
 )
@@ -421,18 +424,50 @@ def test_cover_one_is_the_largest_loss_and_cover_two_the_two_largest_of_one_scen
     for member, lots in (("y", 10), ("z", 12)):
         assert world.trade(key(f"{member}/long"), key(f"{member}/short"), lots, 1_000, OIL).accepted
     found = stress_of(world.state)
-    losses = {member: lots * 1_400 - 2_000 for member, lots in (("x", 16), ("y", 10), ("z", 12))}
-    assert by_scenario(world.state)["largest rise"] == losses
-    assert (found.cover1_minor, found.cover2_minor) == (losses["x"], losses["x"] + losses["z"])
-    assert found.worst_scenario == "largest rise"
+    squeeze = "thin tokens squeezed"
+    losses = {m: floor(lots * Fraction("3924.2")) - 2_000 for m, lots in (("x", 16), ("y", 10), ("z", 12))}
+    shown = by_scenario(world.state)[squeeze]
+    assert all(
+        0 <= shown[m] - loss <= lots for (m, loss), lots in zip(losses.items(), (16, 10, 12), strict=True)
+    )
+    assert (found.cover1_minor, found.cover2_minor) == (shown["x"], shown["x"] + shown["z"])
+    assert found.worst_scenario == squeeze
 
 
 def test_the_worst_of_one_and_the_worst_of_two_may_be_different_scenarios() -> None:
-    one = ScenarioLosses(scenario="one", losses=(MemberPart(member=X, amount_minor=10),))
-    both = tuple(MemberPart(member=m, amount_minor=a) for m, a in ((X, 8), (Y, 6), (Z, 7)))
-    two = ScenarioLosses(scenario="two", losses=both)
+    house = house_of_three().state
+    one = scenario_losses(house, "one", {X: 10})
+    two = scenario_losses(house, "two", {X: 8, Y: 6, Z: 7})
     assert [one.largest(n) for n in (1, 2)] == [10, 10]
     assert [two.largest(n) for n in (1, 2)] == [8, 15]
+
+
+def test_affiliates_count_as_one_and_a_group_is_no_member_of_the_same_name() -> None:
+    world = trading("x", "y", "z")
+    loss = stress_of(world.state).cover1_minor
+    assert stress_of(world.state).cover2_minor == 2 * loss
+    for member in (X, Y):
+        world.ok(GroupMember(member=member, group="z"))
+    found = stress_of(world.state)
+    assert (found.cover1_minor, found.cover2_minor) == (2 * loss, 3 * loss)
+    worst = next(one for one in found.scenarios if one.scenario == found.worst_scenario)
+    assert worst.groups_minor == (2 * loss, loss)
+    assert [part.amount_minor for part in worst.losses] == [loss] * 3, "who loses what stays by member"
+    world.ok(GroupMember(member=Y, group=""))
+    assert stress_of(world.state).cover1_minor == loss
+
+
+def test_a_group_of_one_is_a_member_alone_and_a_group_may_be_the_second() -> None:
+    house = house_of_three().state
+    alone = scenario_losses(house, "s", {X: 10, Y: 4, Z: 7})
+    assert alone.groups_minor == (10, 7, 4)
+    members = house.members
+    for member in (Y, Z):
+        members = members.set(member, replace(members[member], group="north"))
+    grouped = scenario_losses(replace(house, members=members), "s", {X: 10, Y: 4, Z: 7})
+    assert (grouped.groups_minor, grouped.losses) == ((11, 10), alone.losses)
+    one = replace(house, members=house.members.set(X, replace(house.members[X], group="north")))
+    assert scenario_losses(one, "s", {X: 10, Y: 4, Z: 7}) == alone
 
 
 def test_of_equal_scenarios_the_first_is_the_worst() -> None:
@@ -595,7 +630,7 @@ def test_the_equity_that_is_stressed_is_that_of_rule_8(monkeypatch: pytest.Monke
     world.deposit(BOB, 10**18 + 1, ETH)
     monkeypatch.setattr(stress, "scenarios_of", lambda _: (market("still", 0),))
     sets = sorted(world.state.netting_sets)
-    (left,) = stress._left(world.state, sets, stress_array(world.state)).tolist()
+    (left,) = stress.left_to(world.state, sets, stress_array(world.state)).tolist()
     equity = [portfolio_of(world.state, one).equity_minor for one in sets]
     half_a_tick = 5_000 * (TICK // 2 + 1)
     assert all(abs(e - v) <= half_a_tick for e, v in zip(equity, left, strict=True)), "of the mark's rounding"

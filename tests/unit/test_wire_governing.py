@@ -27,15 +27,34 @@ def caller(name: str) -> Identity:
 
 def test_all_parameters_come_back_as_they_went() -> None:
     unit = units.of_settlement(empty_house().state)
+    base = empty_house().state.parameters
+    first, *others = base.scan_ranges
+    capped = replace(
+        first, volatility_bp=77, open_notional_lower_minor=1_500_000, open_notional_upper_minor=10**13
+    )
     odd = replace(
-        empty_house().state.parameters, pool_floor_minor=7, liquidity_line_minor=12_345_678, call_ms=0
+        base,
+        scan_ranges=(capped, *others),
+        pool_floor_minor=7,
+        liquidity_line_minor=12_345_678,
+        call_ms=0,
     )
     sent = parameters.message(odd, unit)
+    assert sent.scan_ranges[0].open_notional_lower == "1.500000"
     violations = Violations(sent)
     assert parameters.parse(sent, unit, "parameters", violations) == odd
     assert violations.fields == {}
     on_wire = {field.name for field in parameters_pb2.Parameters.DESCRIPTOR.fields}
     assert on_wire == {name.removesuffix("_minor") for name in Parameters.__dataclass_fields__}
+
+
+def test_a_cap_finer_than_the_settlement_asset_is_named() -> None:
+    unit = units.of_settlement(empty_house().state)
+    sent = parameters.message(empty_house().state.parameters, unit)
+    sent.scan_ranges[1].open_notional_upper = "0.0000001"
+    violations = Violations(sent)
+    parameters.parse(sent, unit, "parameters", violations)
+    assert list(violations.fields) == ["parameters.scan_ranges[1].open_notional_upper"]
 
 
 @pytest.mark.parametrize("command", GOVERNED_COMMANDS, ids=lambda command: type(command).__name__)

@@ -47,8 +47,15 @@ VOLATILITY_SHIFT, VOLATILITY_SLOPE, VOLATILITY_CURVE = 0.002, -0.764, 0.116
 """d ln(volatility) × √(T / 30 days) = shift + slope × r + curve × |r|, fitted on surfaces of BTC and ETH, December 2025
 to March 2026.
 """
-VOLATILITY_RESIDUAL = 0.035
-"""Standard deviation of what that leaves unexplained."""
+VOLATILITY_RESIDUALS_PPM = np.array(
+    (
+        *(1_491, 4_488, 7_529, 10_646, 13_876, 17_263, 20_862, 24_743),
+        *(29_006, 33_793, 39_323, 45_959, 54_374, 66_019, 85_027, 134_474),
+    )
+)
+"""What that leaves unexplained, by size: the upper half of 32 quantiles of Student's t with three degrees of freedom,
+scaled to a standard deviation of 5 %, which is what daily steps had, and with their tails; down as often as up.
+"""
 REFERENCE_YEARS = 30 / 365
 SHOCKED_YEARS_MIN = 2 / 365
 """The shock of a volatility grows with 1/√T: no further than for two days."""
@@ -166,7 +173,8 @@ class _Scenarios:
         returns = _moves(option.underlying, option.feed, market, parameters) / PPM
         volatility = market.prices[terms_of(option).volatility_feed] / BP
         forwards = market.prices[option.feed] * np.maximum(1 + returns, 0.01)
-        return cls(forwards[None, :], _shocked(volatility, returns, years)[None, :], years)
+        shocked = _shocked(volatility, returns, years, option.feed)
+        return cls(forwards[None, :], shocked[None, :], years)
 
 
 def _valued(options: Sequence[Instrument], scenarios: _Scenarios) -> tuple[Floats, Floats]:
@@ -181,25 +189,26 @@ def _valued(options: Sequence[Instrument], scenarios: _Scenarios) -> tuple[Float
     return found[at] + paid, found[[len(levels) + n for n in at]] + paid
 
 
-def _shocked(volatility: float, returns: Floats, years: float) -> Floats:
+def _shocked(volatility: float, returns: Floats, years: float, feed: FeedId) -> Floats:
     """The volatility that goes with each return. In a rally it falls in one half of the scenarios and rises in the
-    other as it would in a fall: both were seen.
+    other as it would in a fall: both were seen. What is unexplained has a part that all options share, and one of
+    those on one forward: volatilities of two expiries do not move as one.
     """
-    rises, noise = _tossed(len(returns))
-    slope = np.where((returns > 0) & rises, -VOLATILITY_SLOPE, VOLATILITY_SLOPE)
+    count = len(returns)
+    slope = np.where((returns > 0) & (coins("volatility", count) == 1), -VOLATILITY_SLOPE, VOLATILITY_SLOPE)
     moved = VOLATILITY_SHIFT + slope * returns + VOLATILITY_CURVE * np.abs(returns)
-    moved = (moved + VOLATILITY_RESIDUAL / 2 * noise) / np.sqrt(
-        max(years, SHOCKED_YEARS_MIN) / REFERENCE_YEARS
-    )
+    moved = moved + (_residuals("residual", count) + _residuals(f"residual {feed}", count)) / PPM
+    moved = moved / np.sqrt(max(years, SHOCKED_YEARS_MIN) / REFERENCE_YEARS)
     shocked: Floats = np.clip(volatility * exp(moved), VOLATILITY_MIN, VOLATILITY_MAX)
     return shocked
 
 
-@lru_cache(maxsize=4)
-def _tossed(count: int) -> tuple[NDArray[np.bool_], Column]:
-    """Whether volatility rises in a rally, and what the fit leaves unexplained, in halves of a standard deviation."""
-    noise = sum((coins(f"residual {n}", count) for n in range(16)), np.zeros(count, np.int64)) - 8
-    return coins("volatility", count) == 1, noise
+@lru_cache(maxsize=256)
+def _residuals(name: str, count: int) -> Column:
+    """One residual a scenario, each as likely as any other, that only ``name`` decides."""
+    place = sum((coins(f"{name} {n}", count) << n for n in range(4)), np.zeros(count, np.int64))
+    drawn: Column = VOLATILITY_RESIDUALS_PPM[place] * (2 * coins(f"{name} up", count) - 1)
+    return drawn
 
 
 def _gained(ticks: Floats, tick_values_minor: Sequence[int]) -> list[Sequence[int]]:
@@ -271,6 +280,7 @@ def _worst(losses: Integers, count: int) -> Integers:
 def _table(array: RiskArray, parameters: Parameters) -> _Table:
     """Made once a cycle."""
     rows, weight = array.instruments, parameters.stress_weight_bp
+    require(0 < array.filtered < len(rows[0].long_minor), "an array has recent scenarios and such of stress")
     losses, extremes = _lost([row.long_minor for row in rows] + [row.short_minor for row in rows])
     minimum = [0] * len(rows) + [_minimum(row, parameters) for row in rows]
     recent_tail = _tail(array.filtered, parameters)

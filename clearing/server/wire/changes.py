@@ -10,6 +10,7 @@ from clearing.model.commands import (
     AdmitMember,
     Command,
     DeclareDefault,
+    GroupMember,
     ImportHistory,
     ListAsset,
     ListInstrument,
@@ -75,6 +76,9 @@ _PLAIN: Final[Mapping[str, Callable[[pb.Change, str], Command]]] = {
         underlying=FeedId(names.own_id(change.import_history.underlying)),
         first_day=change.import_history.first_day,
         moves_ppm=tuple(change.import_history.moves_ppm),
+    ),
+    "group_member": lambda change, _: GroupMember(
+        member=names.member_id(change.group_member.member), group=change.group_member.group
     ),
 }
 """The changes that have no amounts."""
@@ -212,6 +216,9 @@ _MESSAGES: Final[Mapping[type, Callable[[Any, House], pb.Change]]] = {
             first_day=command.first_day,
             moves_ppm=command.moves_ppm,
         )
+    ),
+    GroupMember: lambda command, _: pb.Change(
+        group_member=pb.GroupMemberChange(member=names.member(command.member), group=command.group)
     ),
 }
 """Each command that takes two administrators as a message."""

@@ -199,5 +199,7 @@ CONCERNS: Mapping[str, Of] = {
     "bids": _bid,
     "revocations": _hidden,
     "daily_moves": _public(str),
+    "shadow": _hidden,
+    "data_refusals": _public(lambda key: names.source(SourceId(key))),
 }
 """Every table of the state (``model/house.py``). A test fails for one that is missing."""

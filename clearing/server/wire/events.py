@@ -17,6 +17,7 @@ from clearing.model.values import (
     CallKind,
     Charter,
     Cycle,
+    DataRefusal,
     Default,
     Due,
     Half,
@@ -182,6 +183,12 @@ def _member(fact: pb.EventFact, row: Member, reader: Reader) -> None:
     fact.member.status = members.STATUSES[row.status]
 
 
+def _data_refusal(fact: pb.EventFact, row: DataRefusal, reader: Reader) -> None:
+    fact.data_refusal.feed = names.feed(row.feed)
+    fact.data_refusal.price = units.of_feeds(reader.house)[row.feed].render(row.price_ticks)
+    fact.data_refusal.reason = row.reason
+
+
 SAID: Mapping[str, Say] = {
     "charter": _charter,
     "cycle": _cycle,
@@ -198,5 +205,6 @@ SAID: Mapping[str, Say] = {
     "assessments": _due,
     "replenishments": _due,
     "auctions": _auction,
+    "data_refusals": _data_refusal,
 }
 """What is said of a row besides its name. Of the other tables the name is all."""

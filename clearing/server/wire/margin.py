@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from clearing.decide.what_if import Imagined, WhatIf
 from clearing.default.preview import Preview
+from clearing.default.reverse import Rung
+from clearing.default.sizing import Coverage
 from clearing.margin.assess import Assessment, Health, mark_ticks
 from clearing.margin.explain import Leg, Share, legs, shares
 from clearing.margin.model import UnderlyingRisk
@@ -12,7 +14,7 @@ from clearing.margin.table import MODELS
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, FeedId, InstrumentId, member_of
 from clearing.model.outcomes import Status
-from clearing.model.values import Call, CallKind, InstrumentRisk
+from clearing.model.values import Call, CallKind, InstrumentRisk, ShadowSet
 from clearing.server.errors import sentence_of
 from clearing.server.identity import Identity
 from clearing.server.wire import draws, names, times, units
@@ -20,7 +22,9 @@ from clearing.server.wire.decimal import DecimalRefused
 from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import margin_service_pb2 as pb
+from clearinghouse.v1.common_pb2 import MemberAmount
 
+INT32_MOST = 2**31 - 1
 HEALTH: "Mapping[Health, pb.Health.ValueType]" = {
     Health.HEALTHY: pb.HEALTH_HEALTHY,
     Health.CALL: pb.HEALTH_CALL,
@@ -189,6 +193,38 @@ def _risk_row(row: InstrumentRisk, unit: Unit) -> pb.RiskRow:
     )
 
 
+def shadow(house: House) -> pb.GetShadowResponse:
+    """What the model in shadow said last; nothing if none ever was."""
+    found, unit = house.shadow, units.of_settlement(house)
+    if found is None:
+        return pb.GetShadowResponse()
+    return pb.GetShadowResponse(
+        shadow_model=found.model,
+        shadow_model_version=found.version,
+        model=found.live_model,
+        model_version=found.live_version,
+        cycle=found.cycle,
+        requirement=unit.render(found.live_minor),
+        shadow_requirement=unit.render(found.shadow_minor),
+        called_count=found.called,
+        liquidated_count=found.liquidated,
+        risen_count=found.risen,
+        fallen_count=found.fallen,
+        risen_most=None if found.risen_most is None else _shadow_margin(found.risen_most, unit),
+        margins=[_shadow_margin(one, unit) for one in found.sets],
+    )
+
+
+def _shadow_margin(one: ShadowSet, unit: Unit) -> pb.ShadowMargin:
+    return pb.ShadowMargin(
+        netting_set=names.netting_set(one.netting_set),
+        health=HEALTH[Health(one.before)],
+        shadow_health=HEALTH[Health(one.after)],
+        requirement=unit.render(one.live_minor),
+        shadow_requirement=unit.render(one.shadow_minor),
+    )
+
+
 def call(row: Call, house: House, caller: Identity) -> pb.MarginCall:
     """An open call, with the parts that ``caller`` may see."""
     unit = units.of_settlement(house)
@@ -212,4 +248,52 @@ def preview(found: Preview, house: House) -> pb.PreviewDefaultResponse:
         tiers=[draws.tier(row, unit) for row in found.tiers],
         uncovered=unit.render(found.uncovered_minor),
         moves=[pb.FeedMove(feed=names.feed(feed), move_bp=move_bp) for feed, move_bp in found.move_bp],
+    )
+
+
+def coverage(found: Coverage, house: House) -> pb.GetPoolCoverageResponse:
+    """How the pool stands."""
+    unit, stress = units.of_settlement(house), found.stress
+    return pb.GetPoolCoverageResponse(
+        cover1=unit.render(stress.cover1_minor),
+        cover2=unit.render(stress.cover2_minor),
+        worst_scenario=stress.worst_scenario,
+        prefunded=unit.render(stress.prefunded_minor),
+        shortfall=unit.render(found.shortfall_minor),
+        coverage_bp=None if found.coverage_bp is None else min(found.coverage_bp, INT32_MOST),
+        members=[
+            pb.MemberCoverage(
+                member=names.member(one.member),
+                group=one.group,
+                required_contribution=unit.render(one.required_minor),
+                held_contribution=unit.render(one.held_minor),
+                needed_contribution=unit.render(one.needed_minor),
+            )
+            for one in found.members
+        ],
+        scenarios=[
+            pb.ScenarioLoss(
+                scenario=one.scenario,
+                losses=[
+                    MemberAmount(member=names.member(part.member), amount=unit.render(part.amount_minor))
+                    for part in one.losses
+                ],
+            )
+            for one in stress.scenarios
+        ],
+    )
+
+
+def reverse(rungs: Sequence[Rung]) -> pb.GetReverseStressResponse:
+    """What exhausts what."""
+    return pb.GetReverseStressResponse(
+        exhaustions=[
+            pb.Exhaustion(
+                what=rung.name,
+                moves=[
+                    pb.ExhaustingMove(direction=one.direction, size_bp=one.size_bp) for one in rung.reached
+                ],
+            )
+            for rung in rungs
+        ]
     )

@@ -52,4 +52,5 @@ def _stake(member: Member, house: House) -> pb.MemberStake:
         held_contribution=unit.render(house.pool(member.id)),
         dues=[collateral.due(owed, unit) for owed in dues(house) if owed.member == member.id],
         suspend_reason=member.suspended_for,
+        group=member.group,
     )

@@ -22,9 +22,10 @@ def message(parameters: Parameters, unit: Unit) -> pb.Parameters:
         numbers[name.removesuffix(_MINOR)] = unit.render(value) if name.endswith(_MINOR) else value
     return pb.Parameters(
         margin_model=parameters.margin_model,
-        scan_ranges=[_scan_range(one) for one in parameters.scan_ranges],
+        scan_ranges=[_scan_range(one, unit) for one in parameters.scan_ranges],
         offsets=[_offset(one) for one in parameters.offsets],
         liquidity=[_liquidity(one, unit) for one in parameters.liquidity],
+        shadow_model=parameters.shadow_model,
         **numbers,
     )
 
@@ -37,8 +38,8 @@ def parse(request: pb.Parameters, unit: Unit, field: str, violations: Violations
     return Parameters(
         margin_model=request.margin_model,
         scan_ranges=tuple(
-            ScanRange(underlying=_feed(one.underlying), move_bp=one.move_bp, volatility_bp=one.volatility_bp)
-            for one in request.scan_ranges
+            _parse_scan_range(one, unit, f"{field}.scan_ranges[{number}]", violations)
+            for number, one in enumerate(request.scan_ranges)
         ),
         offsets=tuple(
             Offset(first=_feed(one.first), second=_feed(one.second), rate_bp=one.rate_bp)
@@ -53,6 +54,7 @@ def parse(request: pb.Parameters, unit: Unit, field: str, violations: Violations
             )
             for number, one in enumerate(request.liquidity)
         ),
+        shadow_model=request.shadow_model,
         **numbers,
     )
 
@@ -74,9 +76,27 @@ def _feed(name: str) -> FeedId:
     return FeedId(names.own_id(name))
 
 
-def _scan_range(one: ScanRange) -> pb.ScanRange:
+def _scan_range(one: ScanRange, unit: Unit) -> pb.ScanRange:
     return pb.ScanRange(
-        underlying=names.feed(one.underlying), move_bp=one.move_bp, volatility_bp=one.volatility_bp
+        underlying=names.feed(one.underlying),
+        move_bp=one.move_bp,
+        volatility_bp=one.volatility_bp,
+        open_notional_lower=unit.render(one.open_notional_lower_minor),
+        open_notional_upper=unit.render(one.open_notional_upper_minor),
+    )
+
+
+def _parse_scan_range(one: pb.ScanRange, unit: Unit, field: str, violations: Violations) -> ScanRange:
+    lower, upper = (
+        terms.steps(unit, getattr(one, name), f"{field}.{name}", violations)
+        for name in ("open_notional_lower", "open_notional_upper")
+    )
+    return ScanRange(
+        underlying=_feed(one.underlying),
+        move_bp=one.move_bp,
+        volatility_bp=one.volatility_bp,
+        open_notional_lower_minor=lower,
+        open_notional_upper_minor=upper,
     )
 
 

@@ -38,7 +38,7 @@ def _observation(
     steps = 0
     if feed in ticks:
         try:
-            steps = ticks[feed].parse(price.price)
+            steps = ticks[feed].parse(price.price, signed=True)
         except DecimalRefused as refused:
             violations.add(f"{field}.price", str(refused))
     else:

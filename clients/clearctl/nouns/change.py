@@ -17,6 +17,7 @@ from clearctl.asked import WRONG_USE, Amount, Reason, Yes, noun, stop
 from clearctl.confirming import confirm
 from clearctl.connecting import connected, send, tried
 from clearctl.effects import EFFECTS, effect, typed_for, what_it_is
+from clearctl.past import PastRefused, returns_in
 from clearctl.tables import listings
 from clearctl.writing import write_done
 from clearing_client.client import Client, new_id
@@ -147,6 +148,74 @@ def wind_down(
     Example: clearctl change wind-down --reason "the members have decided it"
     """
     propose(context, pb.Change(wind_down=pb.WindDownChange()), reason, proposal_id, yes=yes, at_once=at_once)
+
+
+@app.command("import-history")
+def import_history(
+    context: typer.Context,
+    underlying: Annotated[str, typer.Argument(help="Such as BTC.", metavar="UNDERLYING")],
+    closes: Annotated[Path, typer.Argument(help="CSV with the columns date and close.", metavar="FILE")],
+    reason: Reason,
+    asset: Annotated[
+        str | None, typer.Option(help="Which rows, if there is a column asset.", metavar="ASSET")
+    ] = None,
+    proposal_id: ProposalId = None,
+    yes: Yes = False,
+    at_once: AtOnce = False,
+) -> None:
+    """Propose to bring in daily returns of days before the house knew an underlying: scenarios are made of them.
+
+    The file has one line a day, with a header: date,close and 2026-01-31,64000.5. A proposal takes 1,000 days; for more
+    there are several, ID-1, ID-2 and so on. Returns that the house recorded by its own marks stay.
+
+    Example: clearctl change import-history BTC btc.csv --reason "the past of a year"
+    """
+    try:
+        parts = returns_in(closes, asset)
+    except (OSError, PastRefused) as error:
+        stop(f"{closes} cannot be used: {error}", WRONG_USE)
+    feed = names.named("feeds", underlying)
+    wanted = [
+        pb.Change(
+            import_history=pb.ImportHistoryChange(
+                underlying=feed, first_day=part.first.isoformat(), moves_ppm=part.moves_ppm
+            )
+        )
+        for part in parts
+    ]
+    several = proposal_id is not None and len(wanted) > 1
+    ids = [f"{proposal_id}-{number}" if several else proposal_id for number in range(1, len(wanted) + 1)]
+    propose_all(context, wanted, reason, ids, at_once=at_once, yes=yes)
+
+
+def propose_all(
+    context: typer.Context,
+    changes: list[pb.Change],
+    reason: str,
+    ids: list[str | None],
+    *,
+    at_once: bool,
+    yes: bool,
+) -> None:
+    """Propose changes, or make them at once, after somebody saw all their effects and said yes."""
+    if at_once and any(ids):
+        raise typer.BadParameter("nothing is proposed with --at-once", param_hint="--id")
+    with connected(context) as client:
+        method = client.administration.MakeChange if at_once else client.administration.ProposeChange
+        requests: list[Any] = [
+            pb.MakeChangeRequest(house=client.house().house.house, change=change, reason=reason)
+            if at_once
+            else pb.ProposeChangeRequest(proposal_id=own_id or new_id(), change=change, reason=reason)
+            for change, own_id in zip(changes, ids, strict=True)
+        ]
+        for request in requests:
+            tried(method, request)
+        shown = [table for change in changes for table in effect(client, change)]
+        confirm(context, shown, "Do this?" if at_once else "Propose this?", yes=yes)
+        done = [send(context, method, request) for request in requests]
+        proposed = " and ".join(own_name(request.proposal_id) for request in requests if not at_once)
+        told = f"Proposed as {proposed}: another administrator has to approve each." if proposed else "Done."
+        write_done(context, done, told)
 
 
 def propose(

@@ -67,6 +67,16 @@ SHARES = (
     amount("brings", "contribution"),
     amount("saved", "netting_benefit"),
 )
+SHADOWED = (
+    name("netting set", "netting_set"),
+    HEALTH,
+    Column(
+        "health in shadow",
+        lambda row: Text(word(row, "shadow_health"), style=_STYLES.get(row.shadow_health, "")),
+    ),
+    amount("requirement"),
+    amount("in shadow", "shadow_requirement"),
+)
 RESULTS = (
     Column("accepted", lambda row: "yes" if row.accepted else "no"),
     text("reason"),
@@ -151,6 +161,18 @@ def what_if(
         write(context, found, lambda: _compared(found, trades, unit))
 
 
+@app.command()
+def shadow(context: typer.Context) -> None:
+    """Compare the margin model in shadow with the one in force, as of the end of a cycle. For administrators.
+
+    Example: clearctl margin shadow
+    """
+    with connected(context) as client:
+        found = client.margins.GetShadow(pb.GetShadowRequest())
+        unit = unit_of(client)
+        write(context, found, lambda: _shadowed(found, unit))
+
+
 def open_calls(client: Client) -> list[pb.MarginCall]:
     """All calls that are open."""
     request = pb.ListMarginCallsRequest()
@@ -192,6 +214,29 @@ def _explained(found: pb.ExplainMarginResponse, unit: str) -> Iterator[Renderabl
         ]
     )
     yield listing(f"Of the requirement, in {unit}", found.shares, SHARES)
+
+
+def _shadowed(found: pb.GetShadowResponse, unit: str) -> Iterator[RenderableType]:
+    if not found.cycle:
+        yield "No model was ever measured in shadow: the parameter shadow_model names none, or no cycle has closed."
+        return
+    rows = [
+        ("In force", f"{found.model}, version {found.model_version}"),
+        ("In shadow", f"{found.shadow_model}, version {found.shadow_model_version}"),
+        ("Cycle", grouped(str(found.cycle))),
+        ("Requirements", f"{grouped(found.requirement)} {unit}"),
+        ("  in shadow", f"{grouped(found.shadow_requirement)} {unit}"),
+        ("Would be called", str(found.called_count)),
+        ("Would be liquidated", str(found.liquidated_count)),
+        ("Would hold more", str(found.risen_count)),
+        ("Would hold less", str(found.fallen_count)),
+    ]
+    if found.HasField("risen_most"):
+        most = found.risen_most
+        figures = f"{grouped(most.requirement)} to {grouped(most.shadow_requirement)} {unit}"
+        rows.append(("Largest rise", f"{own_name(most.netting_set)}, from {figures}"))
+    yield facts(rows)
+    yield from listings(f"Largest differences, in {unit}", found.margins, SHADOWED)
 
 
 def _compared(found: pb.WhatIfResponse, trades: list[str], unit: str) -> Iterator[RenderableType]:

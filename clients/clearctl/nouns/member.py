@@ -126,6 +126,25 @@ def reinstate(
     propose(context, admin_pb.Change(reinstate_member=change), reason, proposal_id, at_once=at_once)
 
 
+@app.command()
+def group(
+    context: typer.Context,
+    member: Member,
+    reason: Reason,
+    group: Annotated[
+        str, typer.Option("--with", help="The group's name; left out: it stands alone.", metavar="GROUP")
+    ] = "",
+    proposal_id: ProposalId = None,
+    at_once: AtOnce = False,
+) -> None:
+    """Propose, as administrator, to count a member with its affiliates under stress. Another one approves.
+
+    Example: clearctl member group alpha --with north --reason "it has the owners of beta"
+    """
+    change = admin_pb.GroupMemberChange(member=names.member(member), group=group)
+    propose(context, admin_pb.Change(group_member=change), reason, proposal_id, at_once=at_once)
+
+
 def _member(client: Client, member: str) -> pb.Member:
     return client.membership.GetMember(pb.GetMemberRequest(name=names.member(member))).member
 
@@ -141,6 +160,8 @@ def _about(found: pb.Member) -> list[tuple[str, str]]:
         stake = found.stake
         must, has = grouped(stake.required_contribution or "0"), grouped(stake.held_contribution or "0")
         about.append(("Contribution", f"{has} of {must} required"))
+        if stake.group:
+            about.append(("Group", stake.group))
         if stake.suspend_reason:
             about.append(("Suspended", stake.suspend_reason))
     return about

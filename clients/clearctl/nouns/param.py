@@ -80,9 +80,9 @@ def with_settings(known: Parameters, texts: list[str]) -> Parameters:
     wanted.CopyFrom(known)
     by_name = {field.name: field for field in Parameters.DESCRIPTOR.fields}
     for text in texts:
-        name, _, value = text.partition("=")
+        name, equals, value = text.partition("=")
         field = by_name.get(name)
-        if field is None or not value:
+        if field is None or not equals or not (value or field.type == field.TYPE_STRING):
             near = ", ".join(difflib.get_close_matches(name, by_name)) or "see clearctl param show"
             raise typer.BadParameter(f"{text}: write NAME=VALUE; near: {near}", param_hint="--set")
         wanted.ClearField(name)  # type: ignore[arg-type]  # the name is of a field, as was just seen

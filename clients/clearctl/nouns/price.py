@@ -12,7 +12,7 @@ from clearctl import names
 from clearctl.amounts import own_name
 from clearctl.asked import WRONG_USE, noun, stop
 from clearctl.connecting import connected, keys_in, send
-from clearctl.tables import Column, amount, name, number
+from clearctl.tables import Column, amount, name, number, text
 from clearctl.writing import write_done, write_rows
 from clearing_client.client import pages
 from clearing_client.requests import signed_prices
@@ -26,6 +26,27 @@ MARKS = (
     amount("price"),
     Column("sources", lambda row: ", ".join(map(own_name, row.sources))),
     Column("dropped", lambda row: ", ".join(map(own_name, row.dropped_sources))),
+)
+
+
+def made_of(row: pb.Underlying) -> str:
+    """What the scenarios of an underlying are made of."""
+    said = {
+        pb.MOVES_BY_HISTORY: "its own returns",
+        pb.MOVES_BY_PROXY: f"its own returns and those of {own_name(row.proxy)}",
+        pb.MOVES_BY_SCAN_RANGE: "its scan range",
+    }.get(row.moves_by, "what this program does not know")
+    return f"{said}; short history" if row.short_history else said
+
+
+UNDERLYINGS = (
+    name("underlying"),
+    number("days", "day_count"),
+    text("first", "first_day"),
+    text("last", "last_day"),
+    amount("close", "close_price"),
+    amount("volatility"),
+    Column("scenarios from", made_of),
 )
 SOURCES = (
     name("source", "name"),
@@ -95,6 +116,26 @@ def fund(
     with connected(context) as client:
         done = send(context, client.prices.PublishFunding, request)
         write_done(context, done, f"Funding of {own_name(request.instrument)} at {rate_ppm} ppm.")
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    underlying: Annotated[
+        str | None, typer.Argument(help="Such as BTC; all if left out.", metavar="UNDERLYING")
+    ] = None,
+) -> None:
+    """Show what the house knows of the past of underlyings, of which margin scenarios are made.
+
+    Example: clearctl price history BTC
+    """
+    with connected(context) as client:
+        request = pb.ListUnderlyingsRequest()
+        found = [one for page in pages(client.prices.ListUnderlyings, request) for one in page.underlyings]
+        if underlying is not None:
+            wanted = names.named("feeds", underlying)
+            found = [one for one in found if one.underlying == wanted]
+        write_rows(context, found, "Market history", UNDERLYINGS, "The house knows of no such underlying.")
 
 
 @app.command()
