@@ -247,9 +247,11 @@ def _market_level(path: Path, day: int) -> Floats:
 
 
 def _proxies(path: Path, day: int) -> Sequence[int]:
-    """The columns that stand in for others: those that have all their days, the longest history first."""
-    known = path.known[day]
-    grown = [n for n in range(len(known)) if known[n] >= HISTORY_DAYS_MIN]
+    """The columns that stand in for others: those that have all their days, the longest history first. A price that
+    does not move says nothing about another.
+    """
+    known, variance = path.known[day], path.variance[day]
+    grown = [n for n in range(len(known)) if known[n] >= HISTORY_DAYS_MIN and variance[n] > 0]
     return sorted(grown, key=lambda n: (-int(known[n]), path.history.underlyings[n]))
 
 
@@ -288,7 +290,7 @@ def _ratio(variance: Floats, own: int | None, proxy: int, range_bp: int) -> floa
     """
     guess = range_bp / BP / 3
     square = guess * guess if own is None or np.isnan(variance[own]) else float(variance[own])
-    return max(1.0, float(np.sqrt(square / variance[proxy]))) if variance[proxy] > 0 else 1.0
+    return max(1.0, float(np.sqrt(square / variance[proxy])))
 
 
 def _scaled(path: Path, days: _Days, column: int, now: Floats) -> Floats:
