@@ -289,7 +289,7 @@ def test_the_surcharge_of_a_new_listing_falls_with_each_of_its_days(own_days: in
             found.of(SILVER)[own.start - WARM_UP_DAYS : USABLE],
         )
     else:
-        scaled, silver = found.of(GOLD), found.of(SILVER)
+        scaled, silver = found.of(GOLD).astype(np.float64), found.of(SILVER)
     assert silver == pytest.approx(scaled * (1 + NEW_SURCHARGE * part), abs=2)
 
 
