@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from clearing.decide.terms import MOVE_BP_MAX, parameters_flaw
-from clearing.margin.factors import HISTORY_DAYS_MIN, MISSING, History, path_of, states_of
+from clearing.margin.factors import HISTORY_DAYS_MIN, MISSING, WARM_UP_DAYS, History, path_of, states_of
 from clearing.margin.model import Margin, Market, Positions, States
 from clearing.margin.pricing import YEAR_MS, value_ticks
 from clearing.margin.table import MODELS
@@ -145,7 +145,8 @@ def imagined(draw: st.DrawFn) -> States:
 @st.composite
 def remembered(draw: st.DrawFn) -> States:
     """Scenario moves of a history in which tin is new, unknown, or there is nothing at all."""
-    days = draw(st.sampled_from([10, HISTORY_DAYS_MIN, HISTORY_DAYS_MIN + 40]))
+    least = WARM_UP_DAYS + HISTORY_DAYS_MIN
+    days = draw(st.sampled_from([10, least - 1, least, least + 40]))
     dice = np.random.default_rng(draw(st.integers(0, 2**32)))
     moves = np.rint(dice.standard_t(3, (days, 3)) * 20_000).astype(np.int64)
     moves[: days - draw(st.integers(0, days)), 2] = MISSING

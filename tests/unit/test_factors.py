@@ -282,15 +282,12 @@ def test_the_surcharge_of_a_new_listing_falls_with_each_of_its_days(own_days: in
     moves = np.repeat(returns()[:, :1], 2, axis=1)
     moves[: DAYS - own_days, 1] = MISSING
     found, path = states(moves, GOLD=1, SILVER=1), path_to(moves)
+    silver, expected = found.of(SILVER), found.of(GOLD).astype(float)
     if own_days:
         own = slice(DAYS - own_days + WARM_UP_DAYS, DAYS)
-        scaled, silver = (
-            moves[own, 1] * scales(path, 1, own),
-            found.of(SILVER)[own.start - WARM_UP_DAYS : USABLE],
-        )
-    else:
-        scaled, silver = found.of(GOLD).astype(np.float64), found.of(SILVER)
-    assert silver == pytest.approx(scaled * (1 + NEW_SURCHARGE * part), abs=2)
+        silver = silver[own.start - WARM_UP_DAYS : USABLE]
+        expected = moves[own, 1] * scales(path, 1, own)
+    assert silver == pytest.approx(expected * (1 + NEW_SURCHARGE * part), abs=2)
 
 
 def test_where_even_the_proxy_has_no_return_the_range_stands_in() -> None:

@@ -220,9 +220,9 @@ def test_what_is_attested_of_sets_does_not_change_with_a_shadow() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"shadow_model": "none"}, "the shadow is one of expected_shortfall scan, or none"),
+        ({"shadow_model": "none"}, f"the shadow is one of {' '.join(sorted(MODELS))}, or none"),
         ({"shadow_model": "scan"}, "scan is in force: the shadow is another model, or none"),
-        ({"shadow_model": " "}, "the shadow is one of expected_shortfall scan, or none"),
+        ({"shadow_model": " "}, f"the shadow is one of {' '.join(sorted(MODELS))}, or none"),
         ({"margin_model": "expected_shortfall", "shadow_model": "expected_shortfall"}, "is in force"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from clearing.margin.factors import HISTORY_DAYS_MIN
+from clearing.margin.factors import HISTORY_DAYS_MIN, WARM_UP_DAYS
 from clearing.model.commands import ImportHistory
 from clearing.model.ids import FeedId
 from clearing.model.kinds import Kind
@@ -74,9 +74,11 @@ def test_an_underlying_with_fewer_days_has_a_proxy_and_counts_as_new_below_the_l
 
 
 def test_below_the_least_number_of_days_nothing_is_made_of_history() -> None:
-    few = past(empty_house(), BTC, HISTORY_DAYS_MIN - 1)
+    """Days before any volatility was known do not count."""
+    least = WARM_UP_DAYS + HISTORY_DAYS_MIN
+    few = past(empty_house(), BTC, least - 1)
     assert of(few, BTC).moves_by == pb.MOVES_BY_SCAN_RANGE
-    enough = past(empty_house(), BTC, HISTORY_DAYS_MIN)
+    enough = past(empty_house(), BTC, least)
     assert of(enough, BTC).moves_by == pb.MOVES_BY_HISTORY
 
 

@@ -381,7 +381,7 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
 def _legs(table: _Table, sides: Sequence[int], sizes: Sequence[int]) -> Integers:
     """The loss of each position in each scenario."""
     widest = sum(size * table.widest[side] for size, side in zip(sizes, sides, strict=True))
-    kind = np.int64 if widest < table.exact_below else object
+    kind = np.int64 if widest < table.exact_below and max(sizes) < SAFE else object
     found: Integers = _whole(table.losses[list(sides)]).astype(kind) * np.array(sizes, kind)[:, None]
     return found
 
