@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from clearing.decide.what_if import Imagined, WhatIf
+from clearing.default.contagion import Contagion
 from clearing.default.preview import Preview
 from clearing.default.reverse import Rung
+from clearing.default.scenarios import Scenario
 from clearing.default.sizing import Coverage
 from clearing.margin.assess import Assessment, Health, mark_ticks, portfolio_of
 from clearing.margin.explain import Leg, Share, legs, shares
@@ -318,3 +320,45 @@ def reverse(rungs: Sequence[Rung]) -> pb.GetReverseStressResponse:
             for rung in rungs
         ]
     )
+
+
+def contagion(
+    shock: Scenario, running: Contagion, paused: Contagion, house: House
+) -> pb.GetContagionResponse:
+    """What a shock leads to."""
+    unit = units.of_settlement(house)
+    stated = {one.underlying for one in house.parameters.liquidity}
+    underlyings = sorted({row.underlying for row in array_of(house).instruments})
+    return pb.GetContagionResponse(
+        scenario=shock.name,
+        moves=[_move(shock, underlying) for underlying in underlyings],
+        unmoved_feeds=[names.feed(underlying) for underlying in underlyings if underlying not in stated],
+        cover2=unit.render(running.without.largest(2)),
+        running=_contagion(running, shock, unit),
+        paused=_contagion(paused, shock, unit),
+    )
+
+
+def _contagion(found: Contagion, shock: Scenario, unit: Unit) -> pb.Contagion:
+    return pb.Contagion(
+        rounds=[
+            pb.ContagionRound(
+                window=1 + one.window,
+                set_count=len(one.sets),
+                moves=[
+                    _move(one.prices, move.underlying)
+                    for move in one.prices.moves
+                    if move.price_bp != shock.move_of(move.underlying).price_bp
+                ],
+            )
+            for one in found.rounds
+        ],
+        set_count=found.liquidated,
+        liquidated_volume=unit.render(found.volume_minor),
+        cover2=unit.render(found.losses.largest(2)),
+    )
+
+
+def _move(prices: Scenario, underlying: FeedId) -> pb.FeedMove:
+    move_bp = min(prices.move_of(underlying).price_bp, INT32_MOST)
+    return pb.FeedMove(feed=names.feed(underlying), move_bp=move_bp)
