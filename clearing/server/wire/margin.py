@@ -1,6 +1,6 @@
 """Margin, calls and previews on the wire."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from clearing.decide.what_if import Imagined, WhatIf
 from clearing.default.contagion import Contagion
@@ -73,7 +73,8 @@ def explanation(measured: Assessment, house: House, caller: Identity) -> pb.Expl
     found = _ruin(measured, house)
     model, margin = MODELS[parameters.margin_model], measured.margin
     by_underlying: dict[FeedId, list[Leg]] = {}
-    for leg in legs(house, measured):
+    held = legs(house, measured)
+    for leg in held:
         by_underlying.setdefault(leg.underlying, []).append(leg)
     return pb.ExplainMarginResponse(
         margin=message(measured, house),
@@ -95,17 +96,20 @@ def explanation(measured: Assessment, house: House, caller: Identity) -> pb.Expl
         shares=[
             _share(share, unit) for share in shares(house, measured) if caller.sees(member_of(share.account))
         ],
-        ruin_drivers=_drivers(found),
+        ruin_drivers=_drivers(found, held, caller),
     )
 
 
-def _drivers(found: Ruin | None) -> list[pb.RuinDriver]:
+def _drivers(found: Ruin | None, held: Iterable[Leg], caller: Identity) -> list[pb.RuinDriver]:
+    """Of the instruments in which the caller sees a position."""
+    seen = {leg.instrument for leg in held if caller.sees(member_of(leg.account))}
     return [
         pb.RuinDriver(
             instrument=names.instrument(one.instrument),
             share_ppm=min(max(one.share_ppm, -INT32_MOST), INT32_MOST),
         )
         for one in (() if found is None else found.drivers)
+        if one.instrument in seen
     ]
 
 
