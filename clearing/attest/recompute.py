@@ -98,7 +98,9 @@ def _recomputed(statement: VerifiedStatement, bundle: VerifiedBundle) -> Recompu
         _require_in_their_sets(house)
     measured = measured_sets(house)
     if not bundle.is_whole:
-        findings.append(_requirements(measured, stated, unknown_equity=_concentrated(house)))
+        findings.append(
+            _requirements(measured, stated, unknown_equity=_concentrated(house), unknown_size=_sized(house))
+        )
         return Recomputed(findings=tuple(findings), not_recomputed=tuple(_left_out(bundle, house)))
     findings.append(_requirements(measured, stated))
     findings.append(_stress_array(shown))
@@ -269,6 +271,27 @@ def _left_out(bundle: VerifiedBundle, house: House) -> Iterator[str]:
             f"{', '.join(sorted(concentrated))}"
         )
 
+    sized = _sized(house)
+    if sized:
+        yield (
+            "requirements, but for the least that they can be, where size counts what the participant holds elsewhere: "
+            f"{', '.join(sorted(sized))}"
+        )
+
+
+def _sized(house: House) -> frozenset[SetId]:
+    """Netting sets of clients that hold an underlying whose charge depends on other members (rulebook §9)."""
+    thin = {one.underlying for one in house.parameters.liquidity}
+    return frozenset(
+        one.id
+        for one in ordered(house.netting_sets)
+        if any(
+            house.accounts[key].kind is AccountKind.CLIENT
+            and any(house.instruments[instrument].underlying in thin for instrument in house.positions(key))
+            for key in one.accounts
+        )
+    )
+
 
 def _concentrated(house: House) -> frozenset[SetId]:
     """Netting sets of clients with collateral whose haircut depends on accounts at other members (rulebook §8)."""
@@ -339,8 +362,12 @@ def _compared(name: str, rows: Sequence[_Row], *, is_complete: bool) -> Finding:
 
 
 def _requirements(
-    measured: Sequence[Measured], stated: Sequence[Measured], unknown_equity: frozenset[SetId] = frozenset()
+    measured: Sequence[Measured],
+    stated: Sequence[Measured],
+    unknown_equity: frozenset[SetId] = frozenset(),
+    unknown_size: frozenset[SetId] = frozenset(),
 ) -> Finding:
+    """``unknown_size``: sets of which only the least requirement is known, for what others hold adds to it."""
     found = {one.netting_set: one for one in measured}
     said = {one.netting_set: one for one in stated}
     if found.keys() != said.keys():
@@ -349,6 +376,8 @@ def _requirements(
     for set_id, one in said.items():
         if set_id in unknown_equity:
             found[set_id] = replace(found[set_id], equity_minor=one.equity_minor)
+        if set_id in unknown_size and one.maintenance_minor >= found[set_id].maintenance_minor:
+            found[set_id] = replace(one, equity_minor=found[set_id].equity_minor)
         if one != found[set_id]:
             return Finding(
                 "requirements", agrees=False, detail=f"{set_id}: {_difference(one, found[set_id])}"

@@ -2,6 +2,8 @@
 
 1. Prices are shocked. Every set whose equity is below its maintenance margin is liquidated as a whole. What it closes
    moves each underlying by Y·σ·√(Q/ADV), and sets that this leaves below maintenance are liquidated too, until none is.
+   Y and ADV are those of the parameters, σ today's volatility, as in the liquidity add-on (``margin/addons``); an
+   underlying whose volume nobody stated is not moved.
 2. Q is what was liquidated of an underlying since the window began, sales less purchases, at the notional before the
    shock, an option by its delta; so a hedge moves nothing, and it does not matter in how many steps it was closed.
 3. With pauses, a window is over when the next set would close more of an underlying than the circuit breaker's share
@@ -22,12 +24,11 @@ less far may miss a set that it would have helped.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from math import isqrt
 from typing import TypeAlias
 
 import numpy as np
 
-from clearing.default.scenarios import Move, Scenario
+from clearing.default.scenarios import Move, Scenario, scenarios_of
 from clearing.default.stress import (
     ScenarioLosses,
     answered,
@@ -35,31 +36,20 @@ from clearing.default.stress import (
     left_to,
     losses_of,
     scenario_losses,
+    stress_of,
     summed,
     unpaid_of,
 )
+from clearing.margin.addons import IMPACT_ONE, impact
 from clearing.margin.assess import living_sets, standings
 from clearing.margin.snapshot import array_of
 from clearing.model.house import House
 from clearing.model.ids import FeedId, InstrumentId, SetId
 from clearing.model.values import BP
 from ledger.amount import divide_down, divide_up
-from ledger.require import require
-
-IMPACT_BP = BP
-"""Y: of the order of one in every market in which it was measured."""
 
 Flows: TypeAlias = Mapping[FeedId, int]
 """By underlying, in smallest units of notional: what is sold, negative what is bought."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Liquidity:
-    """What is assumed of the market of an underlying: what it trades a day (ADV), and its daily volatility (σ)."""
-
-    underlying: FeedId
-    volume_minor: int
-    volatility_bp: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +78,17 @@ class Contagion:
         return sum(len(one.sets) for one in self.rounds)
 
 
-def contagion(
-    house: House, shock: Scenario, liquidity: Sequence[Liquidity], *, pauses: bool = False
-) -> Contagion:
+def shock_of(house: House, name: str = "") -> Scenario | None:
+    """The scenario of that name, None if the library has none; without a name that of cover-2, of equal ones the
+    first.
+    """
+    wanted = name or max(stress_of(house).scenarios, key=lambda one: one.largest(2)).scenario
+    return next((one for one in scenarios_of(house) if one.name == wanted), None)
+
+
+def contagion(house: House, shock: Scenario, *, pauses: bool = False) -> Contagion:
     """What a shock leads to; with ``pauses``, if liquidation waits whenever the circuit breaker's volume is closed."""
-    spiral = _Spiral(house, shock, liquidity, pauses=pauses)
+    spiral = _Spiral(house, shock, pauses=pauses)
     while short := spiral.short():
         spiral.liquidate(short)
     (without,) = losses_of(house, array_under(house, (shock,)))
@@ -104,25 +100,19 @@ def contagion(
     )
 
 
-def impact_bp(net_minor: int, market: Liquidity) -> int:
-    """Y·σ·√(Q/ADV) in basis points, rounded up."""
-    root = divide_up((IMPACT_BP * market.volatility_bp) ** 2 * abs(net_minor), BP * BP * market.volume_minor)
-    return isqrt(root - 1) + 1 if root else 0
+def impact_bp(house: House, underlying: FeedId, net_minor: int) -> int:
+    """By how much closing so much moves an underlying, in basis points, rounded up; nothing without a volume."""
+    thin = next((one for one in house.parameters.liquidity if one.underlying == underlying), None)
+    return 0 if thin is None else divide_up(impact(house, thin, abs(net_minor)) * BP, IMPACT_ONE)
 
 
 class _Spiral:
     """Where prices stand, what was closed, and what of it in this window."""
 
-    def __init__(
-        self, house: House, shock: Scenario, liquidity: Sequence[Liquidity], *, pauses: bool
-    ) -> None:
+    def __init__(self, house: House, shock: Scenario, *, pauses: bool) -> None:
         self._house, self._shock, self._sets = house, shock, living_sets(house)
-        self._liquidity = {one.underlying: one for one in liquidity}
         self._needs = [one.maintenance_minor for one in standings(house, self._sets)]
         self.flows = _flows(house, self._sets)
-        for underlying in sorted({u for flow in self.flows.values() for u in flow}):
-            deep = underlying in self._liquidity and self._liquidity[underlying].volume_minor > 0
-            require(deep, f"something is traded of {underlying}")
         self._most = _window_most(house) if pauses else None
         self.closed: set[SetId] = set()
         self.rounds: list[Round] = []
@@ -167,11 +157,11 @@ class _Spiral:
     def _moved(self, underlying: FeedId, sold_minor: int) -> Move:
         """Down where more is sold, up where more is bought, on top of the shock."""
         shocked = self._shock.move_of(underlying)
-        impact = impact_bp(sold_minor, self._liquidity[underlying])
+        pushed = impact_bp(self._house, underlying, sold_minor)
         if sold_minor > 0:
-            price = divide_down((BP + shocked.price_bp) * max(0, BP - impact), BP)
+            price = divide_down((BP + shocked.price_bp) * max(0, BP - pushed), BP)
         else:
-            price = divide_up((BP + shocked.price_bp) * (BP + impact), BP)
+            price = divide_up((BP + shocked.price_bp) * (BP + pushed), BP)
         return Move(underlying=underlying, price_bp=price - BP, volatility_bp=shocked.volatility_bp)
 
 

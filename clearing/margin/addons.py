@@ -26,6 +26,8 @@ from clearing.model.values import BP, PPM, Asset, InstrumentRisk, Liquidity, Par
 from ledger.amount import divide_down, divide_up
 
 Lots = Mapping[InstrumentId, int]
+IMPACT_ONE = BP * PPM * PPM
+"""The whole price, in the parts in which an impact is counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +83,14 @@ def _liquidity_charge(
     beyond = abs(exposure_minor) + sum(max(0, other) for other in others) - free_minor(house.parameters, thin)
     if beyond <= 0:
         return 0
-    root_ppm = 1 + isqrt(divide_up(beyond * PPM * PPM, thin.daily_volume_minor) - 1)
-    rate = house.parameters.impact_bp * volatilities_ppm(house)[thin.underlying] * root_ppm
-    return divide_up(abs(exposure_minor) * rate, BP * PPM * PPM)
+    return divide_up(abs(exposure_minor) * impact(house, thin, beyond), IMPACT_ONE)
+
+
+def impact(house: House, thin: Liquidity, amount_minor: int) -> int:
+    """``Y·σ·√(Q/ADV)``: the share of its price, in parts of ``IMPACT_ONE``, by which so much moves an underlying."""
+    square = divide_up(amount_minor * PPM * PPM, thin.daily_volume_minor)
+    root_ppm = 1 + isqrt(square - 1) if square else 0
+    return house.parameters.impact_bp * volatilities_ppm(house)[thin.underlying] * root_ppm
 
 
 def _other_sets(house: House, accounts: Sequence[AccountKey]) -> Iterable[list[AccountKey]]:

@@ -10,11 +10,16 @@ The stress scenarios do not count: they are chosen for being wild, so their shar
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from clearing.margin.model import Held, held_in
+from clearing.margin.snapshot import array_by
+from clearing.model.house import House
 from clearing.model.ids import FeedId, InstrumentId
-from clearing.model.values import PPM, InstrumentRisk, RiskArray
+from clearing.model.values import PPM, RiskArray
 from ledger.amount import divide_up
 from ledger.require import require
 
@@ -22,6 +27,7 @@ TAIL_PARTS = 20
 """The tail is the worst one in so many."""
 HALF_POWER_LEAST, HALF_POWER_MOST = 4, 16
 """Twice the power by which the tail falls off."""
+SAFE = 2**62
 DRIVERS_LEAST = 25
 """Drivers are taken from the worst scenarios: those of ruin, but no fewer than these."""
 
@@ -47,25 +53,35 @@ class Ruin:
     drivers: tuple[Driver, ...] = ()
 
 
+def ruin_of(house: House, lots: Mapping[InstrumentId, int], equity_minor: int) -> Ruin:
+    """Of a portfolio by the scenarios of ``expected_shortfall``, whatever model is in force."""
+    return ruin(lots, equity_minor, array_by(house, "expected_shortfall"))
+
+
 def ruin(lots: Mapping[InstrumentId, int], equity_minor: int, array: RiskArray) -> Ruin:
     """Of a portfolio with this equity, by the recent scenarios of an array. ``lots``: long is positive."""
     require(array.filtered > 0, "the array knows recent scenarios")
-    held = [(row, lots[row.instrument]) for row in array.instruments if lots.get(row.instrument)]
-    require(len(held) == sum(1 for q in lots.values() if q), "every position has a row in the risk array")
-    count = array.filtered
-    legs = [
-        [-abs(q) * gained for gained in (row.long_minor if q > 0 else row.short_minor)[:count]]
-        for row, q in held
-    ]
-    losses = [sum(each) for each in zip(*legs, strict=True)] if legs else [0] * count
-    order = sorted(range(count), key=lambda scenario: (-losses[scenario], scenario))
-    ruined = sum(1 for loss in losses if loss > equity_minor)
+    held = held_in(lots, array)
+    legs = _legs(held, array.filtered)
+    losses = legs.sum(axis=0)
+    order = np.argsort(-losses, kind="stable")
+    ruined = int((losses > equity_minor).sum())
     return Ruin(
-        probability_ppm=probability_ppm([losses[n] for n in order], equity_minor),
+        probability_ppm=probability_ppm(losses[order].tolist(), equity_minor),
         scenarios=ruined,
-        of_scenarios=count,
-        drivers=_drivers(held, legs, order[: max(ruined, DRIVERS_LEAST)]),
+        of_scenarios=array.filtered,
+        drivers=_drivers(held, legs[:, order[: max(ruined, DRIVERS_LEAST)]].sum(axis=1).tolist()),
     )
+
+
+def _legs(held: Sequence[Held], count: int) -> NDArray[Any]:
+    """What each position loses in each of the first scenarios; Python's integers where 64 bits do not hold the sum."""
+    sides = [(row.long_minor if q > 0 else row.short_minor)[:count] for row, q in held]
+    widest = sum(abs(q) * max(map(abs, side)) for side, (_, q) in zip(sides, held, strict=True))
+    kind = np.int64 if widest * count < SAFE else object
+    sizes = np.array([abs(q) for _, q in held], kind).reshape(-1, 1)
+    lost: NDArray[Any] = -np.array(sides, kind).reshape(-1, count) * sizes
+    return lost
 
 
 def probability_ppm(losses: Sequence[int], equity_minor: int) -> int:
@@ -97,11 +113,8 @@ def _power(base: float, half_power: int) -> float:
     return found
 
 
-def _drivers(
-    held: Sequence[tuple[InstrumentRisk, int]], legs: Sequence[Sequence[int]], worst: Sequence[int]
-) -> tuple[Driver, ...]:
+def _drivers(held: Sequence[Held], lost: Sequence[int]) -> tuple[Driver, ...]:
     """What each position loses in the worst scenarios, of what they lose together."""
-    lost = [sum(leg[scenario] for scenario in worst) for leg in legs]
     whole = sum(lost)
     if whole <= 0:
         return ()

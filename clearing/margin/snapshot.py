@@ -26,7 +26,13 @@ def array_of(house: House) -> RiskArray:
     """The risk array of the newest cycle under the parameters in force; empty before the first."""
     if house.cycle is None:
         return RiskArray(model="", instruments=())
-    return _made(_Sources(house.cycle, house.instruments, house.parameters, house.daily_moves))
+    return array_by(house, house.parameters.margin_model)
+
+
+def array_by(house: House, model: str) -> RiskArray:
+    """The array that a model makes of the newest cycle, in force or not."""
+    sources = _Sources(house.newest_cycle, house.instruments, house.parameters, house.daily_moves)
+    return _made(sources, model)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,19 +59,24 @@ class _Sources:
 
 
 @lru_cache(maxsize=8)
-def _made(sources: _Sources) -> RiskArray:
-    model = MODELS[sources.parameters.margin_model]
+def _made(sources: _Sources, name: str) -> RiskArray:
+    model, parameters = MODELS[name], sources.parameters
     listed = [sources.instruments[one.instrument] for one in sources.cycle.margined]
-    market = market_of(sources.cycle, listed, sources.parameters, sources.daily_moves)
-    return model.risk_array(listed, market, sources.parameters)
+    market = market_of(sources.cycle, listed, parameters, sources.daily_moves, looks_back=model.looks_back)
+    return model.risk_array(listed, market, parameters)
 
 
 def market_of(
-    cycle: Cycle, listed: Iterable[Instrument], parameters: Parameters, daily_moves: Map[str, DailyMoves]
+    cycle: Cycle,
+    listed: Iterable[Instrument],
+    parameters: Parameters,
+    daily_moves: Map[str, DailyMoves],
+    *,
+    looks_back: bool,
 ) -> Market:
-    """What the snapshot of a cycle says of the market; states only if the model looks at them."""
+    """What the snapshot of a cycle says of the market; states only for a model that ``looks_back``."""
     states = States()
-    if MODELS[parameters.margin_model].looks_back:
+    if looks_back:
         wanted, path = {one.underlying for one in listed}, past_of(daily_moves)
         ranges = {r.underlying: r.move_bp for r in parameters.scan_ranges if r.underlying in wanted}
         today = _today_ppm(cycle, daily_moves)

@@ -156,6 +156,7 @@ class Fault(Enum):
     STREAMS_TAKEN = (Code.RESOURCE_EXHAUSTED, "every place for an open stream is taken; try again later")
     TRADE_UNKNOWN = (Code.NOT_FOUND, "no such trade")
     NETTING_SET_UNKNOWN = (Code.NOT_FOUND, "no such netting set")
+    SCENARIO_UNKNOWN = (Code.NOT_FOUND, "the stress library has no such scenario")
     ATTESTATION_UNKNOWN = (Code.NOT_FOUND, "no such attestation")
     LIABILITY_UNKNOWN = (Code.NOT_FOUND, "nothing is owed on this account as of that attestation")
     ATTESTATION_REPLAYED = (

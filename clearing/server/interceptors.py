@@ -108,7 +108,7 @@ LONG = frozenset(
     for name in (
         *("EventService/ListEvents", "LedgerService/ListEntries", "LedgerService/GetTrialBalance"),
         *("MarginService/WhatIf", "MarginService/PreviewDefault"),
-        *("MarginService/GetPoolCoverage", "MarginService/GetReverseStress"),
+        *("MarginService/GetPoolCoverage", "MarginService/GetReverseStress", "MarginService/GetContagion"),
     )
 )
 """Methods that may go through much of the journal to find little, or decide beside the writer. So does every request

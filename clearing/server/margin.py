@@ -3,6 +3,7 @@
 import grpc
 
 from clearing.decide.what_if import what_if
+from clearing.default.contagion import contagion, shock_of
 from clearing.default.preview import preview
 from clearing.default.reverse import reverse_stress
 from clearing.default.sizing import coverage
@@ -101,6 +102,21 @@ class Margins(MarginServiceServicer):
         """The smallest move that exhausts each tier."""
         view = self._engine.view
         answer = wire.reverse(reverse_stress(founded(view)))
+        answer.journal_size = view.size
+        return answer
+
+    def GetContagion(
+        self, request: pb.GetContagionRequest, context: grpc.ServicerContext
+    ) -> pb.GetContagionResponse:
+        """What a shock leads to, with and without pauses."""
+        require_valid(request)
+        view = self._engine.view
+        house = founded(view)
+        shock = shock_of(house, request.scenario)
+        if shock is None:
+            raise Refused(Fault.SCENARIO_UNKNOWN, request.scenario)
+        running, paused = (contagion(house, shock, pauses=pauses) for pauses in (False, True))
+        answer = wire.contagion(shock, running, paused, house)
         answer.journal_size = view.size
         return answer
 

@@ -111,6 +111,7 @@ def test_every_list_is_an_array_as_json_and_something_to_read_as_table(
         (RITA, "preview alpha", "skin in the game", "tiers"),
         (RITA, "pool coverage", "Prefunded", "prefunded"),
         (ANNA, "pool reverse", "margin of any member", "exhaustions"),
+        (RITA, "pool contagion", "Scenario", "running"),
     ],
 )
 def test_every_single_thing_is_the_protos_json_and_a_table(
@@ -136,6 +137,20 @@ def test_reverse_stress_says_what_is_not_within_reach(served: Served) -> None:
     assert "margin of any member" in told
     assert "assessments" in told
     assert asked(served, ALPHA, "pool", "reverse").returncode == REFUSED
+
+
+def test_contagion_is_asked_for_by_the_name_of_a_scenario(served: Served) -> None:
+    told = asked(served, RITA, "pool", "contagion", "largest fall").stdout
+    assert "BTC −60.00%" in told
+    assert "BTC, ETH: nobody stated what is traded in a day" in " ".join(told.split())
+    assert "of the shock alone" in told
+    assert answer(served, ANNA, "pool", "contagion", "largest fall")["scenario"] == "largest fall"
+    unknown = asked(served, RITA, "pool", "contagion", "no such day")
+    assert (unknown.returncode, "the stress library has no such scenario" in unknown.stderr) == (
+        REFUSED,
+        True,
+    )
+    assert asked(served, ALPHA, "pool", "contagion").returncode == REFUSED
 
 
 def test_amounts_are_exact_strings_in_json(served: Served) -> None:

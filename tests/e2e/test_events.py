@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 ALPHA, BETA, RITA, VAULT = "member/alpha", "member/beta", "regulator/rita", "custodian/vault"
 ONE, TWO = "members/alpha/accounts/one", "members/alpha/accounts/two"
 PUBLIC = {
-    *("ASSET_LISTED", "INSTRUMENT_LISTED", "SNAPSHOT_ACCEPTED", "CYCLE_CLOSED", "ATTESTED"),
+    *("ASSET_LISTED", "INSTRUMENT_LISTED", "SNAPSHOT_ACCEPTED", "CYCLE_CLOSED", "DAY_ENDED", "ATTESTED"),
 }
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clearing import chart
 from clearing.default import stress
-from clearing.default.contagion import Liquidity, contagion
+from clearing.default.contagion import contagion
 from clearing.default.reverse import DIRECTIONS, reverse_stress, scaled
 from clearing.default.scenarios import OTHERS, Move, Scenario
 from clearing.default.stress import ScenarioLosses, array_under, losses_of, stress_array, stress_of
@@ -19,7 +19,7 @@ from clearing.model.draft import Draft
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, AssetId, InstrumentId, MemberId
 from clearing.model.kinds import Kind
-from clearing.model.values import BP
+from clearing.model.values import BP, Liquidity
 from ledger.entry import Leg, transfer
 from tests.builders import ALICE, BOB, BTC, BTC_MAR, BTC_PERP, ETH, ETH_FEED, ETH_PERP, USD, USDC, World, link
 from tests.unit.test_options import CALL, PUT, options_house
@@ -221,8 +221,12 @@ def of_longs(held: Mapping[AccountKey, tuple[int, int]]) -> House:
     return house(positions, cash)
 
 
-def markets(volume: int) -> list[Liquidity]:
-    return [Liquidity(underlying=u, volume_minor=volume, volatility_bp=400) for u in (BTC, ETH_FEED)]
+def traded(state: House, volume: int, y_bp: int = BP) -> House:
+    """The house, in which so much of each underlying is traded a day."""
+    markets = tuple(Liquidity(underlying=u, daily_volume_minor=volume) for u in (BTC, ETH_FEED))
+    charter = state.founded
+    stated = replace(charter.parameters, liquidity=markets, impact_bp=y_bp)
+    return replace(state, charter=replace(charter, parameters=stated))
 
 
 def fall(price_bp: int) -> Scenario:
@@ -240,8 +244,8 @@ def pausing(state: House, limit_bp: int) -> House:
 def test_a_spiral_ends_liquidates_each_set_once_and_loses_what_its_rounds_say(
     positions: Lots, cash: Money, price_bp: int, volume: int, pauses: bool, limit_bp: int
 ) -> None:
-    state = pausing(house(positions, cash), limit_bp)
-    found = contagion(state, fall(price_bp), markets(volume), pauses=pauses)
+    state = traded(pausing(house(positions, cash), limit_bp), volume)
+    found = contagion(state, fall(price_bp), pauses=pauses)
     closed = [set_id for one in found.rounds for set_id in one.sets]
     assert len(closed) == len(set(closed)) == found.liquidated <= len(state.netting_sets)
     assert [one.window for one in found.rounds] == sorted(one.window for one in found.rounds)
@@ -250,16 +254,13 @@ def test_a_spiral_ends_liquidates_each_set_once_and_loses_what_its_rounds_say(
         assert found.losses == found.without
         assert found.volume_minor == 0
     backwards = house(dict(list(positions.items())[::-1]), dict(list(cash.items())[::-1]))
-    again = contagion(pausing(backwards, limit_bp), fall(price_bp), markets(volume), pauses=pauses)
+    again = contagion(traded(pausing(backwards, limit_bp), volume), fall(price_bp), pauses=pauses)
     assert again == found, "the order in which it came about does not matter"
 
 
 @given(lots, money, shocks)
-def test_without_volatility_nothing_is_added_to_the_shock(
-    positions: Lots, cash: Money, price_bp: int
-) -> None:
-    still = [replace(one, volatility_bp=0) for one in markets(1)]
-    found = contagion(house(positions, cash), fall(price_bp), still)
+def test_without_impact_nothing_is_added_to_the_shock(positions: Lots, cash: Money, price_bp: int) -> None:
+    found = contagion(traded(house(positions, cash), 1, y_bp=0), fall(price_bp))
     assert found.losses == found.without
 
 
@@ -268,7 +269,7 @@ def test_a_deeper_market_never_makes_the_loss_of_those_on_one_side_larger(
     held: Mapping[AccountKey, tuple[int, int]], price_bp: int, volume: int, times: int
 ) -> None:
     state = of_longs(held)
-    thin, deep = (contagion(state, fall(price_bp), markets(one)) for one in (volume, volume * times))
+    thin, deep = (contagion(traded(state, one), fall(price_bp)) for one in (volume, volume * times))
     closed = {set_id for one in thin.rounds for set_id in one.sets}
     assert {set_id for one in deep.rounds for set_id in one.sets} <= closed
     assert total(deep.without) <= total(deep.losses) <= total(thin.losses)
@@ -279,10 +280,8 @@ def test_a_deeper_market_never_makes_the_loss_of_those_on_one_side_larger(
 def test_pauses_never_make_the_loss_of_those_on_one_side_larger(
     held: Mapping[AccountKey, tuple[int, int]], price_bp: int, volume: int, limit_bp: int
 ) -> None:
-    state = pausing(of_longs(held), limit_bp)
-    running, paused = (
-        contagion(state, fall(price_bp), markets(volume), pauses=pauses) for pauses in (False, True)
-    )
+    state = traded(pausing(of_longs(held), limit_bp), volume)
+    running, paused = (contagion(state, fall(price_bp), pauses=pauses) for pauses in (False, True))
     closed = {set_id for one in running.rounds for set_id in one.sets}
     assert {set_id for one in paused.rounds for set_id in one.sets} <= closed
     assert total(paused.without) <= total(paused.losses) <= total(running.losses)

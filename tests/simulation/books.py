@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.simulation.published import option_rows
-
 BP = 10_000
 SETTLING = ("VARIATION_MARGIN", "FUNDING_PAID", "FUTURE_SETTLED")
 """What is won by them counts in the window of a default (rulebook §11.8)."""
@@ -35,7 +33,9 @@ def require(holds: bool, law: str, *figures: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One entry of the journal, and the command that led to it."""
+    """One entry of the journal, and the command that led to it. ``risks``: what the house publishes of options in its
+    risk array from here on, if that is something else than before.
+    """
 
     kind: str
     at_ms: int
@@ -43,6 +43,7 @@ class Line:
     references: tuple[str, ...] = ()
     fact: Any = None
     command: Mapping[str, Any] = field(default_factory=dict)
+    risks: Mapping[str, Any] | None = None
 
     def moved(self) -> Counter[Place]:
         """What each account was debited with on balance."""
@@ -119,7 +120,8 @@ class Books:
             self,
             balances=balances,
             rows=rows,
-            **_quotes(line, rows),
+            **_quotes(line),
+            risks=self.risks if line.risks is None else line.risks,
             placed=self._placed(line),
             sales=self._sales(line),
             event_won=event_won,
@@ -281,15 +283,14 @@ def _handed_on(won: Counter[str], old: list[str], new: str) -> Counter[str]:
     return handed
 
 
-def _quotes(line: Line, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What a new snapshot, or new parameters, say of prices."""
-    cycle = rows.get("cycle", {}).get("")
-    if cycle is None or not (line.changes("cycle") or line.changes("charter")):
+def _quotes(line: Line) -> dict[str, Any]:
+    """What a new snapshot says of prices."""
+    cycle = line.changes("cycle").get("")
+    if cycle is None:
         return {}
     return {
         "prices": {m["feed"]: int(m["price_ticks"]) for m in cycle["marks"]},
         "values": {m["instrument"]: int(m["price_ticks"]) for m in cycle["option_marks"]},
-        "risks": option_rows(rows["charter"][""], cycle, rows["instruments"].values()),
     }
 
 

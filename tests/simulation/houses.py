@@ -23,6 +23,7 @@ from ledger.store.queries import Directory, read_segments
 from ledger.transfers import entries_of
 from tests.builders import START_MS, as_recorded, assert_same
 from tests.simulation.books import Line, require
+from tests.simulation.published import Published
 from tests.stores import Stores, file_of
 
 
@@ -33,8 +34,8 @@ def data_of(command: Command) -> dict[str, Any]:
     return {"type": type(command).__name__, **fields}
 
 
-def lines_of(entries: Sequence[Entry], command: Command) -> list[Line]:
-    """Entries as the auditor reads them."""
+def lines_of(entries: Sequence[Entry], command: Command, published: Published) -> list[Line]:
+    """Entries as the auditor reads them, each with what the house publishes after it."""
     data = data_of(command)
     return [
         Line(
@@ -44,6 +45,7 @@ def lines_of(entries: Sequence[Entry], command: Command) -> list[Line]:
             references=entry.references,
             fact=entry.fact,
             command=data,
+            risks=published.after(entry.fact),
         )
         for entry in entries
     ]
@@ -80,6 +82,7 @@ class Decided:
     def __init__(self) -> None:
         self.now_ms = START_MS
         self.state = House()
+        self._published = Published()
 
     def execute(self, command: Command, request_id: str) -> tuple[Outcome, list[Line]]:
         request = Request(request_id=request_id, actor=actor_of(request_id), command=command)
@@ -94,7 +97,7 @@ class Decided:
             replayed = fold(replayed, entry)
         require(replayed == decision.state, "replay gives the state", request_id)
         self.state = replayed
-        return from_text(Outcome, decision.answer), lines_of(entries, command)
+        return from_text(Outcome, decision.answer), lines_of(entries, command, self._published)
 
     def crash(self) -> bool:
         return False
@@ -110,6 +113,7 @@ class Stored:
 
     def __init__(self, stores: Stores) -> None:
         self.now_ms = START_MS
+        self._published = Published()
         self._stores = stores
         self._lives = 0
         self._url = stores.new()
@@ -123,7 +127,7 @@ class Stored:
 
     def execute(self, command: Command, request_id: str) -> tuple[Outcome, list[Line]]:
         outcome = self._engine.execute(command, request_id=request_id, actor=actor_of(request_id))
-        return outcome, lines_of(self._new_entries(), command)
+        return outcome, lines_of(self._new_entries(), command, self._published)
 
     def crash(self) -> bool:
         """Killed, where that can be had: what is on disk at this moment is all that comes back. Every other time, and

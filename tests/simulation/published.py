@@ -1,6 +1,5 @@
 """The rows of options in the risk array, as the house publishes them: what its auditor holds against its own values."""
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from immutables import Map
@@ -11,24 +10,36 @@ from clearing.model.house import House
 from clearing.model.ids import InstrumentId
 from clearing.model.values import Charter, Cycle, Instrument
 
+TABLES = ("charter", "cycle", "instruments")
 
-def option_rows(
-    charter: object, cycle: object, instruments: Iterable[Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """By instrument, in the spelling of a row; of a house that has no more than these rows."""
-    listed = [decode(Instrument, dict(row)) for row in instruments]
-    house = House(
-        charter=decode(Charter, charter),  # type: ignore[arg-type]
-        cycle=decode(Cycle, cycle),  # type: ignore[arg-type]
-        instruments=Map({InstrumentId(one.id): one for one in listed}),
-    )
-    return {
-        row.instrument: {
-            "long_minor": row.long_minor,
-            "short_minor": row.short_minor,
-            "delta_minor": row.delta_minor,
-            "notional_minor": row.notional_minor,
+
+class Published:
+    """Follows the journal, as far as an array is made of it."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
+
+    def after(self, fact: Any) -> dict[str, dict[str, Any]] | None:
+        """The rows by instrument once ``fact`` is recorded, or None if it changes nothing of them."""
+        changed = {table for table, _, _ in fact or () if table in TABLES}
+        for table, key, row in fact or ():
+            if table in TABLES:
+                self._rows[table][key] = row
+        if not (changed & {"charter", "cycle"} and self._rows["cycle"]):
+            return None
+        listed = [decode(Instrument, row) for row in self._rows["instruments"].values()]
+        house = House(
+            charter=decode(Charter, self._rows["charter"][""]),
+            cycle=decode(Cycle, self._rows["cycle"][""]),
+            instruments=Map({InstrumentId(one.id): one for one in listed}),
+        )
+        return {
+            row.instrument: {
+                "long_minor": row.long_minor,
+                "short_minor": row.short_minor,
+                "delta_minor": row.delta_minor,
+                "notional_minor": row.notional_minor,
+            }
+            for row in array_of(house).instruments
+            if row.delta_minor is not None
         }
-        for row in array_of(house).instruments
-        if row.delta_minor is not None
-    }

@@ -13,6 +13,8 @@ from clearing.margin.snapshot import volatilities_ppm
 from clearing.model.commands import AdmitMember, ListAsset, ListInstrument
 from clearing.model.ids import AccountKey, AssetId, FeedId, InstrumentId, MemberId
 from clearing.model.values import BP, PPM, Asset, Liquidity, ScanRange
+from clearing.server.identity import Identity, Role
+from clearing.server.wire.margin import explanation
 from tests.builders import (
     ALICE,
     BOB,
@@ -158,6 +160,22 @@ def test_parts_of_a_requirement_sum_to_it_and_say_who_saves_what() -> None:
     hedge = next(leg for leg in found if leg.account == THERE and leg.instrument == BTC_PERP)
     assert hedge.contribution_minor < 0
     assert sum(one.benefit_minor for one in parts) == measured.standalone_minor - measured.requirement_minor
+
+
+def test_a_member_is_told_of_its_own_accounts_alone() -> None:
+    world = world_of("amm")
+    goes(world, 1_000)
+    goes(world, -900, "amm", ETH_PERP)
+    link(world, "alice", ALICE, THERE)
+    measured = world.measured("link/alice")
+    told = {
+        member: explanation(measured, world.state, Identity(house="testhouse", role=Role.MEMBER, id=member))
+        for member in ("dex", "amm")
+    }
+    for member, instrument in (("dex", "BTC-PERP"), ("amm", "ETH-PERP")):
+        assert [one.account for one in told[member].shares] == [f"members/{member}/accounts/alice"]
+        assert {one.instrument for one in told[member].ruin_drivers} == {f"instruments/{instrument}"}
+    assert told["dex"].margin.ruin_ppm == told["amm"].margin.ruin_ppm > 0
 
 
 @pytest.mark.parametrize(

@@ -4,23 +4,35 @@ from dataclasses import replace
 
 import pytest
 
-from clearing.default.contagion import Contagion, Liquidity, _flows, contagion, impact_bp
-from clearing.default.scenarios import OTHERS, Move, Scenario
-from clearing.default.stress import array_under, losses_of
-from clearing.margin.snapshot import array_of
+from clearing.decide.terms import VOLUME_MINOR_MAX
+from clearing.default.contagion import Contagion, _flows, contagion, impact_bp, shock_of
+from clearing.default.scenarios import OTHERS, SCENARIOS, Move, Scenario
+from clearing.default.stress import array_under, losses_of, stress_of
+from clearing.margin.snapshot import array_of, volatilities_ppm
 from clearing.model.commands import GroupMember
 from clearing.model.house import House
 from clearing.model.ids import FeedId, SetId
-from clearing.model.values import BP, MemberPart
-from ledger.require import InvariantViolated
-from tests.builders import ALICE, BOB, BTC, BTC_MAR, World, two_traders
+from clearing.model.values import BP, Liquidity, MemberPart
+from tests.builders import ALICE, BOB, BTC, BTC_MAR, World, empty_house, two_traders
 from tests.unit.test_defaults import OIL, PARAMETERS, house_of_three, key, short_side_wins
 from tests.unit.test_options import CALL, holding
 from tests.unit.test_stress import X, Y
 
 OIL_FEED = FeedId("OIL")
-MARKET = Liquidity(underlying=OIL_FEED, volume_minor=1_600_000, volatility_bp=500)
-DEEP = replace(MARKET, volume_minor=10**30)
+VOLUME = 1_600_200
+SIGMA_PPM = 33_334
+"""A third of oil's scan range, rounded up: its volatility while it has no history."""
+Y_BP = 15_000
+"""Times the volatility: 5 % a day, and a ten-thousandth of a percent."""
+MARKET = Liquidity(underlying=OIL_FEED, daily_volume_minor=VOLUME)
+DEEP = replace(MARKET, daily_volume_minor=VOLUME_MINOR_MAX)
+
+
+def traded(house: House, *markets: Liquidity, y_bp: int = Y_BP) -> House:
+    """The house, in which so much is traded a day."""
+    charter = house.founded
+    stated = replace(charter.parameters, liquidity=markets, impact_bp=y_bp)
+    return replace(house, charter=replace(charter, parameters=stated))
 
 
 def fall(price_bp: int) -> Scenario:
@@ -39,7 +51,7 @@ def two_longs(limit_bp: int = 0) -> World:
 
 
 def after(house: House, price_bp: int, market: Liquidity = MARKET, *, pauses: bool = False) -> Contagion:
-    return contagion(house, fall(price_bp), [market], pauses=pauses)
+    return contagion(traded(house, market), fall(price_bp), pauses=pauses)
 
 
 def told(found: Contagion) -> list[tuple[int, tuple[str, ...], int]]:
@@ -52,11 +64,20 @@ def told(found: Contagion) -> list[tuple[int, tuple[str, ...], int]]:
 
 @pytest.mark.parametrize(
     ("closed", "impact"),
-    [(0, 0), (1, 1), (16_000, 50), (16_001, 51), (-16_000, 50), (64_000, 100), (1_600_000, 500)],
+    [(0, 0), (1, 1), (16_001, 50), (16_002, 51), (-16_001, 50), (64_000, 100), (VOLUME, 501)],
 )
 def test_impact_grows_with_the_root_of_the_volume_and_is_rounded_up(closed: int, impact: int) -> None:
     """Five percent a day, and a hundredth of the day's volume: a tenth of it."""
-    assert impact_bp(closed, MARKET) == impact
+    house = traded(house_of_three().state, MARKET)
+    assert volatilities_ppm(house) == {OIL_FEED: SIGMA_PPM}
+    assert impact_bp(house, OIL_FEED, closed) == impact
+
+
+def test_impact_is_y_times_volatility_and_nothing_without_a_volume() -> None:
+    house = house_of_three().state
+    assert impact_bp(traded(house, MARKET, y_bp=BP), OIL_FEED, VOLUME) == 334
+    assert impact_bp(traded(house, MARKET, y_bp=0), OIL_FEED, VOLUME) == 0
+    assert impact_bp(traded(house), OIL_FEED, VOLUME) == 0
 
 
 # the loop -----------------------------------------------------------------------------------------
@@ -97,7 +118,7 @@ def test_a_loss_is_taken_at_the_last_price_and_is_more_than_that_of_the_shock_al
 def test_in_a_bottomless_market_it_is_the_shock_but_for_the_rounding_of_the_impact() -> None:
     found = after(two_longs().state, -2_000, DEEP)
     assert told(found) == [(0, ("x/long", "y/long"), -2_001)]
-    still = contagion(two_longs().state, fall(-2_000), [replace(MARKET, volatility_bp=0)])
+    still = contagion(traded(two_longs().state, MARKET, y_bp=0), fall(-2_000))
     assert still.losses == still.without
 
 
@@ -138,9 +159,8 @@ def test_a_set_that_closed_out_before_is_not_liquidated_again() -> None:
 
 def test_an_option_counts_by_its_delta() -> None:
     world = holding(10_000)
-    house = world.state
-    market = Liquidity(underlying=BTC, volume_minor=10**15, volatility_bp=400)
-    found = contagion(house, fall(9_000), [market])
+    house = traded(world.state, Liquidity(underlying=BTC, daily_volume_minor=10**15))
+    found = contagion(house, fall(9_000))
     assert found.liquidated >= 1
     row = next(one for one in array_of(house).instruments if one.instrument == CALL)
     assert row.delta_minor is not None
@@ -148,11 +168,18 @@ def test_an_option_counts_by_its_delta() -> None:
     assert found.rounds[-1].prices.move_of(BTC).price_bp > 9_000, "who sold the calls buys"
 
 
-def test_every_underlying_that_is_held_needs_a_market() -> None:
-    for markets in ([], [replace(MARKET, volume_minor=0)]):
-        with pytest.raises(InvariantViolated, match="something is traded of OIL"):
-            contagion(two_longs().state, fall(-100), markets)
-    assert contagion(house_of_three().state, fall(-100), []).rounds == ()
+def test_an_underlying_without_a_volume_is_liquidated_and_not_moved() -> None:
+    found = contagion(two_longs().state, fall(-2_000))
+    assert told(found) == [(0, ("x/long", "y/long"), -2_000)]
+    assert found.volume_minor == 28_000
+    assert found.losses == found.without
+
+
+def test_before_the_first_cycle_nothing_happens() -> None:
+    house = empty_house().state
+    shock = shock_of(house)
+    assert shock is not None
+    assert contagion(house, shock).rounds == ()
 
 
 def test_the_shock_alone_is_what_the_library_says() -> None:
@@ -193,6 +220,20 @@ def test_pauses_are_asked_for_and_not_assumed() -> None:
 
 
 def test_it_changes_nothing_and_is_the_same_again() -> None:
-    house = two_traders().state
-    market = Liquidity(underlying=BTC, volume_minor=10**12, volatility_bp=400)
-    assert contagion(house, fall(-5_000), [market]) == contagion(house, fall(-5_000), [market])
+    house = traded(two_traders().state, Liquidity(underlying=BTC, daily_volume_minor=10**12))
+    assert contagion(house, fall(-5_000)) == contagion(house, fall(-5_000))
+
+
+# what is asked ------------------------------------------------------------------------------------
+
+
+def test_a_shock_is_asked_for_by_name_and_without_one_is_that_of_cover_two() -> None:
+    world = house_of_three()
+    world.deposit(key("x/long"), 10**6)
+    assert world.trade(key("x/long"), key("x/short"), 16, 1_000, OIL).accepted
+    house = world.state
+    assert shock_of(house, "largest rise") == next(one for one in SCENARIOS if one.name == "largest rise")
+    assert shock_of(house, "no such day") is None
+    assert shock_of(house) == shock_of(house, "thin tokens squeezed")
+    assert stress_of(house).worst_scenario == "thin tokens squeezed"
+    assert shock_of(house_of_three().state) == SCENARIOS[0], "where nothing would be lost"

@@ -11,7 +11,7 @@ import pytest
 
 from clearing.attest.figures import compute, statement_of
 from clearing.attest.inputs import BALANCES, TABLES_USED, Shown, bundle_of, leaf_of
-from clearing.attest.recompute import Finding, Recomputed, _read, recompute
+from clearing.attest.recompute import Finding, Recomputed, _read, _requirements, recompute
 from clearing.attest.recompute_bundle import (
     BundleReason,
     BundleRefused,
@@ -24,13 +24,25 @@ from clearing.attest.recompute_bundle import (
 from clearing.attest.statement import Inputs, Journal, VerifiedStatement
 from clearing.default.reverse import reverse_stress
 from clearing.default.sizing import coverage
+from clearing.margin.assess import measured_sets
 from clearing.model.commands import AdmitMember, Command, ListAsset
 from clearing.model.house import House, ordered
-from clearing.model.ids import AssetId, MemberId, member_of
+from clearing.model.ids import AssetId, MemberId, SetId, account_key, member_of
 from clearing.model.outcomes import Outcome
-from clearing.model.values import DAY_MS
+from clearing.model.values import DAY_MS, Liquidity
 from ledger.merkle import leaf_hash, tree_root
-from tests.builders import ALICE, BOB, ETHER, USD, World, link, two_traders
+from tests.builders import (
+    ALICE,
+    BOB,
+    BTC,
+    ETHER,
+    PARAMETERS,
+    USD,
+    World,
+    empty_house,
+    link,
+    two_traders,
+)
 from tests.simulation.acts import go
 from tests.simulation.books import Line
 from tests.simulation.houses import Decided
@@ -376,6 +388,34 @@ def test_equity_that_depends_on_what_others_hold_is_not_judged_by_a_member() -> 
     found = recompute(statement, shown(world.state, statement, "dex"))
     assert failed(found) == []
     assert any("dex/alice" in one and "concentration" in one for one in found.not_recomputed)
+
+
+def test_a_requirement_that_depends_on_what_others_hold_is_judged_by_a_member_for_its_least() -> None:
+    """Size is charged on what a participant holds everywhere; a member sees only what is held with it."""
+    thin = (Liquidity(underlying=BTC, daily_volume_minor=100 * USD),)
+    world = empty_house(replace(PARAMETERS, liquidity=thin))
+    for member in ("dex", "other"):
+        world.ok(AdmitMember(member=MemberId(member), name=member))
+        for name in ("alice", "bob"):
+            world.deposit(world.account(member, name), 10**6 * USD)
+    world.prices(BTC=80_000, ETH=2_000)
+    for member in ("dex", "other"):
+        alice, bob = (account_key(MemberId(member), name) for name in ("alice", "bob"))
+        assert [one.reason for one in world.trade(alice, bob, 100, 80_000).results] == [""]
+    world.prices(BTC=80_000, ETH=2_000)
+    statement = attested(world.state)
+    assert failed(recompute(statement, shown(world.state, statement))) == []
+    found = recompute(statement, shown(world.state, statement, "dex"))
+    assert failed(found) == []
+    assert any("dex/alice" in one and "holds elsewhere" in one for one in found.not_recomputed)
+    known, sized = measured_sets(world.state), frozenset({SetId("dex/alice")})
+    hers = next(one for one in known if one.netting_set == "dex/alice")
+    for off, agrees in ((-1, False), (0, True), (1, True)):
+        said = [
+            replace(one, maintenance_minor=one.maintenance_minor + off) if one is hers else one
+            for one in known
+        ]
+        assert _requirements(known, said, unknown_size=sized).agrees is agrees
 
 
 def test_only_tables_of_the_house_are_used() -> None:

@@ -1,18 +1,24 @@
 """The probability of ruin, its drivers, and whether it is what it says."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing.margin.backtest.bridged import array_of
+from clearing.margin.assess import portfolio_of
+from clearing.margin.backtest import bridged
 from clearing.margin.backtest.reliability import EDGES_PPM, Forecasts, forecasts, reliability, together
-from clearing.margin.ruin import probability_ppm, ruin
+from clearing.margin.impact import under
+from clearing.margin.ruin import probability_ppm, ruin, ruin_of
+from clearing.margin.snapshot import array_of
 from clearing.margin.table import MODELS
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.values import DAY_MS, PPM, InstrumentRisk, RiskArray
+from tests.builders import ALICE, BOB, two_traders
 from tests.surfaces import START_MS, options, parameters
 
 
@@ -146,7 +152,7 @@ def test_groups_hold_every_forecast_once() -> None:
 def test_forecasts_of_a_scene_state_less_for_larger_cushions() -> None:
     family, model = options([50_000, 20_000]), MODELS["expected_shortfall"]
     scene = family.scene(START_MS)
-    made_array = array_of(family, scene, model, parameters())
+    made_array = bridged.array_of(family, scene, model, parameters())
     book = {one.id: int(lots) for one, lots in zip(scene.instruments, scene.lots[1], strict=True) if lots}
     asked = model.margin(book, made_array, parameters()).amount_minor
     made = forecasts(scene, made_array, [asked] * len(scene.lots))
@@ -155,3 +161,26 @@ def test_forecasts_of_a_scene_state_less_for_larger_cushions() -> None:
     assert first[0] > first[-1]
     assert made.came[12:24].any()
     assert ruin(book, asked, made_array).probability_ppm == pytest.approx(int(first[8]), abs=2)
+
+
+def test_nothing_is_decided_by_it() -> None:
+    root = Path(__file__).parents[2] / "clearing"
+    users = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if "clearing.margin.ruin" in path.read_text(encoding="utf-8")
+    }
+    assert users == {"margin/backtest/reliability.py", "server/wire/margin.py"}
+
+
+def test_a_house_says_it_whatever_model_is_in_force() -> None:
+    world = two_traders()
+    assert [one.reason for one in world.trade(ALICE, BOB, 200, 80_000).results] == [""]
+    house = world.state
+    measured = world.measured(ALICE)
+    lots = portfolio_of(house, measured.netting_set).lots
+    found = ruin_of(house, lots, measured.equity_minor)
+    other = under(house, replace(house.parameters, margin_model="expected_shortfall"))
+    assert house.parameters.margin_model == "scan"
+    assert found == ruin(lots, measured.equity_minor, array_of(other))
+    assert ruin_of(house, lots, 0).probability_ppm > found.probability_ppm

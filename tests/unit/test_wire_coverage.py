@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+from clearing.default.contagion import Round, contagion
 from clearing.default.reverse import reverse_stress
+from clearing.default.scenarios import Move, Scenario
 from clearing.default.sizing import coverage
 from clearing.model.commands import GroupMember
 from clearing.model.ids import MemberId
 from clearing.server.identity import parse_spiffe
 from clearing.server.wire import margin, members
+from clearinghouse.v1 import margin_service_pb2 as pb
 from tests.builders import fund
+from tests.unit.test_contagion import MARKET, OIL_FEED, fall, traded, two_longs
 from tests.unit.test_defaults import house_of_three
 from tests.unit.test_stress import trading
 
@@ -49,6 +53,41 @@ def test_reverse_stress_comes_rung_by_rung_and_what_is_not_reached_is_left_out()
         834,
     )
     assert list(sent.exhaustions[-1].moves) == []
+
+
+def rounds(sent: pb.Contagion) -> list[tuple[int, int, dict[str, int]]]:
+    return [(one.window, one.set_count, {m.feed: m.move_bp for m in one.moves}) for one in sent.rounds]
+
+
+def test_contagion_comes_round_by_round_with_and_without_pauses() -> None:
+    house, shock = traded(two_longs(5_000).state, MARKET), fall(-2_000)
+    running, paused = (contagion(house, shock, pauses=pauses) for pauses in (False, True))
+    sent = margin.contagion(shock, running, paused, house)
+    assert (sent.scenario, list(sent.unmoved_feeds)) == ("fall", [])
+    assert {one.feed: one.move_bp for one in sent.moves} == {"feeds/OIL": -2_000}
+    assert sent.cover2 == f"{(28 * 200 - 4_000) / 10**6:.6f}"
+    assert rounds(sent.running) == [(1, 2, {"feeds/OIL": -2_054})]
+    assert rounds(sent.paused) == [(1, 1, {"feeds/OIL": -2_040}), (2, 1, {"feeds/OIL": -2_036})]
+    assert sent.running.cover2 == f"{(28 * 206 - 4_000) / 10**6:.6f}"
+    assert sent.paused.cover2 == f"{(28 * 204 - 4_000) / 10**6:.6f}"
+    for one in (sent.running, sent.paused):
+        assert (one.set_count, one.liquidated_volume) == (2, "0.028000")
+
+
+def test_an_underlying_without_a_volume_is_named_and_stays_where_the_shock_left_it() -> None:
+    house, shock = two_longs().state, fall(-2_000)
+    found = contagion(house, shock)
+    sent = margin.contagion(shock, found, found, house)
+    assert list(sent.unmoved_feeds) == ["feeds/OIL"]
+    assert rounds(sent.running) == [(1, 2, {})]
+
+
+def test_a_price_that_rises_beyond_the_field_is_cut_off() -> None:
+    house, shock = two_longs().state, fall(-2_000)
+    risen = Scenario(name="fall", moves=(Move(underlying=OIL_FEED, price_bp=2**31), *shock.moves))
+    found = replace(contagion(house, shock), rounds=(Round(window=0, sets=(), prices=risen),))
+    sent = margin.contagion(shock, found, found, house)
+    assert rounds(sent.running) == [(1, 0, {"feeds/OIL": 2**31 - 1})]
 
 
 def test_a_group_is_shown_to_the_member_itself_and_to_who_sees_all() -> None:

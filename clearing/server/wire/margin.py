@@ -1,14 +1,17 @@
 """Margin, calls and previews on the wire."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from clearing.decide.what_if import Imagined, WhatIf
+from clearing.default.contagion import Contagion
 from clearing.default.preview import Preview
 from clearing.default.reverse import Rung
+from clearing.default.scenarios import Scenario
 from clearing.default.sizing import Coverage
-from clearing.margin.assess import Assessment, Health, mark_ticks
+from clearing.margin.assess import Assessment, Health, mark_ticks, portfolio_of
 from clearing.margin.explain import Leg, Share, legs, shares
 from clearing.margin.model import UnderlyingRisk
+from clearing.margin.ruin import Ruin, ruin_of
 from clearing.margin.snapshot import array_of
 from clearing.margin.table import MODELS
 from clearing.model.house import House
@@ -41,6 +44,7 @@ def message(measured: Assessment, house: House) -> pb.Margin:
     """The margin of a netting set."""
     unit = units.of_settlement(house)
     netting_set = house.netting_sets[measured.netting_set]
+    found = _ruin(measured, house)
     return pb.Margin(
         netting_set=names.netting_set(netting_set.id),
         participant=names.participant(netting_set.participant),
@@ -53,15 +57,24 @@ def message(measured: Assessment, house: House) -> pb.Margin:
         requirement=unit.render(measured.requirement_minor),
         standalone_requirement=unit.render(measured.standalone_minor),
         net_option_value=unit.render(measured.option_value_minor),
+        ruin_ppm=None if found is None else found.probability_ppm,
     )
+
+
+def _ruin(measured: Assessment, house: House) -> Ruin | None:
+    if house.cycle is None:
+        return None
+    return ruin_of(house, portfolio_of(house, measured.netting_set).lots, measured.equity_minor)
 
 
 def explanation(measured: Assessment, house: House, caller: Identity) -> pb.ExplainMarginResponse:
     """Why the margin of a netting set is what it is, with the legs that ``caller`` may see."""
     unit, parameters = units.of_settlement(house), house.parameters
+    found = _ruin(measured, house)
     model, margin = MODELS[parameters.margin_model], measured.margin
     by_underlying: dict[FeedId, list[Leg]] = {}
-    for leg in legs(house, measured):
+    held = legs(house, measured)
+    for leg in held:
         by_underlying.setdefault(leg.underlying, []).append(leg)
     return pb.ExplainMarginResponse(
         margin=message(measured, house),
@@ -83,7 +96,21 @@ def explanation(measured: Assessment, house: House, caller: Identity) -> pb.Expl
         shares=[
             _share(share, unit) for share in shares(house, measured) if caller.sees(member_of(share.account))
         ],
+        ruin_drivers=_drivers(found, held, caller),
     )
+
+
+def _drivers(found: Ruin | None, held: Iterable[Leg], caller: Identity) -> list[pb.RuinDriver]:
+    """Of the instruments in which the caller sees a position."""
+    seen = {leg.instrument for leg in held if caller.sees(member_of(leg.account))}
+    return [
+        pb.RuinDriver(
+            instrument=names.instrument(one.instrument),
+            share_ppm=min(max(one.share_ppm, -INT32_MOST), INT32_MOST),
+        )
+        for one in (() if found is None else found.drivers)
+        if one.instrument in seen
+    ]
 
 
 def _share(share: Share, unit: Unit) -> pb.MarginShare:
@@ -297,3 +324,45 @@ def reverse(rungs: Sequence[Rung]) -> pb.GetReverseStressResponse:
             for rung in rungs
         ]
     )
+
+
+def contagion(
+    shock: Scenario, running: Contagion, paused: Contagion, house: House
+) -> pb.GetContagionResponse:
+    """What a shock leads to."""
+    unit = units.of_settlement(house)
+    stated = {one.underlying for one in house.parameters.liquidity}
+    underlyings = sorted({row.underlying for row in array_of(house).instruments})
+    return pb.GetContagionResponse(
+        scenario=shock.name,
+        moves=[_move(shock, underlying) for underlying in underlyings],
+        unmoved_feeds=[names.feed(underlying) for underlying in underlyings if underlying not in stated],
+        cover2=unit.render(running.without.largest(2)),
+        running=_contagion(running, shock, unit),
+        paused=_contagion(paused, shock, unit),
+    )
+
+
+def _contagion(found: Contagion, shock: Scenario, unit: Unit) -> pb.Contagion:
+    return pb.Contagion(
+        rounds=[
+            pb.ContagionRound(
+                window=1 + one.window,
+                set_count=len(one.sets),
+                moves=[
+                    _move(one.prices, move.underlying)
+                    for move in one.prices.moves
+                    if move.price_bp != shock.move_of(move.underlying).price_bp
+                ],
+            )
+            for one in found.rounds
+        ],
+        set_count=found.liquidated,
+        liquidated_volume=unit.render(found.volume_minor),
+        cover2=unit.render(found.losses.largest(2)),
+    )
+
+
+def _move(prices: Scenario, underlying: FeedId) -> pb.FeedMove:
+    move_bp = min(prices.move_of(underlying).price_bp, INT32_MOST)
+    return pb.FeedMove(feed=names.feed(underlying), move_bp=move_bp)

@@ -29,6 +29,13 @@ _STYLES = {
     pb.HEALTH_LIQUIDATION: "red",
     pb.HEALTH_BANKRUPT: "bold red",
 }
+
+
+def _likely(row: pb.Margin) -> str:
+    """A probability in percent; blank before the first cycle."""
+    return f"{row.ruin_ppm / 10_000:.2f}%" if row.HasField("ruin_ppm") else ""
+
+
 HEALTH = Column("health", lambda row: Text(word(row, "health"), style=_STYLES.get(row.health, "")))
 MARGINS = (
     name("netting set", "netting_set"),
@@ -37,6 +44,7 @@ MARGINS = (
     amount("maintenance"),
     amount("requirement"),
     amount("alone", "standalone_requirement"),
+    Column("ruin in 24 h", _likely, is_number=True),
 )
 FIGURES = (
     ("Equity", "equity"),
@@ -214,6 +222,14 @@ def _explained(found: pb.ExplainMarginResponse, unit: str) -> Iterator[Renderabl
         ]
     )
     yield listing(f"Of the requirement, in {unit}", found.shares, SHARES)
+    yield _warned(found)
+
+
+def _warned(found: pb.ExplainMarginResponse) -> Table:
+    """The probability of ruin, and the five instruments that bring most of it about."""
+    parts = (f"{own_name(one.instrument)} {one.share_ppm / 10_000:.0f}%" for one in found.ruin_drivers[:5])
+    brought = ", ".join(parts) or "nothing"
+    return facts([("Ruin within 24 h", f"{_likely(found.margin)} (an early warning only), by {brought}")])
 
 
 def _shadowed(found: pb.GetShadowResponse, unit: str) -> Iterator[RenderableType]:

@@ -1,16 +1,16 @@
 """``clearctl pool``: contributions to the default pool."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import RenderableType
 
-from clearctl.amounts import grouped, is_zero, percent
+from clearctl.amounts import grouped, is_zero, own_name, percent
 from clearctl.asked import Amount, Mine, noun
 from clearctl.connecting import connected, own_member, send
 from clearctl.nouns.status import unit_of
-from clearctl.tables import Column, account, amount, facts, listing, listings, name, text
+from clearctl.tables import Column, account, amount, facts, listing, listings, name, number, text
 from clearctl.writing import write, write_done
 from clearinghouse.v1 import admin_service_pb2 as admin_pb
 from clearinghouse.v1 import collateral_service_pb2 as pb
@@ -82,6 +82,66 @@ def reverse(context: typer.Context) -> None:
         rows = listing("Exhausted by", found.exhaustions, EXHAUSTIONS)
         told = "The size is the move of BTC, or of thin tokens where BTC stays; tried from −90% to +300%."
         write(context, found, lambda: [rows, told])
+
+
+@app.command()
+def contagion(
+    context: typer.Context,
+    scenario: Annotated[
+        str, typer.Argument(help="As pool coverage calls it; left out, that of cover-2.", metavar="SCENARIO")
+    ] = "",
+) -> None:
+    """Show what a stress scenario leads to when liquidations move the prices that made them necessary.
+
+    Example: clearctl pool contagion "largest fall"
+    """
+    with connected(context) as client:
+        found = client.margins.GetContagion(margin_pb.GetContagionRequest(scenario=scenario))
+        unit = unit_of(client)
+        write(context, found, lambda: _spread(found, unit))
+
+
+def _spread(found: margin_pb.GetContagionResponse, unit: str) -> Iterator[RenderableType]:
+    unmoved = ", ".join(own_name(feed) for feed in found.unmoved_feeds)
+    yield facts(
+        [
+            ("Scenario", found.scenario),
+            ("Prices", _moves(found.moves)),
+            ("Cover-2", f"{grouped(found.cover2)} {unit} of the shock alone"),
+            *([("Not moved", f"{unmoved}: nobody stated what is traded in a day")] if unmoved else []),
+        ]
+    )
+    runs = [_Run("without pauses", found.running), _Run("with pauses", found.paused)]
+    yield listing(f"With what it leads to, in {unit}", runs, RUNS)
+    for run in runs:
+        yield from listings(f"Rounds {run.pauses}", run.found.rounds, ROUNDS)
+
+
+class _Run(NamedTuple):
+    pauses: str
+    found: margin_pb.Contagion
+
+
+def _moves(moves: Iterable[margin_pb.FeedMove]) -> str:
+    return ", ".join(f"{own_name(one.feed)} {percent(one.move_bp)}" for one in moves)
+
+
+RUNS = (
+    text("liquidations", "pauses"),
+    *(
+        column.of(lambda run: run.found)
+        for column in (
+            number("sets", "set_count"),
+            amount("volume", "liquidated_volume"),
+            amount("cover-2", "cover2"),
+        )
+    ),
+)
+ROUNDS = (
+    number("window"),
+    number("sets", "set_count"),
+    Column("prices then", lambda row: _moves(row.moves) or "as shocked"),
+)
 
 
 def _smallest(row: margin_pb.Exhaustion) -> margin_pb.ExhaustingMove | None:
