@@ -302,7 +302,7 @@ OPTION_FAULTS = (
         law="its value by Black-76",
         patch=_set(
             pricing,
-            "_ticks",
+            "values_ticks",
             lambda options, forwards, *_: list(map(pricing.intrinsic_ticks, options, forwards)),
         ),
     ),
