@@ -95,6 +95,15 @@ def explanation(measured: Assessment, house: House, caller: Identity) -> pb.Expl
         shares=[
             _share(share, unit) for share in shares(house, measured) if caller.sees(member_of(share.account))
         ],
+        tails=[
+            pb.TailLoss(
+                title=tail.title,
+                scenario_count=tail.scenarios,
+                mean_loss=unit.render(tail.mean_minor),
+                weight_bp=tail.weight_bp,
+            )
+            for tail in margin.tails
+        ],
         ruin_drivers=_drivers(found, house.netting_sets[measured.netting_set].accounts, caller),
     )
 
