@@ -7,7 +7,7 @@ measured, not guessed.
 
 from collections.abc import Iterable, Mapping
 
-from clearing.margin.addons import free_minor, rows_by_name, tokens_of
+from clearing.margin.addons import free_minor, rows_by_name, size_of_lot, tokens_of
 from clearing.margin.owners import Owner, accounts_by_owner, owner_of
 from clearing.margin.snapshot import array_of
 from clearing.model.house import House
@@ -22,7 +22,7 @@ class FreeVolume:
         self._house = house
         self._rows = rows_by_name(array_of(house))
         self._free = {one.underlying: free_minor(house.parameters, one) for one in house.parameters.liquidity}
-        self._tokens = tokens_of(house.assets)
+        self._tokens = tokens_of(house.assets, house.members)
         self._held: dict[tuple[Owner, FeedId], int] = {}
 
     def covers(self, set_id: SetId, lots: Mapping[InstrumentId, int]) -> bool:
@@ -39,7 +39,7 @@ class FreeVolume:
         if row.underlying in self._free:
             for set_id in sets:
                 place = (self._owner(set_id), row.underlying)
-                self._held[place] = self._gross(*place) + 2 * trade.lots * abs(row.weight_minor)
+                self._held[place] = self._gross(*place) + 2 * trade.lots * size_of_lot(row)
 
     def _leaves(self, set_id: SetId, instrument: InstrumentId, more_lots: int) -> bool:
         row = self._rows[instrument]
@@ -49,7 +49,7 @@ class FreeVolume:
             return False
         if row.underlying not in self._free:
             return True
-        more = more_lots * abs(row.weight_minor)
+        more = more_lots * size_of_lot(row)
         return self._gross(self._owner(set_id), row.underlying) + more <= self._free[row.underlying]
 
     def _owner(self, set_id: SetId) -> Owner:
@@ -60,7 +60,7 @@ class FreeVolume:
         known = self._held.get((owner, underlying))
         if known is None:
             known = self._held[owner, underlying] = sum(
-                abs(lots * row.weight_minor)
+                abs(lots) * size_of_lot(row)
                 for key in accounts_by_owner(self._house.accounts)[owner]
                 for instrument, lots in self._house.positions(key).items()
                 if (row := self._rows[instrument]).underlying == underlying

@@ -17,6 +17,7 @@ from clearing.decide.calls import call_key
 from clearing.decide.free_volume import FreeVolume
 from clearing.default.gate import withheld
 from clearing.margin.assess import Health, option_value, portfolio_of, required, standings
+from clearing.margin.owners import accounts_by_owner, owner_of
 from clearing.margin.snapshot import array_of
 from clearing.margin.table import MODELS
 from clearing.market.novation import position_lots_max
@@ -70,12 +71,23 @@ class Headroom:
         return True
 
     def recorded(self, house: House, sets: Iterable[SetId]) -> None:
-        """Go on from ``house``, which has what was taken; what else happened concerned ``sets``."""
+        """Go on from ``house``, which has what was taken; what else happened concerned ``sets``. What a set is charged
+        for its size depends on all sets of its owner: their rooms are not known any more either.
+        """
         self.house, self._lots, self._free = house, {}, FreeVolume(house)
-        for set_id in sets:
+        concerned = set(sets)
+        touched = concerned | (self._siblings(concerned) if house.parameters.liquidity else set())
+        known = concerned | (touched & self._rooms.keys())
+        for set_id in touched:
             self._rooms.pop(set_id, None)
             self._bounds.pop(set_id, None)
-        self.measure(sets)
+        self.measure(known)
+
+    def _siblings(self, sets: Iterable[SetId]) -> set[SetId]:
+        """All netting sets of the owners of ``sets``."""
+        accounts, owned = self.house.accounts, accounts_by_owner(self.house.accounts)
+        owners = {owner_of(accounts[key]) for one in sets for key in self.house.netting_sets[one].accounts}
+        return {accounts[key].netting_set for owner in owners for key in owned[owner]}
 
     def takes(self, trade: Trade, payment_minor: int, fee_minor: int) -> bool:
         """Whether a trade for which the buyer pays the seller, and each of them a fee, surely leaves both sets with R

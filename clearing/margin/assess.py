@@ -22,7 +22,7 @@ import numpy as np
 from immutables import Map
 
 from clearing import chart
-from clearing.margin.addons import AddOns, add_ons_of
+from clearing.margin.addons import AddOns, AddOnsOf, add_ons_of
 from clearing.margin.model import Margin, Positions
 from clearing.margin.owners import accounts_by_owner, owner_of
 from clearing.margin.snapshot import array_of
@@ -125,10 +125,10 @@ def standings(house: House, sets: Sequence[SetId]) -> list[Standing]:
     """What :func:`assess` says of each of ``sets``, all measured at once."""
     portfolios = [portfolio_of(house, set_id) for set_id in sets]
     amounts = maintenance_of_all(house, [portfolio.lots for portfolio in portfolios])
-    found: list[Standing] = []
+    found, charged = list[Standing](), AddOnsOf(house)
     for set_id, portfolio, modelled in zip(sets, portfolios, amounts, strict=True):
         accounts = house.netting_sets[set_id].accounts
-        amount = modelled + add_ons_of(house, accounts, portfolio.lots).amount_minor
+        amount = modelled + charged.set(accounts, portfolio.lots).amount_minor
         equity, requirement = portfolio.equity_minor, required(house, amount)
         health = health_of(equity, amount, requirement)
         found.append(Standing(set_id, equity, portfolio.cash_minor, amount, requirement, health))
@@ -156,9 +156,9 @@ def measured_sets(house: House) -> list[Measured]:
         for key in accounts
     ]
     alone: dict[SetId, int] = {}
-    amounts = maintenance_of_all(house, [house.positions(key) for _, key in linked])
+    amounts, charged = maintenance_of_all(house, [house.positions(key) for _, key in linked]), AddOnsOf(house)
     for (set_id, key), modelled in zip(linked, amounts, strict=True):
-        amount = modelled + add_ons_of(house, (key,), house.positions(key)).amount_minor
+        amount = modelled + charged.set((key,), house.positions(key)).amount_minor
         alone[set_id] = alone.get(set_id, 0) + required(house, amount)
     return [
         Measured(

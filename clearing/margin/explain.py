@@ -9,14 +9,16 @@ exposure that they are charged on. The parts sum exactly to the requirement, and
 So the benefit of netting is earned by name: what an account would need alone, less what its positions bring.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clearing.margin.addons import rows_by_name
+from clearing.margin.addons import lost_at_zero, rows_by_name, size_of_lot
 from clearing.margin.assess import Assessment, portfolio_of, required_alone
 from clearing.margin.attribution import attributed
 from clearing.margin.snapshot import array_of
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, FeedId, InstrumentId
+from clearing.model.values import InstrumentRisk
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +94,32 @@ def _brought(house: House, measured: Assessment) -> dict[tuple[AccountKey, Instr
 
 
 def _weights(house: House, measured: Assessment) -> dict[InstrumentId, int]:
-    """What the position in each instrument brings of maintenance: by the model, and of each add-on."""
+    """What the position in each instrument brings of maintenance: by the model, and of each add-on by what it is
+    charged on.
+    """
     weights, rows = dict(measured.margin.contributions), rows_by_name(array_of(house))
     net = portfolio_of(house, measured.netting_set).lots
     for underlying in sorted({*measured.add_ons.liquidity, *measured.add_ons.wrong_way}):
-        exposures = {
-            instrument: lots * rows[instrument].weight_minor
-            for instrument, lots in net.items()
-            if rows[instrument].underlying == underlying
-        }
-        sign = 1 if sum(exposures.values()) > 0 else -1
-        parts = attributed(measured.add_ons.of(underlying), {i: sign * e for i, e in exposures.items()})
-        for instrument, part in parts.items():
-            weights[instrument] = weights.get(instrument, 0) + part
+        held = {one: lots for one, lots in net.items() if rows[one].underlying == underlying}
+        lost = {one: lots * lost_at_zero(house, one) for one, lots in held.items()}
+        for charges, parts in (
+            (measured.add_ons.liquidity, _sizes(held, rows)),
+            (measured.add_ons.wrong_way, lost),
+        ):
+            for instrument, part in attributed(charges.get(underlying, 0), parts).items():
+                weights[instrument] = weights.get(instrument, 0) + part
     return weights
+
+
+def _sizes(
+    held: Mapping[InstrumentId, int], rows: Mapping[InstrumentId, InstrumentRisk]
+) -> dict[InstrumentId, int]:
+    """What each position adds to the size of its set; a linear one that hedges others makes it smaller."""
+    linear = {
+        one: lots * rows[one].notional_minor for one, lots in held.items() if rows[one].delta_minor is None
+    }
+    sign = 1 if sum(linear.values()) > 0 else -1
+    return {
+        one: sign * linear[one] if one in linear else abs(lots) * size_of_lot(rows[one])
+        for one, lots in held.items()
+    }

@@ -100,14 +100,25 @@ class UnderlyingRisk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """The mean of the worst losses of some scenarios, rounded up, and its weight in the risk of all."""
+
+    title: str
+    scenarios: int
+    mean_minor: int
+    weight_bp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Margin:
     """Maintenance margin in smallest units of the settlement asset, rounded against the account. ``contributions``:
     what the position in each instrument brings of it by Euler's attribution; they sum to the amount. ``risk_minor``:
-    what the scenarios ask for, before credit, charge and floor.
+    what the scenarios ask for, before credit, charge and floor; of ``tails``, if it is a mean of them.
     """
 
     amount_minor: int
     risk_minor: int = 0
+    tails: tuple[Tail, ...] = ()
     contributions: Mapping[InstrumentId, int] = field(default_factory=dict)
     underlyings: tuple[UnderlyingRisk, ...] = ()
     credit_minor: int = 0

@@ -19,7 +19,7 @@ def owner_of(account: ClearingAccount) -> Owner:
 @lru_cache(maxsize=4)
 def accounts_by_owner(accounts: Map[AccountKey, ClearingAccount]) -> dict[Owner, tuple[AccountKey, ...]]:
     """The accounts of each owner; kept, for accounts are opened far more seldom than they are measured."""
-    owned: dict[Owner, tuple[AccountKey, ...]] = {}
+    owned: dict[Owner, list[AccountKey]] = {}
     for account in ordered(accounts):
-        owned[owner_of(account)] = (*owned.get(owner_of(account), ()), account.key)
-    return owned
+        owned.setdefault(owner_of(account), []).append(account.key)
+    return {owner: tuple(keys) for owner, keys in owned.items()}

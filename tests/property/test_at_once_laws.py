@@ -43,7 +43,8 @@ def traders(dice: Random) -> World:
     world.ok(ListInstrument(instrument=option(CALL, Right.CALL)))
     world.ok(AdmitMember(member=MemberId("dex"), name="Dex"))
     for name in NAMES:
-        key = world.account("dex", name, "both" if name in "de" else name)
+        participant = "both" if name in "de" else "same" if name in "bc" else name
+        key = world.account("dex", name, participant)
         world.deposit(key, dice.choice([100, 1_000, 5_000, 100_000]) * USD)
     link(world, "both", account_key(MemberId("dex"), "d"), account_key(MemberId("dex"), "e"))
     world.prices(BTC=80_000, ETH=2_000, BTCVOL=6_000)

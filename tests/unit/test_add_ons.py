@@ -10,9 +10,26 @@ from clearing.margin.assess import required, required_alone
 from clearing.margin.attribution import attributed
 from clearing.margin.explain import legs, shares
 from clearing.margin.snapshot import volatilities_ppm
-from clearing.model.commands import AdmitMember, ListAsset, ListInstrument
+from clearing.model.commands import (
+    AdmitMember,
+    ListAsset,
+    ListInstrument,
+    NewTrade,
+    RequestWithdrawal,
+    SubmitTrades,
+)
 from clearing.model.ids import AccountKey, AssetId, FeedId, InstrumentId, MemberId
-from clearing.model.values import BP, PPM, Asset, Liquidity, ScanRange
+from clearing.model.values import (
+    BP,
+    DAY_MS,
+    PPM,
+    Asset,
+    InstrumentKind,
+    Liquidity,
+    OptionTerms,
+    Right,
+    ScanRange,
+)
 from clearing.server.identity import Identity, Role
 from clearing.server.wire.margin import explanation
 from tests.builders import (
@@ -22,7 +39,9 @@ from tests.builders import (
     BTC_PERP,
     ETH_PERP,
     PARAMETERS,
+    START_MS,
     USD,
+    USDC,
     World,
     empty_house,
     link,
@@ -32,6 +51,8 @@ from tests.builders import (
 VOLUME = 10_000_000 * USD
 THERE = AccountKey("amm/alice")
 DEXT_PERP = InstrumentId("DEXT-PERP")
+DEXT_CALL, DEXT_PUT = InstrumentId("DEXT-C"), InstrumentId("DEXT-P")
+TOKEN = FeedId("DEXT")
 THIN = replace(PARAMETERS, liquidity=(Liquidity(underlying=BTC, daily_volume_minor=VOLUME),))
 LOT = 80_000 * 100
 """The notional of a lot of the perpetual on BTC at 8,000.0."""
@@ -119,16 +140,15 @@ def test_an_underlying_without_a_stated_volume_is_not_charged() -> None:
     assert charge(world) == 0
 
 
-def with_token() -> World:
+def with_token(volatility_bp: int = 0) -> World:
     """Dex has issued a token, on which there is a perpetual."""
-    token = FeedId("DEXT")
-    ranges = (*PARAMETERS.scan_ranges, ScanRange(underlying=token, move_bp=4_000))
-    world = empty_house(replace(PARAMETERS, scan_ranges=ranges))
+    scanned = ScanRange(underlying=TOKEN, move_bp=4_000, volatility_bp=volatility_bp)
+    world = empty_house(replace(PARAMETERS, scan_ranges=(*PARAMETERS.scan_ranges, scanned)))
     for member in ("dex", "amm"):
         world.ok(AdmitMember(member=MemberId(member), name=member))
-    asset = Asset(id=AssetId("DEXT"), decimals=6, feed=token, tick_value_minor=1, issuer=MemberId("dex"))
+    asset = Asset(id=AssetId("DEXT"), decimals=6, feed=TOKEN, tick_value_minor=1, issuer=MemberId("dex"))
     world.ok(ListAsset(asset=asset))
-    world.ok(ListInstrument(instrument=perpetual(DEXT_PERP, token, 10**4, 0)))
+    world.ok(ListInstrument(instrument=perpetual(DEXT_PERP, TOKEN, 10**4, 0)))
     for member in ("dex", "amm"):
         for name in ("alice", "bob"):
             world.deposit(world.account(member, name), 10**6 * USD)
@@ -172,9 +192,9 @@ def test_a_member_is_told_of_its_own_accounts_alone() -> None:
         member: explanation(measured, world.state, Identity(house="testhouse", role=Role.MEMBER, id=member))
         for member in ("dex", "amm")
     }
-    for member, instrument in (("dex", "BTC-PERP"), ("amm", "ETH-PERP")):
+    for member in ("dex", "amm"):
         assert [one.account for one in told[member].shares] == [f"members/{member}/accounts/alice"]
-        assert {one.instrument for one in told[member].ruin_drivers} == {f"instruments/{instrument}"}
+        assert not told[member].ruin_drivers, "from its parts a member could find what others hold"
     assert told["dex"].margin.ruin_ppm == told["amm"].margin.ruin_ppm > 0
 
 
@@ -194,3 +214,87 @@ def test_an_amount_is_attributed_to_the_unit(
     amount: int, weights: dict[str, int], parts: dict[str, int]
 ) -> None:
     assert attributed(amount, weights) == parts
+
+
+def between(name: str, other: str, lots: int, instrument: InstrumentId = BTC_PERP) -> NewTrade:
+    """What an account of dex buys from another at the mark."""
+    return NewTrade(
+        trade_id=f"{name}-{lots}",
+        instrument=instrument,
+        buyer=AccountKey(f"dex/{name}"),
+        seller=AccountKey(f"dex/{other}"),
+        lots=lots,
+        price_ticks={BTC_PERP: 80_000, ETH_PERP: 2_000}[instrument],
+        executed_ms=START_MS,
+    )
+
+
+def submitted(world: World, *trades: NewTrade) -> list[str]:
+    return [one.reason for one in world.do(SubmitTrades(member=MemberId("dex"), trades=trades)).results]
+
+
+def two_accounts_of_ann() -> World:
+    """One with a position and just what it requires, the other rich; Carl is on the other side."""
+    world = empty_house(replace(THIN, trade_fee_bp=0))
+    world.ok(AdmitMember(member=MemberId("dex"), name="dex"))
+    for name, participant in (("near", "ann"), ("rich", "ann"), ("carl", "carl")):
+        world.deposit(world.account("dex", name, participant), 10**10 * USD)
+    world.prices(BTC=80_000, ETH=2_000)
+    assert submitted(world, between("near", "carl", FREE)) == [""]
+    near = AccountKey("dex/near")
+    spare = world.state.cash(near) - world.measured(near).requirement_minor - 1_000 * USD
+    world.ok(RequestWithdrawal(withdrawal="w", account=near, asset=USDC, amount_minor=spare))
+    return world
+
+
+def test_a_batch_knows_that_the_size_of_one_account_charges_another() -> None:
+    """Ann's other account grows by so much that the first no longer has room for anything."""
+    big, small = between("rich", "carl", 3 * FREE), between("near", "carl", 1, ETH_PERP)
+    assert submitted(two_accounts_of_ann(), small) == [""]
+    assert submitted(two_accounts_of_ann(), big, small) == ["", "MARGIN_INSUFFICIENT"]
+    world = two_accounts_of_ann()
+    assert submitted(world, big) + submitted(world, small) == ["", "MARGIN_INSUFFICIENT"]
+
+
+@pytest.mark.parametrize(
+    ("lots", "lost"),
+    [
+        ({"PERP": 1_000, "CALL": -1_850}, {"PERP": 1_000, "CALL": -1_850}),
+        ({"PUT": -1_000}, {"PUT": -1_000}),
+        ({"PERP": -100, "PUT": -1_000}, {"PERP": -100, "PUT": -1_000}),
+        ({"CALL": 100}, {"CALL": 100}),
+        ({"PERP": -100}, {}),
+        ({"PUT": 100}, {}),
+    ],
+)
+def test_wrong_way_risk_is_what_is_lost_when_the_token_is_worth_nothing(
+    lots: dict[str, int], lost: dict[str, int]
+) -> None:
+    """Options that are short of the token, or that hedge it by their delta, do not hide what is lost at zero."""
+    world = with_token_options()
+    house = world.state
+    ids = {"PERP": DEXT_PERP, "CALL": DEXT_CALL, "PUT": DEXT_PUT}
+    marks = {"PERP": 500, **{name: house.option_prices[ids[name]] for name in ("CALL", "PUT")}}
+    assert all(marks.values())
+    at_zero = {"PERP": 0, "CALL": 0, "PUT": 400}
+    expected = sum(q * (marks[name] - at_zero[name]) * 10**4 for name, q in lost.items())
+    held = {ids[name]: quantity for name, quantity in lots.items()}
+    assert add_ons_of(house, (ALICE,), held).wrong_way == ({TOKEN: expected} if lost else {})
+    assert add_ons_of(house, (THERE,), held).wrong_way == {}
+    assert expected > 0 or not lost
+
+
+def with_token_options() -> World:
+    """The house of the token with a call at 500 and a put at 400 on it."""
+    world = with_token(volatility_bp=3_000)
+    for name, right, strike in ((DEXT_CALL, Right.CALL, 500), (DEXT_PUT, Right.PUT, 400)):
+        terms = OptionTerms(right=right, strike_ticks=strike, volatility_feed=FeedId("DEXTVOL"))
+        listed = replace(
+            perpetual(name, TOKEN, 10**4, 0),
+            kind=InstrumentKind.OPTION,
+            expires_ms=START_MS + 30 * DAY_MS,
+            option=terms,
+        )
+        world.ok(ListInstrument(instrument=listed))
+    world.prices(BTC=80_000, ETH=2_000, DEXT=500, DEXTVOL=9_000)
+    return world

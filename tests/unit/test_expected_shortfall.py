@@ -105,8 +105,8 @@ def test_the_worst_scenario_of_all_is_told_by_underlying() -> None:
         (GOLD, 400, 23),
         (SILVER, 360, 23),
     ]
-    assert scenario_names(ARRAY)[23] == "stress day 4"
-    assert scenario_names(ARRAY)[0] == "20 days ago, scaled to today's volatility"
+    assert scenario_names(ARRAY)[23] == "stress 4 of 4"
+    assert scenario_names(ARRAY)[0] == "recent 1 of 20, scaled to today's volatility"
     assert len(scenario_names(ARRAY)) == 24
 
 

@@ -34,7 +34,7 @@ from clearing.margin.attribution import attributed
 from clearing.margin.black import intrinsic, time_values
 from clearing.margin.columns import share
 from clearing.margin.factors import Floats, coins
-from clearing.margin.model import Column, Margin, Market, Positions, UnderlyingRisk
+from clearing.margin.model import Column, Margin, Market, Positions, Tail, UnderlyingRisk
 from clearing.margin.pricing import FINE, deltas_of, sign_of, terms_of, values_ticks, years_to_expiry
 from clearing.margin.reproducible import exp
 from clearing.model.ids import FeedId, InstrumentId
@@ -71,11 +71,13 @@ CHUNK = 256
 
 
 def scenario_names(array: RiskArray) -> tuple[str, ...]:
-    """What each scenario is, in the order of the array."""
+    """What each scenario is, in the order of the array: by number, the newest day last, for days that nobody saw are
+    made of scan ranges.
+    """
     filtered = array.filtered
     count = len(array.instruments[0].long_minor) if array.instruments else filtered
-    recent = (f"{filtered - n} days ago, scaled to today's volatility" for n in range(filtered))
-    return (*recent, *(f"stress day {n + 1}" for n in range(count - filtered)))
+    recent = (f"recent {n + 1} of {filtered}, scaled to today's volatility" for n in range(filtered))
+    return (*recent, *(f"stress {n + 1} of {count - filtered}" for n in range(count - filtered)))
 
 
 # the array ----------------------------------------------------------------------------------------
@@ -370,11 +372,32 @@ def margin(lots: Mapping[InstrumentId, int], array: RiskArray, parameters: Param
     return Margin(
         amount_minor=amount,
         risk_minor=risk,
+        tails=_explained(table, losses, parameters),
         floor_minor=max(floor, minimum),
         contributions=attributed(
             amount, {row.instrument: w for (_, row, _), w in zip(held, weights, strict=True)}
         ),
         underlyings=_underlyings(held, legs, int(losses.argmax())),
+    )
+
+
+def _explained(table: _Table, losses: Integers, parameters: Parameters) -> tuple[Tail, ...]:
+    """The two means that the risk is made of."""
+    recent, stress = table.tails(losses[None, :].copy())
+    weight = parameters.stress_weight_bp
+    return (
+        Tail(
+            title="recent scenarios",
+            scenarios=table.recent_tail,
+            mean_minor=divide_up(int(recent[0]), table.recent_tail),
+            weight_bp=BP - weight,
+        ),
+        Tail(
+            title="scenarios of stress",
+            scenarios=table.stress_tail,
+            mean_minor=divide_up(int(stress[0]), table.stress_tail),
+            weight_bp=weight,
+        ),
     )
 
 

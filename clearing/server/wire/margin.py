@@ -73,8 +73,7 @@ def explanation(measured: Assessment, house: House, caller: Identity) -> pb.Expl
     found = _ruin(measured, house)
     model, margin = MODELS[parameters.margin_model], measured.margin
     by_underlying: dict[FeedId, list[Leg]] = {}
-    held = legs(house, measured)
-    for leg in held:
+    for leg in legs(house, measured):
         by_underlying.setdefault(leg.underlying, []).append(leg)
     return pb.ExplainMarginResponse(
         margin=message(measured, house),
@@ -96,20 +95,29 @@ def explanation(measured: Assessment, house: House, caller: Identity) -> pb.Expl
         shares=[
             _share(share, unit) for share in shares(house, measured) if caller.sees(member_of(share.account))
         ],
-        ruin_drivers=_drivers(found, held, caller),
+        tails=[
+            pb.TailLoss(
+                title=tail.title,
+                scenario_count=tail.scenarios,
+                mean_loss=unit.render(tail.mean_minor),
+                weight_bp=tail.weight_bp,
+            )
+            for tail in margin.tails
+        ],
+        ruin_drivers=_drivers(found, house.netting_sets[measured.netting_set].accounts, caller),
     )
 
 
-def _drivers(found: Ruin | None, held: Iterable[Leg], caller: Identity) -> list[pb.RuinDriver]:
-    """Of the instruments in which the caller sees a position."""
-    seen = {leg.instrument for leg in held if caller.sees(member_of(leg.account))}
+def _drivers(found: Ruin | None, accounts: Iterable[AccountKey], caller: Identity) -> list[pb.RuinDriver]:
+    """None if the caller does not see all accounts: from their parts it could find what the others hold."""
+    if found is None or not all(caller.sees(member_of(key)) for key in accounts):
+        return []
     return [
         pb.RuinDriver(
             instrument=names.instrument(one.instrument),
             share_ppm=min(max(one.share_ppm, -INT32_MOST), INT32_MOST),
         )
-        for one in (() if found is None else found.drivers)
-        if one.instrument in seen
+        for one in found.drivers
     ]
 
 

@@ -33,7 +33,7 @@ _STYLES = {
 
 def _likely(row: pb.Margin) -> str:
     """A probability in percent; blank before the first cycle."""
-    return f"{row.ruin_ppm / 10_000:.2f}%" if row.HasField("ruin_ppm") else ""
+    return f"{row.ruin_ppm / 10_000:.3f}%" if row.HasField("ruin_ppm") else ""
 
 
 HEALTH = Column("health", lambda row: Text(word(row, "health"), style=_STYLES.get(row.health, "")))
@@ -202,6 +202,9 @@ def _explained(found: pb.ExplainMarginResponse, unit: str) -> Iterator[Renderabl
             ("Risk", part.risk),
         )
         yield facts((label, grouped(value)) for label, value in figures)
+    for tail in found.tails:
+        title = f"Mean of the worst {tail.scenario_count} {tail.title}"
+        yield facts([(title, f"{grouped(tail.mean_loss)} {unit}, weight {percent(tail.weight_bp)[1:]}")])
     sums = (
         ("Risk of all", found.risk),
         ("Offset credit", found.offset_credit),
