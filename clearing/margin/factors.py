@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from clearing.margin.model import Column, States
 from clearing.model.ids import FeedId
 from clearing.model.values import BP, PPM
+from ledger.amount import divide_up
 
 MISSING: Final = np.iinfo(np.int64).min
 """Stands where an underlying has no return."""
@@ -48,6 +49,8 @@ NEW_SURCHARGE = 0.25
 """By how much the moves of an underlying are larger that has no day of its own; less with each day."""
 RANGE_VOLATILITIES = 3
 """How many volatilities the range of an underlying is taken to be that nobody has seen move."""
+RANGE_SHARE_MIN = 10
+"""Today's volatility is no less than a tenth of what the range says: a price that stands still can still move."""
 MOVE_PPM_MIN = -990_000
 """A forward stays positive in every scenario."""
 MOVE_PPM_MAX = 100 * PPM
@@ -132,14 +135,15 @@ def states_of(
 def volatilities_ppm(
     path: Path, *, day: int, today_ppm: Mapping[FeedId, int], ranges_bp: Mapping[FeedId, int]
 ) -> dict[FeedId, int]:
-    """Today's volatility of a daily return of each underlying, rounded up; of one without a history a third of its
-    range.
+    """Today's volatility of a daily return of each underlying, rounded up, and no less than a share of what its range
+    says; of one without a history a third of its range.
     """
     now = dict(zip(path.history.underlyings, _variance_now(path, day, today_ppm).tolist(), strict=True))
+    parts = BP * RANGE_VOLATILITIES
     return {
-        underlying: ceil(sqrt(variance) * PPM)
+        underlying: max(ceil(sqrt(variance) * PPM), divide_up(range_bp * PPM, parts * RANGE_SHARE_MIN))
         if (variance := now.get(underlying, nan)) >= 0
-        else -(-range_bp * PPM // (BP * RANGE_VOLATILITIES))
+        else divide_up(range_bp * PPM, parts)
         for underlying, range_bp in sorted(ranges_bp.items())
     }
 

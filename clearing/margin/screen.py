@@ -2,7 +2,7 @@
 
 A portfolio's expected shortfall is a mean of its worst losses, so it rises by no more than the largest rise of its loss
 in any scenario, and that is no more than the sum over its positions of lots × the largest rise of that row's loss. The
-same holds for the offset cap's share of each position alone; the minimum of options held short rises by itself. All
+same holds for the offset cap's share of each position alone; the minimum of each position rises by itself. All
 three are rounded up from what is exact, and the bound is a whole number, so it holds to the unit:
 
     amount after ≤ amount before + Σ lots × max(largest rise of a lot's loss, rise of its minimum)

@@ -1,5 +1,7 @@
 """MarginService."""
 
+from collections.abc import Sequence
+
 import grpc
 
 from clearing.decide.what_if import what_if
@@ -11,6 +13,7 @@ from clearing.engine import Engine
 from clearing.margin.assess import assess
 from clearing.margin.snapshot import array_of
 from clearing.model.outcomes import Reason
+from clearing.model.values import InstrumentRisk
 from clearing.server.calls import caller_of, founded
 from clearing.server.errors import Fault, Refused
 from clearing.server.pages import page_of
@@ -20,6 +23,11 @@ from clearing.server.wire.defaults import sees_set
 from clearing.server.wire.violations import require_valid
 from clearinghouse.v1 import margin_service_pb2 as pb
 from clearinghouse.v1.margin_service_pb2_grpc import MarginServiceServicer
+
+RISK_NUMBERS_MAX = 60_000
+"""So many numbers of one side of the risk array fit into an answer: twice as many, of up to thirty characters each,
+stay below the 4 MiB that gRPC accepts unless told otherwise.
+"""
 
 
 class Margins(MarginServiceServicer):
@@ -153,7 +161,9 @@ class Margins(MarginServiceServicer):
         view = self._engine.view
         house = founded(view)
         cycle = 0 if house.cycle is None else house.cycle.number
-        page = page_of((row.instrument for row in array_of(house).instruments), request, "risk", str(cycle))
+        rows = array_of(house).instruments
+        keys = (row.instrument for row in rows)
+        page = page_of(keys, request, "risk", str(cycle), at_most=_rows_at_most(rows))
         answer = wire.risk_array(house, page.keys)
         answer.next_page_token, answer.journal_size = page.next_token, view.size
         return answer
@@ -165,3 +175,9 @@ class Margins(MarginServiceServicer):
         answer = wire.shadow(founded(view))
         answer.journal_size = view.size
         return answer
+
+
+def _rows_at_most(rows: Sequence[InstrumentRisk]) -> int:
+    """How many rows of the risk array a page has at most, never none."""
+    scenarios = len(rows[0].long_minor) if rows else 0
+    return max(1, RISK_NUMBERS_MAX // max(1, scenarios))

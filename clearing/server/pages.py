@@ -41,13 +41,13 @@ class Page(Generic[K]):
     next_token: str
 
 
-def page_of(keys: Iterable[K], request: PageRequest, *question: str) -> Page[K]:
-    """The page of ``keys``, in their order, that ``request`` asks for.
+def page_of(keys: Iterable[K], request: PageRequest, *question: str, at_most: int = PAGE_MAX) -> Page[K]:
+    """The page of ``keys``, in their order, that ``request`` asks for, never more than ``at_most``.
 
     ``question`` says which list this is and what it was filtered by. Raises ``RequestInvalid`` for a token
     that was not given for this question.
     """
-    size = size_of(request.page_size)
+    size = min(size_of(request.page_size), at_most)
     after = open_token(request.page_token, *question)
     found = heapq.nsmallest(size + 1, (key for key in keys if after is None or key > after))
     shown = tuple(found[:size])

@@ -265,10 +265,11 @@ def test_netting_never_costs_more_than_what_each_position_asks_for_alone(
 @given(data=st.data())
 def test_netting_never_saves_more_than_the_cap(model: str, data: st.DataObject) -> None:
     """M ≥ (1 − cap) × Σ of what each position requires alone, but for the unit to which each of these is rounded up;
-    what a lot of an option held short asks for at least is none of it.
+    what a lot asks for at least, whatever the scenarios say, is none of it.
     """
     market, book = data.draw(markets(model)), data.draw(linear_books)
-    alone = sum(market.amount({name: lots}) for name, lots in book.items())
+    by_scenarios = replace(market, parameters=replace(market.parameters, basis_floor_bp=0))
+    alone = sum(by_scenarios.amount({name: lots}) for name, lots in book.items())
     assert market.amount(book) * BP >= (alone - len(book)) * (BP - market.parameters.offset_cap_bp)
 
 
@@ -328,7 +329,7 @@ def test_a_sure_loss_raises_an_expected_shortfall_by_just_that(
 ) -> None:
     """Translation, where neither floor nor minimum decides."""
     market = data.draw(markets("expected_shortfall"))
-    parameters = replace(market.parameters, offset_cap_bp=BP, short_option_bp=0)
+    parameters = replace(market.parameters, offset_cap_bp=BP, short_option_bp=0, basis_floor_bp=0)
     row = market.array.instruments[0]
     sure = tuple(-loss for _ in row.long_minor)
     doomed = replace(row, instrument=InstrumentId("DOOMED"), long_minor=sure, short_minor=sure)
@@ -497,6 +498,16 @@ def test_no_hedge_lowers_a_requirement_below_the_minimum_for_options_held_short(
     rows = {row.instrument: row for row in market.array.instruments}
     least = sum(rows[name].notional_minor * max(0, -book[name]) for name in OPTIONS)
     assert market.amount(book) * BP >= least * market.parameters.short_option_bp
+
+
+@given(data=st.data())
+def test_no_hedge_lowers_an_expected_shortfall_below_the_basis_floor_of_each_linear_position(
+    data: st.DataObject,
+) -> None:
+    market, book = data.draw(markets("expected_shortfall")), data.draw(books)
+    rows = {row.instrument: row for row in market.array.instruments}
+    least = sum(rows[name].notional_minor * abs(book[name]) for name in LINEAR)
+    assert market.amount(book) * BP >= least * market.parameters.basis_floor_bp
 
 
 @every_model

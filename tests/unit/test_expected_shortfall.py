@@ -18,6 +18,7 @@ from clearing.margin.model import Margin, Market, States
 from clearing.margin.models.expected_shortfall import (
     SAFE,
     amounts,
+    climbs,
     margin,
     rises,
     risk_array,
@@ -64,6 +65,8 @@ ARRAY = RiskArray(
     filtered=20,
     instruments=(row("GOLD", GOLD, scenarios(GOLD_MOVES)), row("SILVER", SILVER, scenarios(SILVER_MOVES))),
 )
+STILL = replace(ARRAY, instruments=(row("COPPER", GOLD, (0,) * 24), *ARRAY.instruments))
+"""Copper has not moved in any scenario."""
 
 
 def measured(parameters: Parameters = TAIL, array: RiskArray = ARRAY, **wanted: int) -> Margin:
@@ -167,11 +170,46 @@ def test_more_tail_in_stress_than_among_recent_days_is_summed_exactly_too() -> N
     assert amounts(in_columns([lots(GIANT=3)], array), array, stress_only) == [3 * loss]
 
 
-def test_an_instrument_that_never_moves_asks_for_nothing_however_many_lots_there_are() -> None:
-    still = row("STILL", GOLD, (0,) * 24)
-    array = replace(ARRAY, instruments=(still, *ARRAY.instruments))
-    assert measured(array=array, STILL=2**70).amount_minor == 0
-    assert measured(array=array, STILL=2**70, GOLD=1).amount_minor == ceil(152.5)
+@pytest.mark.parametrize("count", [1, 30, 2**40, 2**70])
+@pytest.mark.parametrize("side", [1, -1])
+def test_an_instrument_that_never_moves_asks_for_the_basis_floor_on_either_side(
+    side: int, count: int
+) -> None:
+    """Half a per cent of 1,000 for each lot."""
+    found = measured(array=STILL, COPPER=side * count)
+    assert (found.amount_minor, found.risk_minor, found.floor_minor) == (5 * count, 0, 5 * count)
+    assert found.contributions == lots(COPPER=5 * count)
+    assert rises(STILL, TAIL)[InstrumentId("COPPER")] == 5
+
+
+@pytest.mark.parametrize("count", [30, -30])
+def test_portfolios_in_columns_have_the_basis_floor_too(count: int) -> None:
+    assert amounts(in_columns([lots(COPPER=count)], STILL), STILL, TAIL) == [150]
+
+
+def test_the_minimum_of_a_lot_is_rounded_up() -> None:
+    assert measured(replace(TAIL, basis_floor_bp=41), STILL, COPPER=10).amount_minor == 50
+
+
+def test_the_minimum_is_the_least_and_comes_on_top_of_nothing() -> None:
+    """Gold alone asks for 152.5: with 29 lots of copper (145) and its own 5 that is still more, with 30 no longer."""
+    assert measured(array=STILL, COPPER=29, GOLD=1).amount_minor == ceil(152.5)
+    assert measured(array=STILL, COPPER=30, GOLD=-1).amount_minor == 155
+
+
+def test_a_floor_of_nothing_asks_nothing_of_what_never_moves_however_many_lots_there_are() -> None:
+    unfloored = replace(TAIL, basis_floor_bp=0)
+    assert measured(unfloored, STILL, COPPER=2**70).amount_minor == 0
+    assert measured(unfloored, STILL, COPPER=2**70, GOLD=1).amount_minor == ceil(152.5)
+
+
+def test_a_minimum_that_rises_with_the_mark_raises_what_a_lot_can_ask_for() -> None:
+    """Ten times the notional, and still no move in any scenario."""
+    dearer = replace(
+        STILL, instruments=(replace(STILL.instruments[0], notional_minor=10_000), *STILL.instruments[1:])
+    )
+    assert climbs(STILL, dearer, [0], TAIL) == [(45, 45)]
+    assert climbs(dearer, STILL, [0], TAIL) == [(0, 0)]
 
 
 def test_a_large_number_of_small_lots_beside_one_large_lot_is_measured_in_columns(

@@ -26,6 +26,7 @@ from clearing.margin.factors import (
     coins,
     path_of,
     states_of,
+    volatilities_ppm,
 )
 from clearing.margin.model import Column, States
 from clearing.model.ids import FeedId
@@ -323,6 +324,23 @@ def test_a_price_that_never_moved_has_scenarios_in_which_it_does_not() -> None:
     found = states(moves)
     assert not found.of(GOLD).any()
     assert found.of(SILVER).any()
+
+
+@pytest.mark.parametrize(("range_bp", "least_ppm"), [(1_500, 5_000), (1_501, 5_004), (1, 4)])
+def test_the_volatility_of_a_price_that_never_moved_is_a_tenth_of_what_its_range_says(
+    range_bp: int, least_ppm: int
+) -> None:
+    """The range is three volatilities; rounded up."""
+    moves = returns()
+    moves[:, 0] = 0
+    ranges = {GOLD: range_bp, SILVER: 1, FeedId("NEW"): range_bp}
+    found = volatilities_ppm(path_to(moves), day=len(moves), today_ppm={}, ranges_bp=ranges)
+    assert found[GOLD] == least_ppm
+    assert found[FeedId("NEW")] == -(-range_bp * PPM // (3 * BP)), (
+        "of one without a history a third of its range"
+    )
+    as_is = volatilities_ppm(path_to(moves), day=len(moves), today_ppm={}, ranges_bp={SILVER: 1_500})
+    assert found[SILVER] == as_is[SILVER] > 5_000, "one that moves is not held up by its range"
 
 
 def test_a_price_that_never_moved_stands_in_for_no_other() -> None:

@@ -40,7 +40,11 @@ def test_every_model_has_a_page_with_all_sections_and_nothing_else_has() -> None
 def expected_shortfall_example() -> list[int]:
     array, terms = test_expected_shortfall.ARRAY, test_expected_shortfall.TAIL
     books = (lots(GOLD=1), lots(SILVER=-1), lots(GOLD=1, SILVER=-1))
-    return [expected_shortfall.margin(book, array, terms).amount_minor for book in books]
+    copper = expected_shortfall.margin(lots(COPPER=-30), test_expected_shortfall.STILL, terms)
+    return [
+        *(expected_shortfall.margin(book, array, terms).amount_minor for book in books),
+        copper.amount_minor,
+    ]
 
 
 def scan_example() -> list[int]:

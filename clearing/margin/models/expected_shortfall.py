@@ -10,8 +10,10 @@ prices as they did on the surfaces that were looked at.
    passed, for who is short none has.
 3. The loss in each half of the set is the mean of its worst [2.5 %]: the expected shortfall. The requirement weighs the
    filtered half with [75 %] and the half of stress with [25 %].
-4. Never less than what the offset cap leaves of the sum of each position alone, nor than a minimum for each option
-   that is held short.
+4. Never less than what the offset cap leaves of the sum of what scenarios ask of each position alone, nor than the sum
+   of a minimum for each position: the short-option minimum for an option held short, none for one held long, and the
+   basis floor for anything else, on either side. A price that has not moved for a thousand days is no proof that it
+   never will.
 
 Every term is a sum of worst cases of the same scenarios, so the model keeps laws that no test has to hope for: to
 merge portfolios never raises the sum of their amounts, twice the book asks for twice as much (but for the one rounding
@@ -234,8 +236,8 @@ class _Table:
     floating point as long as it is exact; Python's where 64 bits do not hold them.
 
     An amount is ``(recent × R + stress × S) / whole`` for the sums R and S of the worst losses of each half. ``alone``
-    is that numerator for one lot of each row, ``minimum`` what an option held short asks for at least, ``widest`` the
-    largest number of the row.
+    is that numerator for one lot of each row, ``minimum`` what the lot asks for at least, ``widest`` the largest number
+    of the row.
     """
 
     losses: Integers
@@ -284,7 +286,8 @@ def _table(array: RiskArray, parameters: Parameters) -> _Table:
     rows, weight = array.instruments, parameters.stress_weight_bp
     require(0 < array.filtered < len(rows[0].long_minor), "an array has recent scenarios and such of stress")
     losses, extremes = _lost([row.long_minor for row in rows] + [row.short_minor for row in rows])
-    minimum = [0] * len(rows) + [_minimum(row, parameters) for row in rows]
+    least = [_minimum(row, parameters) for row in rows]
+    minimum = (*(long for long, _ in least), *(short for _, short in least))
     recent_tail = _tail(array.filtered, parameters)
     stress_tail = _tail(losses.shape[1] - array.filtered, parameters)
     recent, stress, whole = (BP - weight) * stress_tail, weight * recent_tail, BP * recent_tail * stress_tail
@@ -292,7 +295,7 @@ def _table(array: RiskArray, parameters: Parameters) -> _Table:
     table = _Table(
         losses=losses,
         widest=tuple(map(max, minimum, extremes)),
-        minimum=tuple(minimum),
+        minimum=minimum,
         alone=(),
         filtered=array.filtered,
         recent_tail=recent_tail,
@@ -306,11 +309,12 @@ def _table(array: RiskArray, parameters: Parameters) -> _Table:
     return replace(table, alone=tuple(one for part in parts for one in table.numerators(kind(part)).tolist()))
 
 
-def _minimum(row: InstrumentRisk, parameters: Parameters) -> int:
-    """What a lot held short asks for at least."""
-    if row.delta_minor is None:
-        return 0
-    return divide_up(row.notional_minor * parameters.short_option_bp, BP)
+def _minimum(row: InstrumentRisk, parameters: Parameters) -> tuple[int, int]:
+    """What a lot asks for at least, held long and held short."""
+    if row.delta_minor is not None:
+        return 0, divide_up(row.notional_minor * parameters.short_option_bp, BP)
+    least = divide_up(row.notional_minor * parameters.basis_floor_bp, BP)
+    return least, least
 
 
 def _lost(columns: Sequence[Sequence[int]]) -> tuple[Integers, list[int]]:
@@ -461,9 +465,11 @@ def climbs(
     """
     found: list[tuple[int, int]] = []
     for old, new in ((before.instruments[row], after.instruments[row]) for row in rows):
-        least = _minimum(new, parameters) - _minimum(old, parameters)
+        (long_before, short_before), (long_least, short_least) = (
+            _minimum(row, parameters) for row in (old, new)
+        )
         long, short = _climb(old.long_minor, new.long_minor), _climb(old.short_minor, new.short_minor)
-        found.append((max(0, long), max(0, short, least)))
+        found.append((max(0, long, long_least - long_before), max(0, short, short_least - short_before)))
     return found
 
 
