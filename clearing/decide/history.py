@@ -2,11 +2,12 @@
 
 1. The first snapshot of a UTC day ends the day before: the return of each underlying since it last closed is recorded
    with the mark at which it closes now. A house that was away for days records one return over all of them.
-2. An underlying closes at the mark of the feed that has its name; without one at that of a perpetual on it, else of any
-   future. A return is between two marks of one feed: when another feed takes over, the day has none.
-3. Administrators bring in what was before, by underlying, in runs of consecutive days that have ended. What was
-   imported can be imported again; a return that stands beside one of the house's own closes stays. A day of which the
-   house has a close and no return, its first for one, has the imported one, whichever comes first.
+2. An underlying closes at the mark of the feed that has its name; without one by the feed by which it closed before, as
+   long as that is marked; else by that of a perpetual on it, of a future, or of an option, in this order. A return is
+   between two marks of one feed, the one of the close before: that one day on which it is marked no longer has none.
+3. Administrators bring in what was before, by underlying, in runs of consecutive days that have ended, of which no
+   return is known: what is known, imported or not, is not imported again, for zeros would loosen margin at once. A day
+   of which the house has a close and no return, its first for one, has the imported one, whichever comes first.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from clearing.margin.factors import MOVE_PPM_MAX
-from clearing.margin.snapshot import last_closes
+from clearing.margin.snapshot import last_closes, move_since
 from clearing.model.commands import HISTORY_DAYS_MAX, ImportHistory
 from clearing.model.draft import Draft
 from clearing.model.house import Drop, House, Put
@@ -22,10 +23,10 @@ from clearing.model.ids import CODE_PATTERN, FeedId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason, Rejected
 from clearing.model.values import DAY_MS, PPM, DailyMoves, Instrument, InstrumentKind, UnderlyingMove
-from ledger.amount import divide_down
 
 DAYS_KEPT_MAX = 5_000
 """Days of history that the house keeps: with one more the oldest is forgotten."""
+_CLOSES_BY = (InstrumentKind.PERPETUAL, InstrumentKind.FUTURE, InstrumentKind.OPTION)
 
 
 def end_day(draft: Draft, living: Iterable[Instrument], prices: Mapping[FeedId, int]) -> None:
@@ -35,10 +36,10 @@ def end_day(draft: Draft, living: Iterable[Instrument], prices: Mapping[FeedId, 
         return
     day = day_of(draft.now_ms - DAY_MS)
     moves = []
-    for underlying, feed in _reference_feeds(living, prices).items():
-        move_ppm = _move(closes.get(underlying), feed, prices[feed])
+    for underlying, feed in _reference_feeds(living, prices, closes).items():
+        move_ppm = move_since(closes.get(underlying), prices)
         if move_ppm is None:
-            move_ppm = _imported(draft.house, day, underlying)
+            move_ppm = _return_of(draft.house, day, underlying)
         moves.append(
             UnderlyingMove(underlying=underlying, move_ppm=move_ppm, feed=feed, close_ticks=prices[feed])
         )
@@ -46,26 +47,24 @@ def end_day(draft: Draft, living: Iterable[Instrument], prices: Mapping[FeedId, 
         _record(draft, Kind.DAY_ENDED, {day: moves})
 
 
-def _move(close: UnderlyingMove | None, feed: FeedId, ticks: int) -> int | None:
-    """Rounded down: a fall looks no smaller than it was."""
-    if close is None or close.feed != feed:
-        return None
-    return min(MOVE_PPM_MAX, divide_down((ticks - close.close_ticks) * PPM, close.close_ticks))
-
-
-def _reference_feeds(living: Iterable[Instrument], prices: Mapping[FeedId, int]) -> dict[FeedId, FeedId]:
-    """The feed at whose mark each underlying closes."""
-    candidates: dict[FeedId, list[tuple[bool, bool, FeedId]]] = {}
-    for one in living:
-        if one.option is None and one.feed in prices:
-            rank = (one.feed != one.underlying, one.kind is not InstrumentKind.PERPETUAL, one.feed)
-            candidates.setdefault(one.underlying, []).append(rank)
-    named = {u: [(False, False, u)] for u in candidates if u in prices}
-    return {u: min(named.get(u) or candidates[u])[2] for u in sorted(candidates)}
+def _reference_feeds(
+    living: Iterable[Instrument], prices: Mapping[FeedId, int], closes: Mapping[FeedId, UnderlyingMove]
+) -> dict[FeedId, FeedId]:
+    """The feed at whose mark each underlying closes. That of the last close comes before those that rank by name:
+    to list another one would erase the day of a crash otherwise.
+    """
+    ranked = sorted(living, key=lambda one: (_CLOSES_BY.index(one.kind), one.feed))
+    feeds: dict[FeedId, list[FeedId | None]] = {}
+    for one in ranked:
+        last = closes.get(one.underlying)
+        first = [one.underlying, None if last is None else last.feed]
+        feeds.setdefault(one.underlying, first).append(one.feed)
+    marked = {u: [feed for feed in feeds[u] if feed is not None and feed in prices] for u in sorted(feeds)}
+    return {underlying: found[0] for underlying, found in marked.items() if found}
 
 
 def import_history(draft: Draft, command: ImportHistory) -> Rejected | None:
-    """Record returns of days before the house knew the underlying."""
+    """Record returns of days of which none is known."""
     first = _date(command.first_day)
     if first is None or not CODE_PATTERN.fullmatch(command.underlying):
         return Rejected(Reason.HISTORY_MALFORMED, "an underlying, and a first day such as 2026-01-31")
@@ -77,8 +76,9 @@ def import_history(draft: Draft, command: ImportHistory) -> Rejected | None:
     if first.toordinal() + len(command.moves_ppm) > today.toordinal():
         return Rejected(Reason.HISTORY_MALFORMED, f"{today} has not ended")
     days = [(first + timedelta(days=n)).isoformat() for n in range(len(command.moves_ppm))]
-    if own := _own(draft.house, command.underlying, days):
-        return Rejected(Reason.HISTORY_KNOWN, f"{command.underlying} {own}")
+    known = [day for day in days if _return_of(draft.house, day, command.underlying) is not None]
+    if known:
+        return Rejected(Reason.HISTORY_KNOWN, f"{command.underlying} {known[0]}")
     moves = zip(days, command.moves_ppm, strict=True)
     _record(
         draft,
@@ -89,8 +89,8 @@ def import_history(draft: Draft, command: ImportHistory) -> Rejected | None:
     return None
 
 
-def _imported(house: House, day: str, underlying: FeedId) -> int | None:
-    """The return that was brought in of a day of which the house has a close alone."""
+def _return_of(house: House, day: str, underlying: FeedId) -> int | None:
+    """The return that is known of a day, by the house's own marks or because it was brought in."""
     known = _known(house, day, underlying)
     return None if known is None else known.move_ppm
 
@@ -105,15 +105,6 @@ def _known(house: House, day: str, underlying: FeedId) -> UnderlyingMove | None:
     row = house.daily_moves.get(day)
     moves = () if row is None else row.moves
     return next((one for one in moves if one.underlying == underlying), None)
-
-
-def _own(house: House, underlying: FeedId, days: Iterable[str]) -> str:
-    """The first of ``days`` of which the house knows the return by its own marks."""
-    for day in days:
-        known = _known(house, day, underlying)
-        if known is not None and known.close_ticks and known.move_ppm is not None:
-            return day
-    return ""
 
 
 def _record(draft: Draft, kind: Kind, added: Mapping[str, list[UnderlyingMove]]) -> None:

@@ -227,10 +227,11 @@ def volatility_feeds(instruments: Iterable[Instrument]) -> set[FeedId]:
 
 def feeds_flaw(instrument: Instrument, listed: Iterable[Instrument], asset_feeds: set[FeedId]) -> str:
     """Why the feeds of an instrument do not go together with those of what is listed: a feed publishes prices in
-    one tick, or volatilities (rulebook §5: an option and its underlying share one tick).
+    one tick, or volatilities (rulebook §5: an option and its underlying share one tick). Under the name of an
+    underlying there are prices alone, published or not: it closes by that feed (§9.1).
     """
     everything = [instrument, *listed]
-    prices = {one.feed for one in everything} | asset_feeds
+    prices = {one.feed for one in everything} | {one.underlying for one in everything} | asset_feeds
     mixed = sorted(prices & volatility_feeds(everything))
     if mixed:
         return f"{mixed[0]} cannot publish both prices and volatilities"

@@ -109,11 +109,18 @@ def _volatilities(sources: _Sources) -> Mapping[FeedId, int]:
 def _today_ppm(cycle: Cycle, daily_moves: Map[str, DailyMoves]) -> dict[FeedId, int]:
     """How far each underlying is from where it closed last."""
     prices = {mark.feed: mark.price_ticks for mark in cycle.marks}
-    return {
-        underlying: divide_down((prices[move.feed] - move.close_ticks) * PPM, move.close_ticks)
-        for underlying, move in last_closes(daily_moves).items()
-        if move.feed is not None and move.feed in prices
-    }
+    moves = {u: move_since(close, prices) for u, close in last_closes(daily_moves).items()}
+    return {underlying: move for underlying, move in moves.items() if move is not None}
+
+
+def move_since(close: UnderlyingMove | None, prices: Mapping[FeedId, int]) -> int | None:
+    """The return since a close, by the feed of that close. Rounded down, so that a fall looks no smaller than it was,
+    and bounded, so that it fits a column whatever a feed says.
+    """
+    if close is None or close.feed is None or close.feed not in prices:
+        return None
+    rise = (prices[close.feed] - close.close_ticks) * PPM
+    return min(factors.MOVE_PPM_MAX, divide_down(rise, close.close_ticks))
 
 
 @lru_cache(maxsize=4)

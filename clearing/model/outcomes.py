@@ -97,7 +97,7 @@ class Reason(Enum):
     SAME_ADMINISTRATOR = "two different administrators are needed"
     TWO_ADMINISTRATORS_NEEDED = "one administrator proposes this change and another approves it"
     HISTORY_MALFORMED = "a history is a run of days that have ended, each with a possible return"
-    HISTORY_KNOWN = "the house recorded the return of that day by its own marks"
+    HISTORY_KNOWN = "the return of that day is known already"
     CHANGE_MALFORMED = (
         "a proposal names a command that takes two administrators, and gives its canonical text"
     )

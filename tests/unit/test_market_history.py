@@ -8,12 +8,26 @@ import pytest
 
 from clearing.decide import history
 from clearing.margin.factors import MOVE_PPM_MAX
-from clearing.margin.snapshot import last_closes
-from clearing.model.commands import HISTORY_DAYS_MAX, ApproveProposal, ImportHistory, ListInstrument
+from clearing.margin.snapshot import array_of, last_closes, volatilities_ppm
+from clearing.model.commands import (
+    HISTORY_DAYS_MAX,
+    PRICE_TICKS_MAX,
+    ApproveProposal,
+    ImportHistory,
+    ListInstrument,
+)
 from clearing.model.ids import FeedId, InstrumentId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason
-from clearing.model.values import DAY_MS, PPM, InstrumentKind, ScanRange, UnderlyingMove
+from clearing.model.values import (
+    DAY_MS,
+    PPM,
+    InstrumentKind,
+    OptionTerms,
+    Right,
+    ScanRange,
+    UnderlyingMove,
+)
 from tests.builders import (
     ANNA,
     BERT,
@@ -117,20 +131,98 @@ def with_gold() -> World:
     return world
 
 
-def test_where_another_feed_takes_over_the_day_has_no_return_and_the_next_one_has() -> None:
+def test_a_close_stays_with_its_feed_as_long_as_that_is_marked() -> None:
+    """Else to list a future whose feed sorts first would erase the day of a crash."""
     world = with_gold()
-    at(world, 1).prices(BTC=80_000, ETH=2_000, **{"GOLD-MAR": 550})
-    assert moves_of(world, FOUNDED_ON)[GOLD] == UnderlyingMove(
-        underlying=GOLD, move_ppm=100_000, feed=FeedId("GOLD-MAR"), close_ticks=550
+    first = replace(
+        perpetual(InstrumentId("GOLD-A"), GOLD, 100, 1),
+        kind=InstrumentKind.FUTURE,
+        feed=FeedId("GOLD-A"),
+        expires_ms=START_MS + 9 * DAY_MS,
     )
     spot = replace(perpetual(InstrumentId("GOLD-PERP"), GOLD, 100, 1), feed=FeedId("GOLD-PERP"))
+    for one in (first, spot):
+        world.ok(ListInstrument(instrument=one))
+    at(world, 1).prices(BTC=80_000, ETH=2_000, **{"GOLD-MAR": 300, "GOLD-A": 300, "GOLD-PERP": 300})
+    assert moves_of(world, FOUNDED_ON)[GOLD] == UnderlyingMove(
+        underlying=GOLD, move_ppm=-400_000, feed=FeedId("GOLD-MAR"), close_ticks=300
+    )
+
+
+def test_when_a_feed_is_marked_no_longer_the_best_takes_over_and_that_one_day_has_no_return() -> None:
+    world = with_gold()
+    spot = replace(perpetual(InstrumentId("GOLD-PERP"), GOLD, 100, 1), feed=FeedId("GOLD-PERP"))
     world.ok(ListInstrument(instrument=spot))
-    both = {"GOLD-MAR": 560, "GOLD-PERP": 600}
-    at(world, 2).prices(BTC=80_000, ETH=2_000, **both)
-    taken_over = moves_of(world, "2020-03-13")[GOLD]
+    both = {"GOLD-MAR": 550, "GOLD-PERP": 600}
+    at(world, 9).prices(BTC=80_000, ETH=2_000, **both)
+    assert moves_of(world, "2020-03-20")[GOLD].move_ppm == 100_000
+    at(world, 10).prices(BTC=80_000, ETH=2_000, **both)
+    assert moves_of(world, "2020-03-21")[GOLD].feed == "GOLD-MAR", "it expires by this mark"
+    at(world, 11).prices(BTC=80_000, ETH=2_000, **{"GOLD-PERP": 600})
+    taken_over = moves_of(world, "2020-03-22")[GOLD]
     assert (taken_over.feed, taken_over.move_ppm, taken_over.close_ticks) == ("GOLD-PERP", None, 600)
-    at(world, 3).prices(BTC=80_000, ETH=2_000, **both | {"GOLD-PERP": 630})
-    assert moves_of(world, "2020-03-14")[GOLD].move_ppm == 50_000
+    at(world, 12).prices(BTC=80_000, ETH=2_000, **{"GOLD-PERP": 630})
+    assert moves_of(world, "2020-03-23")[GOLD].move_ppm == 50_000
+
+
+def test_the_feed_with_the_name_takes_over_at_once_and_the_return_is_still_that_of_the_other() -> None:
+    world = with_gold()
+    world.ok(ListInstrument(instrument=perpetual(InstrumentId("GOLD-PERP"), GOLD, 100, 1)))
+    at(world, 1).prices(BTC=80_000, ETH=2_000, GOLD=900, **{"GOLD-MAR": 300})
+    assert moves_of(world, FOUNDED_ON)[GOLD] == UnderlyingMove(
+        underlying=GOLD, move_ppm=-400_000, feed=GOLD, close_ticks=900
+    )
+    at(world, 2).prices(BTC=80_000, ETH=2_000, GOLD=990, **{"GOLD-MAR": 300})
+    assert moves_of(world, "2020-03-13")[GOLD].move_ppm == 100_000
+
+
+@pytest.mark.parametrize(
+    ("others", "feed"),
+    [
+        ((), "A"),
+        (("FUTURE",), "B"),
+        (("FUTURE", "PERPETUAL"), "C"),
+        (("FUTURE", "PERPETUAL", "NAME"), "GOLD"),
+    ],
+    ids=["options alone", "a future", "a perpetual", "its own name"],
+)
+def test_an_underlying_closes_by_its_own_name_then_a_perpetual_then_a_future_then_an_option(
+    others: tuple[str, ...], feed: str
+) -> None:
+    gold = ScanRange(underlying=GOLD, move_bp=1_000, volatility_bp=3_000)
+    world = empty_house(replace(CALM, scan_ranges=(*PARAMETERS.scan_ranges, gold)))
+    perp, expires_ms = perpetual(InstrumentId("GOLD-C"), GOLD, 100, 1), START_MS + 9 * DAY_MS
+    terms = OptionTerms(right=Right.CALL, strike_ticks=500, volatility_feed=FeedId("IV"))
+    listed = {
+        "OPTION": replace(
+            perp, kind=InstrumentKind.OPTION, feed=FeedId("A"), option=terms, expires_ms=expires_ms
+        ),
+        "FUTURE": replace(perp, kind=InstrumentKind.FUTURE, feed=FeedId("B"), expires_ms=expires_ms),
+        "PERPETUAL": replace(perp, feed=FeedId("C")),
+        "NAME": replace(perp, kind=InstrumentKind.FUTURE, expires_ms=expires_ms),
+    }
+    prices = {"IV": 8_000}
+    for name in ("OPTION", *others):
+        world.ok(ListInstrument(instrument=replace(listed[name], id=InstrumentId(f"G-{name}"))))
+        prices[listed[name].feed] = 500
+    world.prices(BTC=80_000, ETH=2_000, **prices)
+    assert moves_of(world, "2020-03-11")[GOLD].feed == feed
+    at(world, 1).prices(BTC=80_000, ETH=2_000, **prices | {feed: 400})
+    assert moves_of(world, FOUNDED_ON)[GOLD].move_ppm == -200_000
+
+
+def test_a_leap_from_the_least_price_to_the_greatest_stops_no_cycle() -> None:
+    model = replace(CALM, margin_model="expected_shortfall")
+    world = empty_house(model)
+    world.ok(imported("BTC", "2019-05-01", *(30_000 * (-1) ** day for day in range(300))))
+    world.prices(BTC=80_000, ETH=1)
+    at(world, 1).prices(BTC=80_000, ETH=1)
+    world.prices(BTC=80_000, ETH=PRICE_TICKS_MAX)
+    assert world.state.newest_cycle.number == 3
+    assert array_of(world.state).instruments
+    assert volatilities_ppm(world.state)[BTC] > 0
+    at(world, 2).prices(BTC=80_000, ETH=PRICE_TICKS_MAX)
+    assert moves_of(world, "2020-03-13")[ETH_FEED].move_ppm == MOVE_PPM_MAX
 
 
 def test_the_feed_that_has_the_name_of_the_underlying_is_taken_before_any_other() -> None:
@@ -245,12 +337,26 @@ def test_the_first_close_keeps_the_return_that_was_imported_of_its_day_before() 
     assert moves_of(world, FOUNDED_ON)[BTC].move_ppm == 25_000
 
 
-def test_what_was_imported_is_imported_again_and_others_stay() -> None:
+def test_what_was_imported_is_not_imported_again() -> None:
+    """Not even the same, nor beside days of which nothing is known: zeros would loosen margin at once."""
     world = priced()
-    world.ok(imported("BTC", "2020-01-01", 1, 2, 3))
+    world.ok(imported("BTC", "2020-01-02", 1, 0, 3))
+    known = world.state.daily_moves
+    for again in (
+        imported("BTC", "2020-01-02", 0, 0, 0),
+        imported("BTC", "2020-01-02", 1, 0, 3),
+        imported("BTC", "2020-01-03", 7),
+        imported("BTC", "2020-01-01", 5, 5),
+        imported("BTC", "2020-01-04", 5, 5),
+    ):
+        assert world.reason(again) == Reason.HISTORY_KNOWN.name
+    assert world.state.daily_moves is known
+    refused = world.do(imported("BTC", "2020-01-01", 5, 5, 5)).results[0]
+    assert refused.detail == "BTC 2020-01-02"
+    world.ok(imported("BTC", "2020-01-01", 5))
+    world.ok(imported("BTC", "2020-01-05", 6))
     world.ok(imported("ETH", "2020-01-02", 9))
-    world.ok(imported("BTC", "2020-01-02", 7))
-    assert [moves_of(world, f"2020-01-0{day}")[BTC].move_ppm for day in (1, 2, 3)] == [1, 7, 3]
+    assert [moves_of(world, f"2020-01-0{day}")[BTC].move_ppm for day in range(1, 6)] == [5, 1, 0, 3, 6]
     assert moves_of(world, "2020-01-02")[ETH_FEED].move_ppm == 9
 
 

@@ -56,6 +56,7 @@ from tests.builders import (
     fund,
     kinds_of,
     pay_out,
+    perpetual,
     provide,
     publication,
 )
@@ -497,6 +498,23 @@ def test_the_terms_of_an_option(change: dict[str, Any], reason: str) -> None:
     world = options_house()
     listed = replace(option(InstrumentId("NEW"), Right.PUT), **change)
     assert world.do(ListInstrument(instrument=listed)).results[0].reason == reason
+
+
+def test_no_volatility_is_published_under_the_name_of_an_underlying() -> None:
+    """The underlying would close by it: a crash would look like a calm day."""
+    sol = ScanRange(underlying=FeedId("SOL"), move_bp=1_000, volatility_bp=2_500)
+    parameters = replace(OPTION_PARAMETERS, scan_ranges=(*OPTION_PARAMETERS.scan_ranges, sol))
+    future = replace(perpetual(InstrumentId("SOL-PERP"), sol.underlying, 100, 3), feed=FeedId("SOL-X"))
+    terms = replace(TERMS, volatility_feed=sol.underlying)
+    on_btc = option(InstrumentId("BTC-C"), Right.CALL, option=terms)
+    on_sol = replace(on_btc, id=InstrumentId("SOL-C"), underlying=sol.underlying, feed=future.feed)
+    for first, second in ((future, on_btc), (on_btc, future), (None, on_sol)):
+        world = empty_house(parameters)
+        if first is not None:
+            world.ok(ListInstrument(instrument=first))
+        refused = world.do(ListInstrument(instrument=second)).results[0]
+        assert refused.reason == Reason.TERM_OUT_OF_RANGE.name
+        assert refused.detail == "SOL cannot publish both prices and volatilities"
 
 
 def test_no_asset_is_priced_by_a_volatility() -> None:

@@ -1,7 +1,5 @@
 """What the house says that it knows of the past of underlyings, and of a source that said what no market does."""
 
-from dataclasses import replace
-
 from clearing.margin.factors import HISTORY_DAYS_MIN, WARM_UP_DAYS
 from clearing.model.commands import ImportHistory
 from clearing.model.ids import FeedId
@@ -67,8 +65,7 @@ def test_an_underlying_with_fewer_days_has_a_proxy_and_counts_as_new_below_the_l
         pb.MOVES_BY_PROXY,
         True,
     )
-    one_more = replace(world, entries=list(world.entries))
-    past(one_more, ETH_FEED, HISTORY_DAYS_MIN)
+    one_more = past(past(two_traders(), BTC, 400), ETH_FEED, HISTORY_DAYS_MIN)
     assert not of(one_more, ETH_FEED).short_history
     assert of(one_more, ETH_FEED).moves_by == pb.MOVES_BY_PROXY
 

@@ -166,7 +166,8 @@ def import_history(
     """Propose to bring in daily returns of days before the house knew an underlying: scenarios are made of them.
 
     The file has one line a day, with a header: date,close and 2026-01-31,64000.5. A proposal takes 1,000 days; for more
-    there are several, ID-1, ID-2 and so on. Returns that the house recorded by its own marks stay.
+    there are several, ID-1, ID-2 and so on. A day whose return is known, imported or by the house's
+    own marks, is refused: a wrong import cannot be corrected.
 
     Example: clearctl change import-history BTC btc.csv --reason "the past of a year"
     """
