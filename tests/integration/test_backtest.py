@@ -1,6 +1,7 @@
 """``clearing backtest`` from folder to verdict: a folder of other assets and dates, and the real one."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -14,8 +15,18 @@ from typer.testing import CliRunner, Result
 
 from clearing.backtest import Asked, validate
 from clearing.cli import app
-from clearing.margin.backtest.report import PROMISING, Report, as_json
+from clearing.margin.backtest.report import (
+    PROMISING,
+    Comparison,
+    CrashDay,
+    Remedy,
+    Report,
+    SeriesNote,
+    Verdict,
+    as_json,
+)
 from clearing.margin.backtest.results import BookResult, PortfolioResult
+from clearing.margin.backtest.series import Finding
 from clearing.margin.table import MODELS
 from tests.market_data import market_file
 from tests.market_folder import FIRST, bars, drawn, folder
@@ -79,6 +90,15 @@ def test_the_keys_of_the_json_are_those_that_are_documented(found: dict[str, Any
     assert all(set(one) == BOOK_KEYS for one in found["books"])
     assert {one.name for one in fields(BookResult)} == BOOK_KEYS
     assert all(set(one) == {each.name for each in fields(PortfolioResult)} for one in found["portfolios"])
+
+
+def test_every_key_of_every_section_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "backtest.md").read_text()
+    explained = set(re.findall(r"`(\w+)`", page))
+    for section in (SeriesNote, Finding, Verdict, PortfolioResult, Comparison, CrashDay, Remedy):
+        assert {one.name for one in fields(section)} <= explained, section.__name__
+    assert explained >= KEYS
+    assert {key for key in BOOK_KEYS if not key.startswith("low_")} <= explained
 
 
 def test_every_model_horizon_and_phase_has_its_rows(found: dict[str, Any]) -> None:

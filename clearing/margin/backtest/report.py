@@ -332,24 +332,29 @@ def _of_outright(one: PortfolioResult) -> list[Verdict]:
             promise="no outright book with more exceptions than promised (Kupiec)",
             horizon_days=one.horizon_days,
             asked="none rejected at 5 %",
-            found=f"{len(one.kupiec_rejected)} of {one.kupiec_tested} rejected",
+            found=_rejected(one),
             kept=None if not one.kupiec_tested else not one.kupiec_rejected,
         ),
     ]
-    if one.horizon_days > 1:
-        return found
+    return found if one.horizon_days > 1 else [*found, _swing(one)]
+
+
+def _swing(one: PortfolioResult) -> Verdict:
     swing = one.median_peak_to_trough
-    return [
-        *found,
-        Verdict(
-            model=one.model,
-            promise="peak to trough of the median outright book",
-            horizon_days=one.horizon_days,
-            asked=f"at most {SWING_MOST:.1f}",
-            found="not testable" if swing is None else f"{swing:.2f}",
-            kept=None if swing is None else swing <= SWING_MOST,
-        ),
-    ]
+    return Verdict(
+        model=one.model,
+        promise="peak to trough of the median outright book",
+        horizon_days=one.horizon_days,
+        asked=f"at most {SWING_MOST:.1f}",
+        found="not testable" if swing is None else f"{swing:.2f}",
+        kept=None if swing is None else swing <= SWING_MOST,
+    )
+
+
+def _rejected(one: PortfolioResult) -> str:
+    return (
+        f"{len(one.kupiec_rejected)} of {one.kupiec_tested} rejected" if one.kupiec_tested else "not testable"
+    )
 
 
 def _worst_book(one: PortfolioResult) -> str:
