@@ -34,9 +34,11 @@ from clearing.margin.backtest.walk import Past, Run, Walked, walk
 from clearing.margin.table import MODELS
 from clearing.market_data import MarketData, read_market
 from clearing.model.ids import FeedId
-from clearing.model.values import BP, Parameters, ScanRange
+from clearing.model.values import BP, DAY_MS, Parameters, ScanRange
 
 LEAST_HISTORY_DAYS = 365
+LEAST_DAYS = LEAST_HISTORY_DAYS + 2
+"""Closes that the first window takes: returns begin with the second, and the last one ends it."""
 LEAST_ASSET_DAYS = 90
 """A book holds an asset once so many of its returns are known, as many as a beta takes."""
 RANDOM_BOOKS = 60
@@ -84,10 +86,7 @@ def validate(asked: Asked, stepped: Stepped = lambda _what, _done, _of: None) ->
     past = Past(underlyings)
     is_wanted = _wanted(past, asked)
     if not any(is_wanted(at_ms) for family in families for at_ms in family.times):
-        raise NothingToTest(
-            f"no window begins from {asked.first} to {asked.last} of which {LEAST_HISTORY_DAYS} days of history are "
-            "known; ask for other days or assets"
-        )
+        raise NothingToTest(_why_nothing(asked, underlyings, past, families))
 
     def walk_with(what: str, runs: Sequence[Run]) -> list[Walked]:
         return walk(families, past, runs, is_wanted, lambda done, of: stepped(what, done, of))
@@ -100,6 +99,35 @@ def validate(asked: Asked, stepped: Stepped = lambda _what, _done, _of: None) ->
         made = ruin_forecasts(families, past, run, is_wanted, stepped)
         found = markets(asked.folder, data, made, stepped)
     return Validation(report=_report(asked, data, walked, rate_bp), walked=walked, markets=found)
+
+
+def _why_nothing(asked: Asked, underlyings: Sequence[Series], past: Past, families: Sequence[Family]) -> str:
+    """Too little history, or other days than those that can be tested."""
+    days = np.unique(np.concatenate([one.days for one in underlyings]))
+    begins = [
+        at_ms for family in families for at_ms in family.times if past.days_by(at_ms) >= LEAST_HISTORY_DAYS
+    ]
+    if not begins and len(days) >= LEAST_DAYS:
+        return (
+            f"no book of these assets can be tested: it takes {LEAST_ASSET_DAYS} returns of each asset, a day after "
+            f"{LEAST_HISTORY_DAYS} days of history, without gaps"
+        )
+    if not begins:
+        first, last = (date_of(int(day) * DAY_MS) for day in days[[0, -1]])
+        return (
+            f"too short a history: the backtest needs {LEAST_DAYS} days, the folder has {len(days)} "
+            f"({first} to {last})"
+        )
+    return (
+        f"no window begins {_between(asked)} of which {LEAST_HISTORY_DAYS} days of history are known: with these "
+        f"assets windows begin from {date_of(min(begins))} to {date_of(max(begins))}"
+    )
+
+
+def _between(asked: Asked) -> str:
+    first = [] if asked.first == date.min else [f"from {asked.first}"]
+    last = [] if asked.last == date.max else [f"to {asked.last}"]
+    return " ".join([*first, *last])
 
 
 def _chosen(data: MarketData, underlyings: Sequence[Series], assets: Sequence[str]) -> Sequence[Series]:

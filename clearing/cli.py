@@ -352,6 +352,9 @@ def backtest(
     """
     if output not in ("text", "json"):
         raise typer.BadParameter("text or json", param_hint="--output")
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        why = "is a folder" if html.is_dir() else f"cannot be written: there is no folder {html.parent}"
+        raise typer.BadParameter(f"{html} {why}", param_hint="--html")
     _validate(_asked(data, assets, (first, last), models, horizon, seed), html, output)
 
 
@@ -379,7 +382,8 @@ def _validate(asked: "Asked", html: Path | None, output: str) -> None:
     if output == "json":
         typer.echo(json.dumps(as_json(found.report, found.markets), allow_nan=False, indent=1))
     else:
-        shown.show(found.report, Console() if Console().is_terminal else Console(width=200))
+        console = Console() if Console().is_terminal else Console(width=shown.WIDTH)
+        shown.show(found.report, console, more=html is not None)
 
 
 def _asked(
@@ -404,11 +408,14 @@ def _asked(
     wanted = _listed(horizon) or tuple(map(str, HORIZONS))
     if not set(wanted) <= set(map(str, HORIZONS)):
         raise typer.BadParameter("1, 2 or both", param_hint="--horizon")
+    first, last = _day(days[0], "--from") or date.min, _day(days[1], "--to") or date.max
+    if first > last:
+        raise typer.BadParameter(f"{first} is after --to {last}", param_hint="--from")
     return Asked(
         folder=data,
         assets=_listed(assets),
-        first=_day(days[0], "--from") or date.min,
-        last=_day(days[1], "--to") or date.max,
+        first=first,
+        last=last,
         models=names,
         horizons=tuple(sorted({int(days) for days in wanted})),
         seed=seed,

@@ -148,7 +148,8 @@ def read_market(folder: Path) -> MarketData:
     table = read_table(folder, "daily")
     if table is None:
         raise DataRefused(
-            f"{folder}: there is no daily.csv.gz and no daily.csv; the backtest needs daily closes"
+            f"{folder}: there is no daily.csv.gz and no daily.csv; the backtest needs daily closes, laid out as "
+            "docs/backtest.md says"
         )
     findings: list[Finding] = []
     daily = _stitched(_bars(table, findings), table.file, findings)

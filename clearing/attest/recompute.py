@@ -49,7 +49,9 @@ from ledger.require import InvariantViolated
 T = TypeVar("T", str, tuple[str, str])
 
 TOLERANCE_PPB = 1
-"""Parts of 10^9 of its notional by which a number of the risk array may differ, besides one smallest unit."""
+"""Parts of 10^9 of its notional by which a number of the stress array may differ, besides one smallest unit. The risk
+array is made again exactly, with no tolerance.
+"""
 NOT_COMPARED = frozenset({"issuer", "sequence", "previous", "journal", "inputs"})
 """What a statement says of itself and of the journal; other checks are for that."""
 

@@ -1,9 +1,11 @@
 """``clearing backtest`` from folder to verdict: a folder of other assets and dates, and the real one."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import fields
+from datetime import timedelta
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,21 @@ from typer.testing import CliRunner, Result
 
 from clearing.backtest import Asked, validate
 from clearing.cli import app
-from clearing.margin.backtest.report import PROMISING, Report, as_json
+from clearing.margin.backtest.report import (
+    PROMISING,
+    Comparison,
+    CrashDay,
+    Remedy,
+    Report,
+    SeriesNote,
+    Verdict,
+    as_json,
+)
 from clearing.margin.backtest.results import BookResult, PortfolioResult
+from clearing.margin.backtest.series import Finding
 from clearing.margin.table import MODELS
 from tests.market_data import market_file
-from tests.market_folder import bars, drawn, folder
+from tests.market_folder import FIRST, bars, drawn, folder
 
 DAYS = 560
 BOOK_KEYS = {
@@ -80,6 +92,15 @@ def test_the_keys_of_the_json_are_those_that_are_documented(found: dict[str, Any
     assert all(set(one) == {each.name for each in fields(PortfolioResult)} for one in found["portfolios"])
 
 
+def test_every_key_of_every_section_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "backtest.md").read_text()
+    explained = set(re.findall(r"`(\w+)`", page))
+    for section in (SeriesNote, Finding, Verdict, PortfolioResult, Comparison, CrashDay, Remedy):
+        assert {one.name for one in fields(section)} <= explained, section.__name__
+    assert explained >= KEYS
+    assert {key for key in BOOK_KEYS if not key.startswith("low_")} <= explained
+
+
 def test_every_model_horizon_and_phase_has_its_rows(found: dict[str, Any]) -> None:
     rows = [
         (one["model"], one["horizon_days"], one["phase"])
@@ -124,8 +145,60 @@ def test_the_table_is_for_people_and_ends_with_the_verdicts(market: Path) -> Non
     result = run("--data", str(market), "--models", "expected_shortfall,scan", "--horizon", "1")
     assert result.exit_code == 0
     assert "stablecoins, kept apart: PEG" in result.stdout
-    assert "not there, left out: iv_surface_history" in result.stdout
+    assert "left out" not in result.stdout
     assert result.stdout.rstrip().splitlines()[-1].endswith("missed")
+
+
+def test_every_line_for_people_fits_120_columns_and_says_the_same_only_once(market: Path) -> None:
+    lines = run("--data", str(market)).stdout.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert not any("…" in line for line in lines)
+    assert sum("fixed rate (grid," in line for line in lines) == 3
+    assert not any(line.strip().startswith(("grid", "static ", "scan ")) for line in lines)
+
+
+def test_what_a_folder_lacks_is_said_where_it_is_looked_for(market: Path, tmp_path: Path) -> None:
+    html = tmp_path / "page.html"
+    result = run("--data", str(market), "--horizon", "1", "--models", PROMISING, "--html", str(html))
+    assert result.exit_code == 0, result.output
+    assert "not there, left out: iv_surface_history" in result.stdout
+    assert html.is_file()
+
+
+def test_a_verdict_says_whose_it_is(found: dict[str, Any]) -> None:
+    assert {one["model"] for one in found["verdicts"]} == {PROMISING}
+    assert set(found["verdicts"][0]) == {"model", "promise", "horizon_days", "asked", "found", "kept"}
+
+
+@pytest.mark.parametrize("days", [92, 366])
+def test_too_short_a_history_is_refused_with_what_it_takes(tmp_path: Path, days: int) -> None:
+    data = folder(tmp_path / "data", drawn("ORE", days, seed=1))
+    result = run("--data", str(data))
+    assert result.exit_code == 1
+    assert f"needs 367 days, the folder has {days} (2030-01-01 to" in result.output
+
+
+def test_the_shortest_history_has_one_window(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", drawn("ORE", 367, seed=1))
+    found = json.loads(
+        run("--data", str(data), "--models", "scan", "--horizon", "1", "--output", "json").stdout
+    )
+    assert [one["observations"] for one in found["books"]] == [1, 1]
+
+
+def test_assets_that_are_too_new_are_refused(tmp_path: Path) -> None:
+    new = drawn("NEW", 50, seed=2, first=FIRST + timedelta(days=DAYS - 50))
+    data = folder(tmp_path / "data", [*drawn("ORE", DAYS, seed=1), *new])
+    result = run("--data", str(data), "--assets", "NEW")
+    assert result.exit_code == 1
+    assert "no book of these assets can be tested: it takes 90 returns" in result.output
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    for html, says in ((tmp_path / "no" / "page.html", "there is no folder"), (tmp_path, "is a folder")):
+        result = run("--data", str(tmp_path / "nothing"), "--html", str(html))
+        assert result.exit_code == 2
+        assert says in " ".join(result.output.replace("│", " ").split())
 
 
 def test_a_missed_promise_is_a_result_and_no_failure(tmp_path: Path) -> None:
@@ -143,7 +216,9 @@ def test_a_missed_promise_is_a_result_and_no_failure(tmp_path: Path) -> None:
         (("--assets", "LEAD"), 1, "LEAD is not there; the folder has ORE, TIN, ZINC"),
         (("--assets", "PEG"), 1, "PEG is a stablecoin"),
         (("--from", "2040-01-01"), 1, "no window begins from 2040-01-01"),
-        (("--to", "2030-06-01"), 1, "365 days of history"),
+        (("--to", "2030-06-01"), 1, "to 2030-06-01 of which 365 days of history"),
+        (("--to", "2030-06-01"), 1, "windows begin from 2031-01-02 to 2031-07-1"),
+        (("--from", "2031-05-01", "--to", "2031-04-01"), 2, "2031-05-01 is after --to 2031-04-01"),
         (("--from", "soon"), 2, "a day such as"),
         (("--models", "crystal_ball"), 2, "crystal_ball is none of"),
         (("--horizon", "3"), 2, "1, 2 or both"),
@@ -160,7 +235,8 @@ def test_a_question_without_an_answer_is_refused(
 
 def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert run("--data", str(tmp_path)).exit_code == 1
-    assert "the backtest needs daily closes" in run("--data", str(tmp_path)).output
+    said = run("--data", str(tmp_path)).output
+    assert "the backtest needs daily closes, laid out as docs/backtest.md says" in said
 
 
 def test_the_bar_stands_on_stderr_and_the_json_alone_on_stdout(market: Path) -> None:

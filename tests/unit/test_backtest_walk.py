@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from clearing.margin.backtest import results
 from clearing.margin.backtest.books import Linear, hedged, outright
-from clearing.margin.backtest.report import coverage_of, crash_days, pooled, rate_for
+from clearing.margin.backtest.report import _mean_requirement, coverage_of, crash_days, pooled, rate_for
 from clearing.margin.backtest.results import book_results, date_of, portfolio_results, windows
 from clearing.margin.backtest.series import Series, end_ms
+from clearing.margin.backtest.statistics import kupiec_two_sided
 from clearing.margin.backtest.walk import Past, Run, Walked, over_days, walk
 from clearing.margin.table import MODELS
 from clearing.model.ids import FeedId
@@ -133,6 +135,28 @@ def test_a_portfolio_sums_up_its_books() -> None:
     assert alone.observations == sum(one.observations for one in books if one.portfolio == "outright")
     assert alone.tested_books == 0
     assert alone.worst_book is None
+
+
+def test_a_portfolio_asks_for_the_mean_of_all_windows_and_not_of_the_means_of_its_books() -> None:
+    every = [series("A", drawn(1, DAYS)), series("B", drawn(2, 60))]
+    ranges = tuple(
+        ScanRange(underlying=FeedId(asset), move_bp=bp) for asset, bp in (("A", 1_000), ("B", 4_000))
+    )
+    run = Run(name="scan", model=MODELS["scan"], parameters=Parameters(scan_ranges=ranges))
+    (found,) = walk([Linear(every, outright(every), least_days=5)], Past(every), [run])
+    books = book_results(found, "scan", 1)
+    (alone,) = portfolio_results(found, books, "scan", 1, seed=1)
+    of_all = _mean_requirement(pooled([found], "scan", "outright"))
+    assert alone.mean_requirement == pytest.approx(of_all, rel=1e-12)
+    assert alone.mean_requirement < 0.2 < np.mean([one.mean_requirement for one in books])
+
+
+def test_kupiec_is_two_sided_for_an_unfloored_quantile_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = walked(market())
+    assert {one.kupiec_two_sided_p for one in book_results(found, "scan", 1)} == {None}
+    monkeypatch.setattr(results, "UNFLOORED", frozenset({"scan"}))
+    one = book_results(found, "scan", 1)[0]
+    assert one.kupiec_two_sided_p == kupiec_two_sided(one.exceptions, one.observations, results.TAIL)
 
 
 def test_a_day_without_any_return_is_no_day_of_the_history() -> None:

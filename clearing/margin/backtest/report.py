@@ -86,8 +86,9 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A promise, what was found, and whether it is kept; None: there was nothing to judge by."""
+    """A promise of a model, what was found, and whether it is kept; None: not testable."""
 
+    model: str
     promise: str
     horizon_days: int
     asked: str
@@ -311,6 +312,7 @@ def _percent(share: float) -> str:
 def _of_outright(one: PortfolioResult) -> list[Verdict]:
     found = [
         Verdict(
+            model=one.model,
             promise="pooled coverage of outright books",
             horizon_days=one.horizon_days,
             asked=f"at least {_percent(POOLED_LEAST)}",
@@ -318,6 +320,7 @@ def _of_outright(one: PortfolioResult) -> list[Verdict]:
             kept=one.coverage >= POOLED_LEAST,
         ),
         Verdict(
+            model=one.model,
             promise="coverage of every outright book",
             horizon_days=one.horizon_days,
             asked=f"at least {_percent(BOOK_LEAST)}",
@@ -325,31 +328,38 @@ def _of_outright(one: PortfolioResult) -> list[Verdict]:
             kept=None if one.worst_coverage is None else one.worst_coverage >= BOOK_LEAST,
         ),
         Verdict(
+            model=one.model,
             promise="no outright book with more exceptions than promised (Kupiec)",
             horizon_days=one.horizon_days,
             asked="none rejected at 5 %",
-            found=f"{len(one.kupiec_rejected)} of {one.kupiec_tested} rejected",
+            found=_rejected(one),
             kept=None if not one.kupiec_tested else not one.kupiec_rejected,
         ),
     ]
-    if one.horizon_days > 1:
-        return found
+    return found if one.horizon_days > 1 else [*found, _swing(one)]
+
+
+def _swing(one: PortfolioResult) -> Verdict:
     swing = one.median_peak_to_trough
-    return [
-        *found,
-        Verdict(
-            promise="peak to trough of the median outright book",
-            horizon_days=one.horizon_days,
-            asked=f"at most {SWING_MOST:.1f}",
-            found="not known" if swing is None else f"{swing:.2f}",
-            kept=None if swing is None else swing <= SWING_MOST,
-        ),
-    ]
+    return Verdict(
+        model=one.model,
+        promise="peak to trough of the median outright book",
+        horizon_days=one.horizon_days,
+        asked=f"at most {SWING_MOST:.1f}",
+        found="not testable" if swing is None else f"{swing:.2f}",
+        kept=None if swing is None else swing <= SWING_MOST,
+    )
+
+
+def _rejected(one: PortfolioResult) -> str:
+    return (
+        f"{len(one.kupiec_rejected)} of {one.kupiec_tested} rejected" if one.kupiec_tested else "not testable"
+    )
 
 
 def _worst_book(one: PortfolioResult) -> str:
     if one.worst_coverage is None or one.worst_coverage_low is None or one.worst_coverage_high is None:
-        return f"no book was seen {TESTED} times"
+        return f"not testable: no book was seen {TESTED} times"
     between = f"{_percent(one.worst_coverage_low)} to {_percent(one.worst_coverage_high)}"
     return f"{_percent(one.worst_coverage)} ({one.worst_book}; bootstrap {between})"
 
@@ -361,10 +371,11 @@ def _independent(horizon: int, there: Sequence[PortfolioResult]) -> Verdict:
         f"{one.portfolio} {one.independence_kept}/{one.independence_testable}" for one in there
     )
     return Verdict(
+        model=PROMISING,
         promise="exceptions do not follow each other (Christoffersen)",
         horizon_days=horizon,
         asked=f"in at least {100 * INDEPENDENT_LEAST:.0f} % of testable books",
-        found=f"{100 * kept / testable:.0f} % ({by_kind})" if testable else "no book is testable",
+        found=f"{100 * kept / testable:.0f} % ({by_kind})" if testable else "not testable",
         kept=kept >= INDEPENDENT_LEAST * testable if testable else None,
     )
 
@@ -372,6 +383,7 @@ def _independent(horizon: int, there: Sequence[PortfolioResult]) -> Verdict:
 def _cheaper(one: Comparison) -> Verdict:
     most = PARITY if one.portfolio == OUTRIGHT else HALF
     return Verdict(
+        model=one.model,
         promise=f"mean requirement of {one.portfolio} books against {one.against} at equal outright coverage",
         horizon_days=1,
         asked=f"at most {100 * most:.0f} %",
