@@ -107,7 +107,7 @@ def test_a_history_that_is_wrong_is_not_proposed(served: Served, closes: Path, t
     done = asked(served, ANNA, "change", "import-history", "BTC", str(gap), "--reason", "r", "--yes")
     assert (done.returncode, done.stdout) == (WRONG_USE, "")
     assert "line 3: 2020-01-02 is missing before it" in done.stderr
-    whole = ("change", "import-history", "BTC", str(closes), "--asset", "BTC", "--reason", "r")
+    whole = ("change", "import-history", "SOL", str(closes), "--asset", "BTC", "--reason", "r")
     assert asked(served, ANNA, *whole).returncode == WRONG_USE, "nobody could be asked"
     assert asked(served, ANNA, *whole, "--yes", "--at-once").returncode == REFUSED
     assert asked(served, ANNA, *whole, "--at-once", "--id", "x").returncode == WRONG_USE
