@@ -13,10 +13,11 @@ from bench.core_house import HELD, LISTED, MEMBERS, NAME, PRICE_TICKS, bench_hou
 from bench.run import clock_ms
 from bench.stores import Store
 from clearing import keys as house_keys
+from clearing.model import decimal
 from clearing.model.commands import NewTrade, SubmitTrades
 from clearing.model.ids import AccountKey, InstrumentId, MemberId
 from clearing.server.identity import Identity, Role
-from clearing.server.wire import decimal, names, times
+from clearing.server.wire import names, times
 from clearinghouse.v1 import trade_service_pb2 as pb
 
 SETS = 1_000

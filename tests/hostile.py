@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from buf.validate import validate_pb2
-from clearing.server.wire import parameters, units
+from clearing.model import units
+from clearing.server.wire import parameters
 from tests.builders import PARAMETERS, SETTLEMENT
 
 DEPTH_MAX = 4

@@ -28,6 +28,7 @@ from clearing.decide.registry import (
     open_account,
     register_provider,
 )
+from clearing.decide.reports import pull_report, record_report
 from clearing.decide.resolve import pay_due
 from clearing.decide.revocation import revoke_certificate
 from clearing.decide.trades import submit_trades
@@ -64,8 +65,10 @@ from clearing.model.commands import (
     ProposeChange,
     ProposeParameters,
     PublishFunding,
+    PullReport,
     RecordAttestation,
     RecordRecovery,
+    RecordReport,
     RegisterProvider,
     RejectProposal,
     ReplaceLostAsset,
@@ -129,6 +132,8 @@ DECIDERS: dict[type, Decider] = {
     RecordRecovery: record_recovery,
     ReplaceLostAsset: replace_lost_asset,
     RecordAttestation: record_attestation,
+    PullReport: pull_report,
+    RecordReport: record_report,
     Tick: _tick,
 }
 

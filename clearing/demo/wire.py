@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from google.protobuf.message import Message
 
+from clearing.model import units
 from clearing.model.commands import (
     AcceptPorting,
     AdmitMember,
@@ -38,7 +39,7 @@ from clearing.model.commands import (
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, AssetId, MemberId, account_key
 from clearing.model.values import Charter, Porting
-from clearing.server.wire import changes, names, parameters, times, units
+from clearing.server.wire import changes, names, parameters, times
 from clearing.server.wire.portings import porting_name
 from clearinghouse.v1 import account_service_pb2 as accounts
 from clearinghouse.v1 import admin_service_pb2 as administration

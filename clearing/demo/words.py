@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from clearing.demo.driver import SETTLEMENT
-from clearing.server.wire.decimal import render
+from clearing.model.decimal import render
 
 
 def whole(amount_minor: int) -> str:

@@ -19,7 +19,7 @@ from clearing.model.ids import (
     SetId,
     SourceId,
 )
-from clearing.model.values import Asset, BreakerState, Instrument, Parameters
+from clearing.model.values import Asset, BreakerState, Instrument, Parameters, ReportAsked, SignedReport
 
 TRADES_MAX = 1_000
 """Trades in one batch."""
@@ -476,6 +476,20 @@ class RecordAttestation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PullReport:
+    """Journal that somebody pulls a report (rulebook §14); the actor of its entry says who."""
+
+    asked: ReportAsked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordReport:
+    """Journal what a report was when it was made for the first time."""
+
+    signed: SignedReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """Nothing but the passing of time: runs what has become due."""
 
@@ -521,6 +535,8 @@ Command: TypeAlias = (
     | RecordNonDefaultLoss
     | ReplaceLostAsset
     | RecordAttestation
+    | PullReport
+    | RecordReport
     | Tick
     | WindDown
     | RevokeCertificate

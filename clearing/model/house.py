@@ -61,8 +61,10 @@ from clearing.model.values import (
     ParametersProposal,
     Porting,
     Provider,
+    ReportAsked,
     Revocation,
     Shadow,
+    SignedReport,
     Source,
     Stage,
     Trade,
@@ -112,7 +114,8 @@ class House:
 
     ``held``, ``pnl`` and ``closed_lots``, all that liquidations and close-outs ever closed of an instrument, follow
     from legs; from the cycle follow ``prices`` and ``option_prices``, the newest marks in ticks, and ``margined``, the
-    instruments that have a row in the risk array.
+    instruments that have a row in the risk array. ``pull`` and ``report`` are the newest of their kind; the journal
+    has all of them.
     """
 
     book: Book = Book()
@@ -124,6 +127,8 @@ class House:
     outage: Outage | None = None
     wound_down: WoundDown | None = None
     shadow: Shadow | None = None
+    pull: ReportAsked | None = None
+    report: SignedReport | None = None
     assets: Map[AssetId, Asset] = Map()
     instruments: Map[InstrumentId, Instrument] = Map()
     members: Map[MemberId, Member] = Map()
@@ -244,6 +249,8 @@ SINGLE_ROWS: dict[str, type] = {
     "outage": Outage,
     "wound_down": WoundDown,
     "shadow": Shadow,
+    "pull": ReportAsked,
+    "report": SignedReport,
 }
 TABLES: dict[str, type] = {
     "assets": Asset,

@@ -118,3 +118,5 @@ class Kind(IntEnum):
     SKIN_RESTORED = 622
 
     ATTESTED = 700
+    REPORT_PULLED = 710
+    REPORT_SIGNED = 711

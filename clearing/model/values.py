@@ -997,6 +997,51 @@ class AttestationRecord:
     envelope: str
 
 
+class Form(Enum):
+    """The form of a report's file. JSON and CSV are canonical; XLSX and HTML are made of the JSON and name its digest.
+    FILE is a report that has a form of its own.
+    """
+
+    JSON = "json"
+    CSV = "csv"
+    XLSX = "xlsx"
+    HTML = "html"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a report was asked for with: a parameter of it, and its text."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportAsked:
+    """Which report: whoever asks for the same gets the same bytes. ``as_of``: of the first so many entries of the
+    journal. ``given`` in the order of their keys. ``members``: whose part of it, in order; None for all of it.
+    """
+
+    report: str
+    as_of: int
+    form: Form
+    given: tuple[Given, ...] = ()
+    members: tuple[MemberId, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedReport:
+    """A report that was made for the first time, and the envelope in which officers signed what it is
+    (``attest/report.py``). ``sha256`` of the file, lower-case hex; ``size`` in bytes.
+    """
+
+    asked: ReportAsked
+    sha256: str
+    size: int
+    envelope: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WoundDown:
     """That the house was wound down, when and why (rulebook §11.9): from then on it only pays back."""

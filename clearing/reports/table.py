@@ -1,17 +1,31 @@
 """Which reports there are. One line for each, here and nowhere else."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
 
-from clearing.reports import journal, proofs, statement, trial_balance
+from clearing.model.values import Form
+from clearing.reports import journal, statement, trial_balance
+from clearing.reports.document import Table
+from clearing.reports.reading import Reading
 from ledger.account import PATH_PATTERN, UNIT_PATTERN
 
-CSV, JSON_LINES, TEXT = "text/csv", "application/jsonl", "text/plain"
-SUFFIXES: Mapping[str, str] = {CSV: ".csv", JSON_LINES: ".jsonl", TEXT: ".txt"}
-ACCOUNT, UNIT, FROM = "ledger_account", "unit", "from_sequence"
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+FORMS = (Form.JSON, Form.CSV, Form.XLSX, Form.HTML)
+
+
+class Audience(Enum):
+    """Who may pull a report, and what of it.
+
+    WHOLE: those who see everything. CUT: everybody, the part about the members that they see. ACCOUNT: everybody, of
+    an account that they see. PUBLIC: everybody the same, since it says nothing of one member.
+    """
+
+    WHOLE = "whole"
+    CUT = "cut"
+    ACCOUNT = "account"
+    PUBLIC = "public"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,63 +40,74 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A report, and how its rows become a file. One that is not for members is for those who see everything; one
-    that is ``cut`` shows each member what is its own.
+    """A report. ``rule``: the paragraph, standard or message that it follows. ``build`` makes its tables; one without
+    has a form of its own. ``covers``: of how many items of its standard how many are computed, if it has a standard.
     """
 
     id: str
     title: str
-    media_type: str
-    render: Callable[[Iterable[Any]], Iterator[bytes]]
+    rule: str
+    audience: Audience
+    build: Callable[[Reading], Iterable[Table]] | None
     parameters: tuple[Parameter, ...] = ()
-    for_members: bool = False
-    cut: bool = False
+    covers: tuple[int, int] | None = None
 
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """The forms in which it can be pulled, the first if none is asked for."""
+        return (Form.FILE,) if self.build is None else FORMS
+
+
+ACCOUNT = Parameter(
+    statement.ACCOUNT, "the path of the account in the ledger, as in its receipts", PATH_PATTERN
+)
 
 _REPORTS: tuple[Report, ...] = (
     Report(
         id="journal",
         title="The whole journal: every entry with its legs and metadata",
-        media_type=JSON_LINES,
-        render=journal.render,
+        rule="rulebook §14",
+        audience=Audience.WHOLE,
+        build=journal.build,
     ),
     Report(
         id="liability-proof",
         title="That what an account of the ledger is owed is counted in the newest attestation",
-        media_type=TEXT,
-        render=proofs.render_liability,
-        parameters=(
-            Parameter(ACCOUNT, "the path of the account in the ledger, as in its receipts", PATH_PATTERN),
-        ),
-        for_members=True,
+        rule="attestation §6",
+        audience=Audience.ACCOUNT,
+        build=None,
+        parameters=(ACCOUNT,),
     ),
     Report(
         id="recompute-bundle",
         title="What the newest attestation was computed from, as far as the caller may see it",
-        media_type=TEXT,
-        render=proofs.render_bundle,
-        for_members=True,
-        cut=True,
+        rule="attestation §9",
+        audience=Audience.CUT,
+        build=None,
     ),
     Report(
         id="statement",
         title="What moved one account of the ledger",
-        media_type=CSV,
-        render=statement.render,
+        rule="rulebook §14",
+        audience=Audience.ACCOUNT,
+        build=statement.build,
         parameters=(
-            Parameter(ACCOUNT, "the path of the account in the ledger, as in its receipts", PATH_PATTERN),
-            Parameter(UNIT, "what it counts, such as USDC or BTC-PERP", UNIT_PATTERN),
+            ACCOUNT,
+            Parameter(statement.UNIT, "what it counts, such as USDC or BTC-PERP", UNIT_PATTERN),
             Parameter(
-                FROM, "from this entry on; from the first if it is missing", _NUMBER, is_required=False
+                statement.FROM,
+                "from this entry on; from the first if it is missing",
+                _NUMBER,
+                is_required=False,
             ),
         ),
-        for_members=True,
     ),
     Report(
         id="trial-balance",
         title="Every account of the ledger with its balance",
-        media_type=CSV,
-        render=trial_balance.render,
+        rule="rulebook §14",
+        audience=Audience.WHOLE,
+        build=trial_balance.build,
     ),
 )
 REPORTS: Mapping[str, Report] = {report.id: report for report in _REPORTS}

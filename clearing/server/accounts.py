@@ -3,13 +3,14 @@
 import grpc
 
 from clearing.engine import Engine
+from clearing.model import units
 from clearing.model.ids import member_of
 from clearing.model.outcomes import Reason
 from clearing.server.calls import caller_of, founded, shown, write
 from clearing.server.errors import Fault, Refused
 from clearing.server.pages import page_of
 from clearing.server.wire import accounts as wire
-from clearing.server.wire import names, units
+from clearing.server.wire import names
 from clearing.server.wire.defaults import sees_set
 from clearing.server.wire.violations import require_valid
 from clearinghouse.v1 import account_service_pb2 as pb

@@ -6,6 +6,7 @@ from clearing.decide.proposals import proposal_of, proposals_of
 from clearing.default.gate import gates
 from clearing.engine import Engine
 from clearing.market.outage import outage_of
+from clearing.model import units
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason
 from clearing.server.calls import caller_of, founded, write
@@ -13,7 +14,7 @@ from clearing.server.errors import Refused
 from clearing.server.pages import page_of
 from clearing.server.wire import admin as wire
 from clearing.server.wire import house as house_wire
-from clearing.server.wire import names, parameters, units
+from clearing.server.wire import names, parameters
 from clearing.server.wire.violations import require_valid
 from clearinghouse.v1 import admin_service_pb2 as pb
 from clearinghouse.v1.admin_service_pb2_grpc import AdminServiceServicer

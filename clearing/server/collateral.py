@@ -5,6 +5,7 @@ import grpc
 from clearing.decide.treasury import withdrawable
 from clearing.default.dues import dues
 from clearing.engine import Engine
+from clearing.model import units
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, AssetId, member_of
 from clearing.model.outcomes import Reason
@@ -13,7 +14,7 @@ from clearing.server.errors import Refused
 from clearing.server.identity import Identity
 from clearing.server.pages import page_of
 from clearing.server.wire import collateral as wire
-from clearing.server.wire import names, units
+from clearing.server.wire import names
 from clearing.server.wire.violations import require_valid
 from clearinghouse.v1 import collateral_service_pb2 as pb
 from clearinghouse.v1.collateral_service_pb2_grpc import CollateralServiceServicer

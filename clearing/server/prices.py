@@ -3,10 +3,11 @@
 import grpc
 
 from clearing.engine import Engine
+from clearing.model import units
 from clearing.server.calls import founded, write
 from clearing.server.pages import page_of
 from clearing.server.wire import prices as wire
-from clearing.server.wire import times, underlyings, units
+from clearing.server.wire import times, underlyings
 from clearing.server.wire.violations import require_valid
 from clearinghouse.v1 import price_service_pb2 as pb
 from clearinghouse.v1.price_service_pb2_grpc import PriceServiceServicer

@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 from clearing import keys as house_keys
+from clearing.model.units import of_settlement
 from clearing.server.identity import parse_spiffe
 from clearing.server.wire import parameters as parameters_wire
-from clearing.server.wire.units import of_settlement
 from clearing_client.client import new_id
 from clearing_client.connect import channel
 from clearing_client.errors import ClearingError, of_call

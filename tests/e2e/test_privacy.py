@@ -22,10 +22,10 @@ from clearing import keys as house_keys
 from clearing.engine import Engine
 from clearing.main import clock_ms
 from clearing.margin.assess import assess
+from clearing.model import units
 from clearing.model.ids import member_of
 from clearing.server.identity import parse_spiffe
 from clearing.server.interceptors import access_of
-from clearing.server.wire import units
 from clearing_client.connect import channel
 from clearing_client.errors import of_call
 from ledger.salt import seeded_salts

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing.server.wire import decimal
-from clearing.server.wire.decimal import FRACTION_DIGITS_MAX, WHOLE_DIGITS_MAX, DecimalRefused
-from clearing.server.wire.units import Unit
+from clearing.model import decimal
+from clearing.model.decimal import FRACTION_DIGITS_MAX, WHOLE_DIGITS_MAX, DecimalRefused
+from clearing.model.units import Unit
 
 
 @given(st.integers(-(10**40), 10**40), st.integers(0, 18))

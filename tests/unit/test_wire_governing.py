@@ -6,11 +6,12 @@ from unittest.mock import Mock
 import pytest
 
 from clearing.decide.changes import GOVERNED
+from clearing.model import units
 from clearing.model.commands import PlaceBid
 from clearing.model.values import Parameters
 from clearing.server.auctions import Auctions
 from clearing.server.identity import Identity, parse_spiffe
-from clearing.server.wire import auctions, changes, parameters, portings, units
+from clearing.server.wire import auctions, changes, parameters, portings
 from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import auction_service_pb2, parameters_pb2
 from tests.builders import empty_house, link

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from immutables import Map
 
+from clearing.model import units
 from clearing.model.commands import AdmitMember, ApplyForMembership, LeaveHouse, SuspendMember
 from clearing.model.ids import AssetId, FeedId, MemberId
 from clearing.model.values import Asset
 from clearing.server.wire import house as wire
-from clearing.server.wire import units
 from tests.builders import ANNA, empty_house, two_traders
 
 WRAPPED = Asset(id=AssetId("WXY"), decimals=8, feed=FeedId("WXY"), tick_value_minor=25_000, haircut_bp=1_000)

@@ -7,6 +7,7 @@ import pytest
 from clearing.default.dues import dues
 from clearing.margin.assess import assess
 from clearing.margin.explain import legs
+from clearing.model import units
 from clearing.model.commands import AdmitMember, RequestWithdrawal
 from clearing.model.house import House
 from clearing.model.ids import DefaultId, MemberId, SetId
@@ -14,7 +15,7 @@ from clearing.model.kinds import Kind
 from clearing.model.outcomes import Outcome, accepted, event
 from clearing.model.values import Default, Due, MemberPart, Stage
 from clearing.server.identity import Identity, Role
-from clearing.server.wire import collateral, margin, units
+from clearing.server.wire import collateral, margin
 from clearing.server.wire.violations import RequestInvalid
 from clearinghouse.v1 import collateral_service_pb2 as pb
 from tests.builders import ALICE, BOB, BTC_MAR, ETH_PERP, USD, USDC, World, link, two_traders

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from clearing import chart
 from clearing.margin.assess import mark_ticks
+from clearing.model import units
 from clearing.model.commands import LinkAccounts, OpenAccount, UnlinkAccounts
 from clearing.model.house import House, ordered
 from clearing.model.ids import (
@@ -17,10 +18,10 @@ from clearing.model.ids import (
 )
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Outcome
+from clearing.model.units import Unit
 from clearing.model.values import AccountKind, AccountStatus, LinkProposal
 from clearing.server.identity import Identity
-from clearing.server.wire import names, times, units
-from clearing.server.wire.units import Unit
+from clearing.server.wire import names, times
 from clearing.server.wire.violations import require_valid
 from clearinghouse.v1 import account_service_pb2 as pb
 

@@ -9,6 +9,7 @@ from typing import Final
 from clearing.decide.changes import command_of
 from clearing.decide.proposals import Proposal
 from clearing.margin.assess import Health
+from clearing.model import units
 from clearing.model.codec import to_text
 from clearing.model.commands import (
     ApproveProposal,
@@ -27,6 +28,7 @@ from clearing.model.house import House
 from clearing.model.ids import DefaultId, MemberId, SetId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Event, Outcome
+from clearing.model.units import Unit
 from clearing.model.values import (
     Breaker,
     ChangeProposal,
@@ -38,10 +40,9 @@ from clearing.model.values import (
     Source,
 )
 from clearing.server.identity import Identity
-from clearing.server.wire import changes, names, parameters, terms, times, units
+from clearing.server.wire import changes, names, parameters, terms, times
 from clearing.server.wire.house import BREAKER_STATES
 from clearing.server.wire.margin import HEALTH
-from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import admin_service_pb2 as pb
 from clearinghouse.v1 import common_pb2

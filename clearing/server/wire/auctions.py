@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Mapping
 
 from clearing.decide.auctions import sets_of
+from clearing.model import units
 from clearing.model.commands import PlaceBid, RegisterProvider, WithdrawBid
 from clearing.model.house import House
 from clearing.model.ids import AssetId, DefaultId, InstrumentId
 from clearing.model.values import Auction, AuctionKind, Bid, Provider
 from clearing.server.identity import Identity
-from clearing.server.wire import names, terms, times, units
+from clearing.server.wire import names, terms, times
 from clearing.server.wire.defaults import sees_set
 from clearing.server.wire.violations import Violations, require_valid
 from clearinghouse.v1 import auction_service_pb2 as pb

@@ -6,6 +6,7 @@ A change and the reason for it are apart: a command that has a reason of its own
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from clearing.model import units
 from clearing.model.commands import (
     AdmitMember,
     Command,
@@ -22,10 +23,10 @@ from clearing.model.commands import (
 )
 from clearing.model.house import House
 from clearing.model.ids import AssetId, FeedId, InstrumentId, SourceId
+from clearing.model.units import Unit
 from clearing.model.values import Asset, Instrument, OptionTerms
-from clearing.server.wire import names, terms, times, units
+from clearing.server.wire import names, terms, times
 from clearing.server.wire.house import INSTRUMENT_KINDS, RIGHTS
-from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import admin_service_pb2 as pb
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from clearing.default.dues import DueKind, Owed
+from clearing.model import units
 from clearing.model.commands import (
     ContributeToPool,
     Deposit,
@@ -16,14 +17,14 @@ from clearing.model.commands import (
     SendWithdrawal,
     SettleWithdrawal,
 )
+from clearing.model.decimal import DecimalRefused
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, AssetId, DefaultId, MemberId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Event, Outcome
+from clearing.model.units import Unit
 from clearing.model.values import Withdrawal, WithdrawalState
-from clearing.server.wire import names, times, units
-from clearing.server.wire.decimal import DecimalRefused
-from clearing.server.wire.units import Unit
+from clearing.server.wire import names, times
 from clearing.server.wire.violations import Violations, require_valid
 from clearinghouse.v1 import collateral_service_pb2 as pb
 

@@ -200,6 +200,8 @@ CONCERNS: Mapping[str, Of] = {
     "revocations": _hidden,
     "daily_moves": _public(str),
     "shadow": _hidden,
+    "pull": _hidden,
+    "report": _hidden,
     "data_refusals": _public(lambda key: names.source(SourceId(key))),
 }
 """Every table of the state (``model/house.py``). A test fails for one that is missing."""

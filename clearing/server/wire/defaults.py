@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
+from clearing.model import units
 from clearing.model.house import House
 from clearing.model.ids import MemberId, SetId, member_of
+from clearing.model.units import Unit
 from clearing.model.values import Claim, Default, DefaultedSet, Draw, MemberPart, Stage
 from clearing.server.identity import Identity
-from clearing.server.wire import draws, names, times, units
-from clearing.server.wire.units import Unit
+from clearing.server.wire import draws, names, times
 from clearinghouse.v1 import common_pb2
 from clearinghouse.v1 import default_service_pb2 as pb
 

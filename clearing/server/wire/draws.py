@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from clearing.model.ids import AccountKey, MemberId, member_of
+from clearing.model.units import Unit
 from clearing.model.values import Draw, MemberPart, TierResult
 from clearing.server.wire import names
-from clearing.server.wire.units import Unit
 from clearinghouse.v1 import common_pb2 as pb
 
 GAINS_TIER = 8

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 
 from clearing.default.gate import Gate
 from clearing.margin.assess import mark_ticks
+from clearing.model import units
 from clearing.model.house import House, ordered
 from clearing.model.ids import FeedId
+from clearing.model.units import Unit
 from clearing.model.values import (
     Asset,
     Breaker,
@@ -17,8 +19,7 @@ from clearing.model.values import (
     Outage,
     Right,
 )
-from clearing.server.wire import names, times, units
-from clearing.server.wire.units import Unit
+from clearing.server.wire import names, times
 from clearinghouse.v1 import house_service_pb2 as pb
 
 INSTRUMENT_KINDS: "Mapping[InstrumentKind, pb.InstrumentKind.ValueType]" = {

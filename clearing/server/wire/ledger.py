@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
+from clearing.model import units
 from clearing.model.house import House
 from clearing.model.ids import AssetId, InstrumentId
 from clearing.model.kinds import Kind
-from clearing.server.wire import names, times, units
-from clearing.server.wire.units import Unit
+from clearing.server.wire import names, times
 from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import event_service_pb2 as events_pb
 from clearinghouse.v1 import ledger_service_pb2 as pb
@@ -18,25 +18,11 @@ from ledger.store.history import Statement
 
 LEGS_MAX = 1_000
 Kinds: TypeAlias = frozenset[int]
-_OF_INSTRUMENTS = ("novation", "position")
-"""How the paths end of accounts that count lots; all others count an asset."""
-
-
-def counts_lots(path: str) -> bool:
-    """Whether an account counts lots of an instrument, not an asset."""
-    return path.rpartition("/")[2] in _OF_INSTRUMENTS
-
-
-def unit_of(path: str, unit: str, house: House) -> Unit:
-    """The steps in which the account counts."""
-    if counts_lots(path):
-        return units.of_size(house.instruments[InstrumentId(unit)])
-    return units.of_asset(house.assets[AssetId(unit)])
 
 
 def unit_name(account: Account) -> str:
     """The name of what the account counts."""
-    if counts_lots(account.path):
+    if units.counts_lots(account.path):
         return names.instrument(InstrumentId(account.unit))
     return names.asset(AssetId(account.unit))
 
@@ -89,14 +75,14 @@ def _leg(index: int, row: Entry, house: House) -> pb.EntryLeg:
         index=index,
         ledger_account=account.path,
         unit=account.unit,
-        amount=unit_of(account.path, account.unit, house).render(leg.amount),
+        amount=units.of_account(account.path, account.unit, house).render(leg.amount),
     )
 
 
 def statement(page: Statement, house: House) -> pb.GetStatementResponse:
     """A page of a statement, on the account's normal side."""
     account = page.account
-    unit, sided = unit_of(account.path, account.unit, house), account.on_normal_side
+    unit, sided = units.of_account(account.path, account.unit, house), account.on_normal_side
     return pb.GetStatementResponse(
         opening_balance=unit.render(sided(page.opening)),
         closing_balance=unit.render(sided(page.closing)),
@@ -118,13 +104,8 @@ def trial_balance(sums: Mapping[str, tuple[int, int]], house: House) -> list[pb.
     """The sums of each unit."""
     lines = []
     for unit, (debits, credits) in sums.items():
-        steps = _unit_called(unit, house)
+        steps = units.called(unit, house)
         lines.append(
             pb.TrialBalanceLine(unit=unit, debits=steps.render(debits), credits=steps.render(credits))
         )
     return lines
-
-
-def _unit_called(unit: str, house: House) -> Unit:
-    asset = house.assets.get(AssetId(unit))
-    return units.of_size(house.instruments[InstrumentId(unit)]) if asset is None else units.of_asset(asset)

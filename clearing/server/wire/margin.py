@@ -14,15 +14,16 @@ from clearing.margin.model import UnderlyingRisk
 from clearing.margin.ruin import Ruin, ruin_of
 from clearing.margin.snapshot import array_of
 from clearing.margin.table import MODELS
+from clearing.model import units
+from clearing.model.decimal import DecimalRefused
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, FeedId, InstrumentId, member_of
 from clearing.model.outcomes import Status
+from clearing.model.units import Unit
 from clearing.model.values import Call, CallKind, InstrumentRisk, ShadowSet
 from clearing.server.errors import sentence_of
 from clearing.server.identity import Identity
-from clearing.server.wire import draws, names, times, units
-from clearing.server.wire.decimal import DecimalRefused
-from clearing.server.wire.units import Unit
+from clearing.server.wire import draws, names, times
 from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import margin_service_pb2 as pb
 from clearinghouse.v1.common_pb2 import MemberAmount

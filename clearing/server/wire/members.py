@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 
 from clearing.default.dues import dues
+from clearing.model import units
 from clearing.model.commands import ApplyForMembership, LeaveHouse
 from clearing.model.house import House
 from clearing.model.values import Member, MemberStatus
 from clearing.server.identity import Identity
-from clearing.server.wire import collateral, names, terms, units
+from clearing.server.wire import collateral, names, terms
 from clearing.server.wire.violations import require_valid
 from clearinghouse.v1 import membership_service_pb2 as pb
 

@@ -4,9 +4,9 @@ from typing import Any, Final
 
 from clearing.decide.terms import PARAMETER_RANGES
 from clearing.model.ids import FeedId
+from clearing.model.units import Unit
 from clearing.model.values import Liquidity, Offset, Parameters, ScanRange
 from clearing.server.wire import names, terms
-from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import parameters_pb2 as pb
 

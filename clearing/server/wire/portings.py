@@ -9,12 +9,13 @@ from collections import Counter
 
 from clearing import chart
 from clearing.margin.assess import assess, mark_ticks
+from clearing.model import units
 from clearing.model.commands import AcceptPorting
 from clearing.model.house import House, ordered
 from clearing.model.ids import AccountKey, SetId, member_of
 from clearing.model.values import Porting
 from clearing.server.identity import Identity
-from clearing.server.wire import names, times, units
+from clearing.server.wire import names, times
 from clearing.server.wire.defaults import sees_set
 from clearing.server.wire.violations import require_valid
 from clearinghouse.v1 import account_service_pb2

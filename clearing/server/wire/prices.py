@@ -1,14 +1,15 @@
 """Prices on the wire."""
 
+from clearing.model import units
 from clearing.model.commands import ApplyPrices, PriceObservation, PublishFunding
+from clearing.model.decimal import DecimalRefused
 from clearing.model.house import House
 from clearing.model.ids import FeedId, InstrumentId, SourceId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Outcome
+from clearing.model.units import Unit
 from clearing.model.values import Instrument, Mark, OptionMark
-from clearing.server.wire import names, times, units
-from clearing.server.wire.decimal import DecimalRefused
-from clearing.server.wire.units import Unit
+from clearing.server.wire import names, times
 from clearing.server.wire.violations import Violations, require_valid
 from clearinghouse.v1 import price_service_pb2 as pb
 

@@ -3,9 +3,9 @@
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clearing.decide.terms import DECIMALS_MAX
+from clearing.model.decimal import DecimalRefused
+from clearing.model.units import Unit
 from clearing.server.wire import times
-from clearing.server.wire.decimal import DecimalRefused
-from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations
 
 

@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from clearing.decide.halves import awaited
+from clearing.model import units
 from clearing.model.commands import NewTrade, SubmitTrades
+from clearing.model.decimal import DecimalRefused
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, InstrumentId, MemberId, TradeKey
 from clearing.model.outcomes import Outcome, Result, Status
+from clearing.model.units import Unit
 from clearing.model.values import Half, Trade
 from clearing.server.errors import sentence_of
-from clearing.server.wire import names, times, units
+from clearing.server.wire import names, times
 from clearing.server.wire.batches import surely_sound
-from clearing.server.wire.decimal import DecimalRefused
-from clearing.server.wire.units import Unit
 from clearing.server.wire.violations import Violations
 from clearinghouse.v1 import trade_service_pb2 as pb
 

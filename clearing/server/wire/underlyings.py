@@ -5,10 +5,11 @@ from typing import Final
 
 from clearing.margin.factors import Known, known_of
 from clearing.margin.snapshot import last_closes, past_of
+from clearing.model import units
 from clearing.model.house import House, ordered
 from clearing.model.ids import FeedId
 from clearing.model.values import BP
-from clearing.server.wire import names, units
+from clearing.server.wire import names
 from clearinghouse.v1 import price_service_pb2 as pb
 
 DAYS_A_YEAR: Final = 365

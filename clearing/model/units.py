@@ -6,10 +6,10 @@ tick of a feed that prices only collateral is what one whole unit of the asset i
 
 from dataclasses import dataclass
 
+from clearing.model import decimal
 from clearing.model.house import House, ordered
-from clearing.model.ids import FeedId
+from clearing.model.ids import AssetId, FeedId, InstrumentId
 from clearing.model.values import Asset, Instrument
-from clearing.server.wire import decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,9 @@ class Unit:
         """``steps`` steps as a decimal string."""
         return decimal.render(steps * self.step, self.decimals)
 
+
+_OF_INSTRUMENTS = ("novation", "position")
+"""How the paths end of accounts that count lots; all others count an asset."""
 
 VOLATILITY = Unit(4)
 """A volatility counts in basis points of one."""
@@ -50,6 +53,24 @@ def of_price(instrument: Instrument) -> Unit:
 def of_size(instrument: Instrument) -> Unit:
     """The lot of an instrument."""
     return Unit(instrument.lot_decimals)
+
+
+def counts_lots(path: str) -> bool:
+    """Whether an account of the ledger counts lots of an instrument, not an asset."""
+    return path.rpartition("/")[2] in _OF_INSTRUMENTS
+
+
+def of_account(path: str, unit: str, house: House) -> Unit:
+    """The steps in which an account of the ledger counts."""
+    if counts_lots(path):
+        return of_size(house.instruments[InstrumentId(unit)])
+    return of_asset(house.assets[AssetId(unit)])
+
+
+def called(unit: str, house: House) -> Unit:
+    """The steps of what is called ``unit``: an asset, or an instrument."""
+    asset = house.assets.get(AssetId(unit))
+    return of_size(house.instruments[InstrumentId(unit)]) if asset is None else of_asset(asset)
 
 
 def of_feeds(house: House) -> dict[FeedId, Unit]:
