@@ -16,6 +16,7 @@ a state that nobody vouches for. Any other fault passes by itself: the house tak
 """
 
 import gc
+import hashlib
 import math
 import os
 import signal
@@ -27,35 +28,39 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import FrameType
 
 import structlog
 
 from clearing import keys, logs
-from clearing.attest.envelope import EnvelopeRefused, VerifiedPayload
+from clearing.attest.envelope import PAYLOAD_TYPE, EnvelopeRefused, VerifiedPayload, sign
 from clearing.attest.envelope import parse as parse_envelope
 from clearing.attest.opening import open_attestation
 from clearing.attest.policy import Policy
+from clearing.attest.signer import SigningKeys
 from clearing.attest.statement import parse
 from clearing.cosigning import Cosigning
 from clearing.documents import Documents
 from clearing.engine import Engine
 from clearing.health import Facts
-from clearing.model.values import AttestationRecord
+from clearing.model.codec import to_text
+from clearing.model.commands import RecordReport
+from clearing.model.values import AttestationRecord, SignedReport
 from clearing.publish import Publisher
 from clearing.pulse import Pulse, beat, facts
+from clearing.reporting import NotShown, Reporting, Seal
 from clearing.server import app, metrics, traces
 from clearing.server.history import Books, History
 from clearing.server.scenario import ScenarioClock, Steps, scenario_salts
 from clearing.server.services import Sources
-from clearing.server.spool import Spool
 from clearing.server.tail import Tail
 from clearing.settings import Settings, places_of, require_demonstration, require_loopback
 from clearing.signing import Passphrase, given_passphrase
+from clearing.spool import Spool
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex, recorded_answer
 from clearing.workings import Workings
+from ledger.require import require
 from ledger.store.connect import Database, open_store, require_reachable, system_salts
 from ledger.store.projector import Projecting
 from ledger.store.public_log import PublicLog, require_goes_on
@@ -153,7 +158,6 @@ def _opened(settings: Settings, house: str, scenario: int | None, passphrase: Pa
         closing(PublicLog(database, places.tiles, places.anchor)) as log,
         Projecting(database, lambda: engine.view.size, steady_ms) as history,
         Tail(database, lambda: engine.view) as tail,
-        TemporaryDirectory(prefix="clearing-reports-") as spooled,
         closing(Cosigning(signing.published().policy, log)) as cosigning,
     ):
         engine.heed(lambda: history.lag_ms)
@@ -163,12 +167,13 @@ def _opened(settings: Settings, house: str, scenario: int | None, passphrase: Pa
         cosigning.start()
         engine.hold(publisher.why_not)
         documents = _documents(settings, database, signing)
+        workings = Workings(database, lambda: publisher.attested, signing().blinding)
         sources = Sources(
             engine=engine,
             clock=engine.now_ms,
-            workings=Workings(database, lambda: publisher.attested, signing().blinding),
+            workings=workings,
             books=Books(database, log, tail, History(database, history, lambda: engine.view.size)),
-            spool=Spool(Path(spooled)),
+            reporting=Reporting(database, workings, Spool(places.reports), sealed(engine, log, signing)),
             steps=None if stepped is None else _steps(database, engine, publisher, stepped),
         )
         yield _Open(
@@ -181,6 +186,34 @@ def _opened(settings: Settings, house: str, scenario: int | None, passphrase: Pa
             sources=sources,
             signing=signing,
         )
+
+
+def sealed(engine: Engine, log: PublicLog, signing: Callable[[], SigningKeys]) -> Seal:
+    """How the house seals its reports: as it does attestations, and journaled."""
+
+    def root_at(size: int) -> bytes:
+        tree = log.tree()
+        if size > tree.size:
+            raise NotShown(f"it shows {tree.size} entries, not {size}")
+        return log.earlier(tree, size).root
+
+    def sign_payload(payload: bytes) -> str:
+        officers, threshold = signing().officers_at(engine.now_ms())
+        return sign(payload, PAYLOAD_TYPE, officers, at_least=threshold).decode()
+
+    def record(signed: SignedReport) -> None:
+        asked = to_text(signed.asked).encode("ascii")
+        outcome = engine.execute(
+            RecordReport(signed=signed),
+            request_id=f"report/{hashlib.sha256(asked).hexdigest()}",
+            actor=f"house/{engine.view.state.founded.house}",
+            body=asked,  # signed again by a token, it has other signatures
+        )
+        require(outcome.accepted, f"a report that was made is journaled: {outcome.results}")
+
+    return Seal(
+        origin=signing().origin, root_at=root_at, sign=sign_payload, record=record, clock=engine.now_ms
+    )
 
 
 def _steps(database: Database, engine: Engine, publisher: Publisher, clock: ScenarioClock) -> Steps:

@@ -49,7 +49,14 @@ class WorldReading:
             for number, leg in enumerate(recorded.entry.legs):
                 if leg.account.id == account.id:
                     balance += leg.amount
-                    yield Moved(recorded, number, leg.amount, balance)
+                    yield Moved(
+                        recorded.sequence,
+                        recorded.entry.kind,
+                        recorded.entry.effective_ms,
+                        number,
+                        leg.amount,
+                        balance,
+                    )
 
     def refused(self) -> Iterator[RefusedCall]:
         before = 0

@@ -23,9 +23,11 @@ from clearing.model.commands import (
     PlaceBid,
     ProposeParameters,
     PublishFunding,
+    PullReport,
     RecordAttestation,
     RecordNonDefaultLoss,
     RecordRecovery,
+    RecordReport,
     RegisterSource,
     ReinstateMember,
     RejectProposal,
@@ -51,7 +53,18 @@ from clearing.model.ids import (
     house_account,
     single_set,
 )
-from clearing.model.values import DAY_MS, HOUR_MS, MINUTE_MS, BreakerState, MemberStatus, Right, Stage
+from clearing.model.values import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    BreakerState,
+    Form,
+    MemberStatus,
+    ReportAsked,
+    Right,
+    SignedReport,
+    Stage,
+)
 from tests.builders import (
     ALICE,
     ANNA,
@@ -159,6 +172,9 @@ def clients_trade(world: World) -> None:
             sequence=1, cycle=1, tree_size=world.state.size, payload_sha256="00" * 32, envelope="{}"
         )
     )
+    asked = ReportAsked(report="journal", as_of=world.state.size, form=Form.JSON)
+    world.ok(PullReport(asked=asked), "regulator/rita")
+    world.ok(RecordReport(signed=SignedReport(asked=asked, sha256="00" * 32, size=1, envelope="{}")))
 
 
 def administrators_change(world: World) -> None:

@@ -100,6 +100,8 @@ def _term(text: str) -> Term:
     if matched is None:
         raise ValueError(f"{text!r} is no term of a source")
     column, word, said = matched.groups(default="")
+    if word not in {origin.value for origin in Origin}:
+        raise ValueError(f"{word!r} is no origin of a figure")
     return Term(Origin(word), said, column)
 
 

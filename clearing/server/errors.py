@@ -179,6 +179,12 @@ class Fault(Enum):
     )
     TILE_UNKNOWN = (Code.NOT_FOUND, "no such tile")
     REPORT_UNKNOWN = (Code.NOT_FOUND, "no such report, or none that you may pull")
+    REPORT_NOT_REPRODUCED = (
+        Code.FAILED_PRECONDITION,
+        "the report was signed before, its file is gone, and this program would make another one",
+    )
+    REPORT_TOO_LARGE = (Code.FAILED_PRECONDITION, "the report does not fit into this form")
+    REPORT_NOT_SIGNED = (Code.UNAVAILABLE, "too few officers can sign now; ask again later")
     SEQUENCE_AHEAD = (Code.OUT_OF_RANGE, "the journal has not come so far")
     HISTORY_BEHIND = (Code.UNAVAILABLE, "the history has not come so far; ask again in a moment")
     OVERLOADED = (Code.RESOURCE_EXHAUSTED, "too much waits already; send the same request again in a moment")

@@ -7,7 +7,7 @@ leaves have to lead to every tree that was found signed. What nobody asked for i
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rich.text import Text
 from clearing.attest.policy import Policy, PolicyRefused, parse_policy
 from clearing.attest.recompute_bundle import MAX_BUNDLE_BYTES
 from clearing.attest.statement import VerifiedStatement, format_time, parse_time
+from clearing_client import sealed
 from clearing_client.journaled import AttestedLeaves, Shown, verify_journaled
 from clearing_client.offline import (
     Check,
@@ -82,7 +83,8 @@ class Asked:
 
 def verify(policy: Path | None, asked: Asked) -> Report:
     """Check what is ``asked`` for against ``policy`` or the trust root. Raises :class:`CannotVerify`."""
-    trusted, root = _believed(policy, asked)
+    places = [] if asked.directory is None else [asked.directory / "trust"]
+    trusted, root = _believed(policy, asked.pinned, places, asked.now_ms)
     reports = [root] if root is not None else []
     reports += [verify_checkpoint(trusted, f"seen {path.name}", _read(path)) for path in asked.seen]
     owner = None if asked.account is None else asked.account.id
@@ -108,22 +110,57 @@ def verify(policy: Path | None, asked: Asked) -> Report:
     return _joined(reports, left_out(trusted, asked))
 
 
-def _believed(policy: Path | None, asked: Asked) -> tuple[Policy, Report | None]:
-    """Whom to believe, and what was checked to know it."""
-    if (policy is None) == (asked.pinned is None):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trusted:
+    """Whom to believe: a policy, or the version of a trust root that was pinned; later ones are beside it."""
+
+    policy: Path | None = None
+    pinned: Path | None = None
+
+
+def verify_report(
+    file: Path,
+    signed: Path | None,
+    trusted: Trusted,
+    *,
+    source: Path | None = None,
+    tiles: Path | None = None,
+) -> Report:
+    """Check a report against what was signed of it, by default in ``FILE.dsse.json``. Raises :class:`CannotVerify`."""
+    policy, root = _believed(trusted.policy, trusted.pinned, [], None)
+    envelope = _read(signed or file.with_name(file.name + sealed.SEAL_SUFFIX))
+    try:
+        found = sealed.verify_report(policy, file, envelope, source)
+    except OSError as error:
+        raise CannotVerify(f"{error.filename} cannot be read: {error.strerror}") from None
+    reports = [one for one in (root, found) if one is not None]
+    if tiles is None:
+        return _joined(reports, ["whether the log has the tree that the report names (--tiles)"])
+    note = _checkpoint(policy, tiles)
+    reports.append(verify_log(policy, note, _leaves(policy, note, tiles), found.trees))
+    return _joined(reports, [])
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a file. Raises :class:`CannotVerify`."""
+    try:
+        return parse_policy(_read(path))
+    except PolicyRefused as refused:
+        raise CannotVerify(f"{path}: {refused}") from None
+
+
+def _believed(
+    policy: Path | None, pinned: Path | None, places: Sequence[Path], now_ms: int | None
+) -> tuple[Policy, Report | None]:
+    """Whom to believe, and what was checked to know it; later trust roots are looked for in ``places`` too."""
+    if (policy is None) == (pinned is None):
         raise CannotVerify("say whom you believe: either --policy or --trust")
     if policy is not None:
-        try:
-            return parse_policy(_read(policy)), None
-        except PolicyRefused as refused:
-            raise CannotVerify(f"{policy}: {refused}") from None
+        return read_policy(policy), None
     from clearctl import trusting  # noqa: PLC0415  # the extra `trust`
 
-    places = [] if asked.directory is None else [asked.directory / "trust"]
     try:
-        chain = trusting.walk(
-            asked.pinned or Path(), places, time_ms("now") if asked.now_ms is None else asked.now_ms
-        )
+        chain = trusting.walk(pinned or Path(), places, time_ms("now") if now_ms is None else now_ms)
     except trusting.CannotTrust as refused:
         raise CannotVerify(str(refused)) from None
     newest = chain.newest
@@ -271,7 +308,7 @@ def _trees(reports: list[Report]) -> tuple[Checkpoint, ...]:
     return tuple(tree for report in reports for tree in report.trees)
 
 
-def _joined(reports: list[Report], not_asked: Iterator[str]) -> Report:
+def _joined(reports: list[Report], not_asked: Iterable[str]) -> Report:
     return Report(
         checks=tuple(check for report in reports for check in report.checks),
         not_checked=(*(one for report in reports for one in report.not_checked), *not_asked),

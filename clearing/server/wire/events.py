@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from clearing import chart
+from clearing.model import units
 from clearing.model.house import Change, House, Put
 from clearing.model.values import (
     Auction,
@@ -40,7 +41,6 @@ from clearing.server.wire import (
     members,
     names,
     times,
-    units,
 )
 from clearing.server.wire.concerns import Concern, owner_of, owner_of_account
 from clearing.server.wire.house import BREAKER_STATES
@@ -106,7 +106,7 @@ def _more(facts: list[pb.EventFact], changes: list[pb.BalanceChange]) -> list[st
 def _change(leg: Leg, house: House) -> pb.BalanceChange:
     account = leg.account
     holder = chart.holder(account.path)
-    unit = ledger.unit_of(account.path, account.unit, house)
+    unit = units.of_account(account.path, account.unit, house)
     return pb.BalanceChange(
         ledger_account=account.path,
         account="" if holder is None else names.account(holder[0]),

@@ -94,6 +94,17 @@ def report(report_id: str) -> str:
     return f"reports/{report_id}"
 
 
+def pull(report_id: str, request_id: str) -> str:
+    """Name of a pull of a report: by the id of the request that asked for it."""
+    return f"{report(report_id)}/pulls/{request_id}"
+
+
+def of_pull(name: str) -> tuple[str, str]:
+    """The ids of the report and of the request that the name of a pull spells."""
+    _, report_id, _, request_id = name.split("/", 3)
+    return report_id, request_id
+
+
 def attestation(number: int) -> str:
     """Name of an attestation."""
     return f"attestations/{number}"

@@ -66,7 +66,7 @@ At = Annotated[
 ]
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def verify(  # each is an option that stands alone
     context: typer.Context,
     policy: Policy = None,
@@ -97,7 +97,11 @@ def verify(  # each is an option that stands alone
     Example: clearctl verify --policy policy.txt --dir published --liability my-cash.proof
 
     Example: clearctl verify --policy policy.txt --dir published --recompute bundle.txt
+
+    Example: clearctl verify report margin-412.json --policy policy.txt
     """
+    if context.invoked_subcommand is not None:
+        return
     try:
         asked = verification.Asked(
             directory=directory,
@@ -119,3 +123,39 @@ def verify(  # each is an option that stands alone
         stop(str(error), REFUSED)
     write(context, verification.as_json(report), lambda: verification.table(report))
     raise typer.Exit(0 if report.ok else REFUSED)
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A report that was pulled.", metavar="FILE")],
+    signed: Annotated[
+        Path | None,
+        typer.Option(help="What officers signed of it.", metavar="FILE", show_default="FILE.dsse.json"),
+    ] = None,
+    policy: Policy = None,
+    trust: Trust = None,
+    source: Annotated[
+        Path | None, typer.Option("--json", help="The JSON that it was made of.", metavar="FILE")
+    ] = None,
+    tiles: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also whether the log has the tree that it names: checkpoint and tile/…", metavar="DIR"
+        ),
+    ] = None,
+) -> None:
+    """Check that a report is the one that the house signed, without asking it.
+
+    Example: clearctl verify report margin-412.json --policy policy.txt
+
+    Example: clearctl verify report margin-412.xlsx --json margin-412.json --trust 1.root.json --tiles published
+    """
+    try:
+        found = verification.verify_report(
+            file, signed, verification.Trusted(policy=policy, pinned=trust), source=source, tiles=tiles
+        )
+    except verification.CannotVerify as error:
+        stop(str(error), REFUSED)
+    write(context, verification.as_json(found), lambda: verification.table(found))
+    raise typer.Exit(0 if found.ok else REFUSED)
