@@ -118,6 +118,14 @@ TilesDir = Annotated[
         show_default="beside a SQLite file; with PostgreSQL it must be given",
     ),
 ]
+ReportsDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where reports are kept once they were pulled: private.",
+        metavar="DIR",
+        show_default="beside the database, or beside the tiles",
+    ),
+]
 Scenario = Annotated[
     str,
     typer.Option(
@@ -202,6 +210,7 @@ def serve(
     state: State = None,
     anchor: Anchor = None,
     tiles_dir: TilesDir = None,
+    reports_dir: ReportsDir = None,
     insecure_loopback: InsecureLoopback = False,
     scenario_clock: ScenarioClock = None,
     passphrase_file: PassphraseFile = None,
@@ -229,6 +238,7 @@ def serve(
 
     listens = {"listen": listen, "admin_listen": admin_listen, "metrics_listen": metrics_listen}
     places = {"database": database, "keys": keys, "state": state, "anchor": anchor, "tiles_dir": tiles_dir}
+    places["reports_dir"] = reports_dir
     ask = _passphrase(passphrase_file)
     try:
         settings = read_settings(**listens, **places)
