@@ -111,34 +111,44 @@ def verify(policy: Path | None, asked: Asked) -> Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trusted:
-    """Whom to believe: a policy, or the version of a trust root that was pinned; later ones are beside it."""
+class Sealed:
+    """A report, what officers signed of it, and the JSON that it was made of: each beside it if it is not named."""
 
-    policy: Path | None = None
-    pinned: Path | None = None
+    file: Path
+    signed: Path | None = None
+    source: Path | None = None
+
+    @property
+    def envelope(self) -> Path:
+        """Where the envelope is."""
+        return self.signed or self.file.with_name(self.file.name + sealed.SEAL_SUFFIX)
+
+    @property
+    def json(self) -> Path | None:
+        """Where the JSON is, if it is there."""
+        beside = self.file.with_suffix(".json")
+        return self.source or (beside if beside != self.file and beside.is_file() else None)
 
 
-def verify_report(
-    file: Path,
-    signed: Path | None,
-    trusted: Trusted,
-    *,
-    source: Path | None = None,
-    tiles: Path | None = None,
+def verify_reports(
+    policy: Path | None, pinned: Path | None, reports: Sequence[Sealed], tiles: Path | None
 ) -> Report:
-    """Check a report against what was signed of it, by default in ``FILE.dsse.json``. Raises :class:`CannotVerify`."""
-    policy, root = _believed(trusted.policy, trusted.pinned, [], None)
-    envelope = _read(signed or file.with_name(file.name + sealed.SEAL_SUFFIX))
-    try:
-        found = sealed.verify_report(policy, file, envelope, source)
-    except OSError as error:
-        raise CannotVerify(f"{error.filename} cannot be read: {error.strerror}") from None
-    reports = [one for one in (root, found) if one is not None]
+    """Check reports against what was signed of them, and the trees that they name against the log in ``tiles``.
+
+    Raises :class:`CannotVerify`.
+    """
+    trusted, root = _believed(policy, pinned, [], None)
+    found = [] if root is None else [root]
+    for one in reports:
+        envelope = _read(one.envelope)
+        try:
+            found.append(sealed.verify_report(trusted, one.file, envelope, one.json))
+        except OSError as error:
+            raise CannotVerify(f"{error.filename} cannot be read: {error.strerror}") from None
     if tiles is None:
-        return _joined(reports, ["whether the log has the tree that the report names (--tiles)"])
-    note = _checkpoint(policy, tiles)
-    reports.append(verify_log(policy, note, _leaves(policy, note, tiles), found.trees))
-    return _joined(reports, [])
+        return _joined(found, ["whether the log has the tree that a report names (--tiles)"])
+    note = _checkpoint(trusted, tiles)
+    return _joined([*found, verify_log(trusted, note, _leaves(trusted, note, tiles), _trees(found))], [])
 
 
 def read_policy(path: Path) -> Policy:
@@ -311,7 +321,9 @@ def _trees(reports: list[Report]) -> tuple[Checkpoint, ...]:
 def _joined(reports: list[Report], not_asked: Iterable[str]) -> Report:
     return Report(
         checks=tuple(check for report in reports for check in report.checks),
-        not_checked=(*(one for report in reports for one in report.not_checked), *not_asked),
+        not_checked=tuple(
+            dict.fromkeys((*(one for report in reports for one in report.not_checked), *not_asked))
+        ),
     )
 
 

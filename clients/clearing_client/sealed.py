@@ -92,7 +92,8 @@ def _json_head(file: Path) -> dict[str, str]:
     match value:
         case {"report": dict(head)}:
             return {key: text for key, text in head.items() if isinstance(text, str)}
-    raise ValueError("it does not begin as a report does")
+        case _:
+            raise ValueError("it does not begin as a report does")
 
 
 def _csv_head(file: Path) -> dict[str, str]:

@@ -128,7 +128,7 @@ def verify(  # each is an option that stands alone
 @app.command()
 def report(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A report that was pulled.", metavar="FILE")],
+    files: Annotated[list[Path], typer.Argument(help="Reports that were pulled.", metavar="FILE…")],
     signed: Annotated[
         Path | None,
         typer.Option(help="What officers signed of it.", metavar="FILE", show_default="FILE.dsse.json"),
@@ -136,7 +136,13 @@ def report(
     policy: Policy = None,
     trust: Trust = None,
     source: Annotated[
-        Path | None, typer.Option("--json", help="The JSON that it was made of.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--json",
+            help="The JSON that it was made of.",
+            metavar="FILE",
+            show_default="beside it, if it is there",
+        ),
     ] = None,
     tiles: Annotated[
         Path | None,
@@ -145,16 +151,17 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Check that a report is the one that the house signed, without asking it.
+    """Check that reports are those that the house signed, without asking it.
 
     Example: clearctl verify report margin-412.json --policy policy.txt
 
-    Example: clearctl verify report margin-412.xlsx --json margin-412.json --trust 1.root.json --tiles published
+    Example: clearctl verify report reports/*.html --trust 1.root.json --tiles published
     """
+    if len(files) > 1 and (signed or source):
+        raise typer.BadParameter("--signed and --json speak of one file")
+    sealed = [verification.Sealed(file=file, signed=signed, source=source) for file in files]
     try:
-        found = verification.verify_report(
-            file, signed, verification.Trusted(policy=policy, pinned=trust), source=source, tiles=tiles
-        )
+        found = verification.verify_reports(policy, trust, sealed, tiles)
     except verification.CannotVerify as error:
         stop(str(error), REFUSED)
     write(context, verification.as_json(found), lambda: verification.table(found))
