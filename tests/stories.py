@@ -13,6 +13,7 @@ from clearing.model.commands import (
     ApproveProposal,
     CloseInOutage,
     DeclareDefault,
+    GrantRegulator,
     GroupMember,
     ImportHistory,
     LeaveHouse,
@@ -34,6 +35,7 @@ from clearing.model.commands import (
     RetireSource,
     RevokeCertificate,
     SetBreaker,
+    SetJurisdiction,
     SettleWithdrawal,
     SubmitTrades,
     SuspendMember,
@@ -46,6 +48,7 @@ from clearing.model.ids import (
     FeedId,
     MemberId,
     ParticipantId,
+    RegulatorId,
     SourceId,
     account_key,
     house_account,
@@ -181,6 +184,9 @@ def administrators_change(world: World) -> None:
     world.ok(SuspendMember(member=OTHER, reason="a reason"), ANNA)
     world.ok(ReinstateMember(member=OTHER, reason="a reason"))
     world.ok(GroupMember(member=OTHER, group="north"))
+    world.ok(SetJurisdiction(member=OTHER, jurisdiction="CH"))
+    for jurisdictions in (("DE", "CH"), ()):
+        world.ok(GrantRegulator(regulator=RegulatorId("rita"), jurisdictions=jurisdictions))
     world.ok(LeaveHouse(member=GUEST))
     world.ok(RevokeCertificate(serial="1f", reason="a laptop was stolen"), ANNA)
 

@@ -19,7 +19,7 @@ from clearing.reports.table import ACCOUNT, FROM, REPORTS, UNIT, Report
 from clearing.server.calls import caller_of, founded
 from clearing.server.errors import Fault, Refused
 from clearing.server.history import Books
-from clearing.server.identity import Identity
+from clearing.server.identity import Identity, Role
 from clearing.server.pages import page_of
 from clearing.server.spool import Download, Spool
 from clearing.server.wire import ledger as ledger_wire
@@ -105,7 +105,8 @@ class Reports(ReportServiceServicer):
 
 
 def _may(caller: Identity, report: Report) -> bool:
-    return report.for_members or caller.sees_all
+    """A cut of a report is of one member: a regulator that sees some has none."""
+    return caller.sees_all or (report.for_members and not (report.cut and caller.role is Role.REGULATOR))
 
 
 def _require_given(report: Report, request: pb.DownloadReportRequest, caller: Identity) -> None:
@@ -123,7 +124,7 @@ def _require_given(report: Report, request: pb.DownloadReportRequest, caller: Id
     if request.offset and not request.as_of:
         violations.add("as_of", "must say of how many entries the report is that is resumed")
     violations.require_none()
-    if ACCOUNT in known and not (caller.sees_all or caller.owns(request.parameters[ACCOUNT])):
+    if ACCOUNT in known and not caller.reads(request.parameters[ACCOUNT]):
         raise Refused(Fault.NOT_YOURS, f"{ACCOUNT} is not under the name of {caller.actor}")
 
 
