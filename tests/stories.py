@@ -13,6 +13,7 @@ from clearing.model.commands import (
     ApproveProposal,
     CloseInOutage,
     DeclareDefault,
+    GrantRegulator,
     GroupMember,
     ImportHistory,
     LeaveHouse,
@@ -36,6 +37,7 @@ from clearing.model.commands import (
     RetireSource,
     RevokeCertificate,
     SetBreaker,
+    SetJurisdiction,
     SettleWithdrawal,
     SubmitTrades,
     SuspendMember,
@@ -48,6 +50,7 @@ from clearing.model.ids import (
     FeedId,
     MemberId,
     ParticipantId,
+    RegulatorId,
     SourceId,
     account_key,
     house_account,
@@ -197,6 +200,9 @@ def administrators_change(world: World) -> None:
     world.ok(SuspendMember(member=OTHER, reason="a reason"), ANNA)
     world.ok(ReinstateMember(member=OTHER, reason="a reason"))
     world.ok(GroupMember(member=OTHER, group="north"))
+    world.ok(SetJurisdiction(member=OTHER, jurisdiction="CH"))
+    for jurisdictions in (("DE", "CH"), ()):
+        world.ok(GrantRegulator(regulator=RegulatorId("rita"), jurisdictions=jurisdictions))
     world.ok(LeaveHouse(member=GUEST))
     world.ok(RevokeCertificate(serial="1f", reason="a laptop was stolen"), ANNA)
 

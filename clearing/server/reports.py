@@ -114,14 +114,17 @@ class Reports(ReportServiceServicer):
 
 
 def _may(caller: Identity, report: Report) -> bool:
-    return report.audience is not Audience.WHOLE or caller.sees_all
+    """A bundle is of one member or of all: a regulator that sees some has none of its own."""
+    if report.audience is Audience.WHOLE or (report.build is None and report.audience is Audience.CUT):
+        return caller.sees_all or (report.audience is Audience.CUT and len(caller.members or ()) == 1)
+    return True
 
 
 def _part(report: Report, caller: Identity) -> tuple[MemberId, ...] | None:
     """Whose part of the report the caller gets; None for all of it."""
-    if report.audience is not Audience.CUT or caller.sees_all:
+    if report.audience is not Audience.CUT or caller.members is None:
         return None
-    return (MemberId(caller.id),)
+    return tuple(sorted(caller.members))
 
 
 def _form(report: Report, request: pb.PullReportRequest) -> Form:
@@ -153,7 +156,7 @@ def _require_account(asked: ReportAsked, house: House, caller: Identity) -> None
     given = {one.key: one.text for one in asked.given}
     if ACCOUNT not in given:
         return
-    if not (caller.sees_all or caller.owns(given[ACCOUNT])):
+    if not caller.reads(given[ACCOUNT]):
         raise Refused(Fault.NOT_YOURS, f"{ACCOUNT} is not under the name of {caller.actor}")
     if UNIT in given and house.book.find(account_id(given[ACCOUNT], given[UNIT])) is None:
         raise Refused(Reason.ACCOUNT_UNKNOWN, f"{given[ACCOUNT]} {given[UNIT]}")

@@ -87,6 +87,8 @@ def taken(stream: Any, offset: int) -> tuple[pb.ReportHeader, bytes]:
                 assert message.chunk.offset == offset + len(data)
                 assert 0 < len(message.chunk.data) <= 64 * 1024
                 data += message.chunk.data
+            case _:
+                pass
     assert offset + len(data) == header.size
     return header, data
 

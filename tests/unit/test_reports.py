@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from clearing.reports.sources import Origin
 from clearing.reports.table import REPORTS, Audience
 from clearing.spool import Download, Spool
 from tests.builders import World
-from tests.readings import HEAD, built, reading, rows
+from tests.readings import HEAD, WorldReading, built, reading, rows
 from tests.stories import clients_trade, opened
 
 
@@ -29,6 +29,10 @@ def traded() -> World:
     world = opened()
     clients_trade(world)
     return world
+
+
+def asking(world: World, given: Mapping[str, str], as_of: int | None = None) -> WorldReading:
+    return WorldReading(world, len(world.entries) if as_of is None else as_of, None, given)
 
 
 def test_a_report_of_one_account_asks_which_one() -> None:
@@ -41,7 +45,7 @@ def test_every_row_of_every_report_says_where_it_came_from(traded: World) -> Non
     given = {"ledger_account": "members/dex/accounts/alice/cash", "unit": "USDC"}
     for report in REPORTS.values():
         if report.build is not None:
-            for table in built(report.id, reading(traded, **given)):
+            for table in built(report.id, asking(traded, given)):
                 for row in table.rows:
                     assert sources.parse(row.source), (report.id, table.id, row)
 
@@ -53,7 +57,7 @@ def test_every_report_of_an_earlier_entry_is_the_one_that_was_made_then(traded: 
     given = {"ledger_account": "members/dex/accounts/alice/cash", "unit": "USDC"}
     for report in REPORTS.values():
         if report.build is not None:
-            then, now = reading(younger, size, **given), reading(traded, size, **given)
+            then, now = asking(younger, given, size), asking(traded, given, size)
             assert b"".join(to_json(HEAD, report.build(then))) == b"".join(to_json(HEAD, report.build(now)))
 
 
@@ -76,7 +80,7 @@ def test_both_sides_of_a_trial_balance_have_the_same_sum(traded: World) -> None:
 
 def test_a_statement_goes_from_opening_to_closing_balance(traded: World) -> None:
     asked = {"ledger_account": "members/dex/accounts/alice/cash", "unit": "USDC"}
-    lines = list(rows("statement", reading(traded, **asked), "lines").values())
+    lines = list(rows("statement", asking(traded, asked), "lines").values())
     assert [lines[0]["what"], lines[-1]["what"]] == ["opening balance", "closing balance"]
     balance = 0
     for line in lines[1:-1]:
@@ -84,14 +88,14 @@ def test_a_statement_goes_from_opening_to_closing_balance(traded: World) -> None
         assert int(line["balance"].replace(".", "")) == balance
     assert lines[-1]["balance"] == lines[-2]["balance"]
     middle = int(lines[3]["entry"])
-    later = list(rows("statement", reading(traded, **asked, from_sequence=str(middle)), "lines").values())
+    later = list(rows("statement", asking(traded, asked | {"from_sequence": str(middle)}), "lines").values())
     assert later[0]["balance"] == lines[2]["balance"]
     assert later[1:] == lines[3:]
 
 
 def test_a_statement_of_an_account_that_is_not_used_yet_has_no_lines(traded: World) -> None:
     asked = {"ledger_account": "members/dex/accounts/alice/cash", "unit": "USDC"}
-    assert rows("statement", reading(traded, 2, **asked), "lines") == {}
+    assert rows("statement", asking(traded, asked, 2), "lines") == {}
 
 
 def test_a_journal_has_everything_of_an_entry(traded: World) -> None:

@@ -13,6 +13,7 @@ from clearing.model.ids import (
     InstrumentId,
     MemberId,
     ParticipantId,
+    RegulatorId,
     SetId,
     SourceId,
     TradeKey,
@@ -72,6 +73,11 @@ def feed(name: FeedId) -> str:
 def source(name: SourceId) -> str:
     """Name of a price source."""
     return f"sources/{name}"
+
+
+def regulator(name: RegulatorId) -> str:
+    """Name of a regulator."""
+    return f"regulators/{name}"
 
 
 def default(name: DefaultId) -> str:
