@@ -16,7 +16,6 @@ a state that nobody vouches for. Any other fault passes by itself: the house tak
 """
 
 import gc
-import hashlib
 import math
 import os
 import signal
@@ -33,22 +32,19 @@ from types import FrameType
 import structlog
 
 from clearing import keys, logs
-from clearing.attest.envelope import PAYLOAD_TYPE, EnvelopeRefused, VerifiedPayload, sign
+from clearing.attest.envelope import EnvelopeRefused, VerifiedPayload
 from clearing.attest.envelope import parse as parse_envelope
 from clearing.attest.opening import open_attestation
 from clearing.attest.policy import Policy
-from clearing.attest.signer import SigningKeys
 from clearing.attest.statement import parse
 from clearing.cosigning import Cosigning
 from clearing.documents import Documents
 from clearing.engine import Engine
 from clearing.health import Facts
-from clearing.model.codec import to_text
-from clearing.model.commands import RecordReport
-from clearing.model.values import AttestationRecord, SignedReport
+from clearing.model.values import AttestationRecord
 from clearing.publish import Publisher
 from clearing.pulse import Pulse, beat, facts
-from clearing.reporting import NotShown, Reporting, Seal
+from clearing.reporting import Reporting, sealed
 from clearing.server import app, metrics, traces
 from clearing.server.history import Books, History
 from clearing.server.scenario import ScenarioClock, Steps, scenario_salts
@@ -60,7 +56,6 @@ from clearing.spool import Spool
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex, recorded_answer
 from clearing.workings import Workings
-from ledger.require import require
 from ledger.store.connect import Database, open_store, require_reachable, system_salts
 from ledger.store.projector import Projecting
 from ledger.store.public_log import PublicLog, require_goes_on
@@ -186,34 +181,6 @@ def _opened(settings: Settings, house: str, scenario: int | None, passphrase: Pa
             sources=sources,
             signing=signing,
         )
-
-
-def sealed(engine: Engine, log: PublicLog, signing: Callable[[], SigningKeys]) -> Seal:
-    """How the house seals its reports: as it does attestations, and journaled."""
-
-    def root_at(size: int) -> bytes:
-        tree = log.tree()
-        if size > tree.size:
-            raise NotShown(f"it shows {tree.size} entries, not {size}")
-        return log.earlier(tree, size).root
-
-    def sign_payload(payload: bytes) -> str:
-        officers, threshold = signing().officers_at(engine.now_ms())
-        return sign(payload, PAYLOAD_TYPE, officers, at_least=threshold).decode()
-
-    def record(signed: SignedReport) -> None:
-        asked = to_text(signed.asked).encode("ascii")
-        outcome = engine.execute(
-            RecordReport(signed=signed),
-            request_id=f"report/{hashlib.sha256(asked).hexdigest()}",
-            actor=f"house/{engine.view.state.founded.house}",
-            body=asked,  # signed again by a token, it has other signatures
-        )
-        require(outcome.accepted, f"a report that was made is journaled: {outcome.results}")
-
-    return Seal(
-        origin=signing().origin, root_at=root_at, sign=sign_payload, record=record, clock=engine.now_ms
-    )
 
 
 def _steps(database: Database, engine: Engine, publisher: Publisher, clock: ScenarioClock) -> Steps:

@@ -14,12 +14,16 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from clearing.attest.envelope import PAYLOAD_TYPE, sign
 from clearing.attest.liabilities import format_proof
 from clearing.attest.recompute_bundle import format_bundle
 from clearing.attest.report import ReportStatement, build
+from clearing.attest.signer import SigningKeys
 from clearing.attest.statement import format_time
+from clearing.engine import Engine
 from clearing.margin.table import MODELS
 from clearing.model.codec import from_text, to_text
+from clearing.model.commands import RecordReport
 from clearing.model.house import House
 from clearing.model.ids import MemberId
 from clearing.model.kinds import Kind
@@ -36,10 +40,11 @@ from clearing.store.queries import SignedReportIndex
 from clearing.workings import Workings
 from ledger.account import Account
 from ledger.leaf import LEAF_BYTES, decode_leaf, split_records
-from ledger.require import InvariantViolated
+from ledger.require import InvariantViolated, require
 from ledger.store import history
 from ledger.store.connect import Database, reading, snapshot
 from ledger.store.history import AccountUnknown
+from ledger.store.public_log import PublicLog
 from ledger.store.queries import Directory, Segment, refused_between, segments_with
 
 PAGE_BYTES = 2**20
@@ -162,6 +167,38 @@ class Seal:
     sign: Callable[[bytes], str]
     record: Callable[[SignedReport], None]
     clock: Callable[[], int]
+
+
+def sealed(engine: Engine, log: PublicLog, signing: Callable[[], SigningKeys]) -> Seal:
+    """How a house seals its reports: signed as it signs attestations, over the tree that its log shows, and journaled.
+
+    ``signing`` gives who signs now.
+    """
+
+    def now_ms() -> int:
+        return max(engine.now_ms(), engine.view.time_ms)
+
+    def root_at(size: int) -> bytes:
+        tree = log.tree()
+        if size > tree.size:
+            raise NotShown(f"it shows {tree.size} entries, not {size}")
+        return log.earlier(tree, size).root
+
+    def sign_payload(payload: bytes) -> str:
+        officers, threshold = signing().officers_at(now_ms())
+        return sign(payload, PAYLOAD_TYPE, officers, at_least=threshold).decode()
+
+    def record(signed: SignedReport) -> None:
+        asked = to_text(signed.asked).encode("ascii")
+        outcome = engine.execute(
+            RecordReport(signed=signed),
+            request_id=f"report/{hashlib.sha256(asked).hexdigest()}",
+            actor=f"house/{engine.view.state.founded.house}",
+            body=asked,  # signed again by a token, it has other signatures
+        )
+        require(outcome.accepted, f"a report that was made is journaled: {outcome.results}")
+
+    return Seal(origin=signing().origin, root_at=root_at, sign=sign_payload, record=record, clock=now_ms)
 
 
 class Reporting:

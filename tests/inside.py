@@ -6,9 +6,9 @@ from pathlib import Path
 
 from clearing import keys as house_keys
 from clearing.engine import Engine
-from clearing.main import sealed, steady_ms
+from clearing.main import steady_ms
 from clearing.publish import Publisher
-from clearing.reporting import Reporting
+from clearing.reporting import Reporting, sealed
 from clearing.server import app, metrics
 from clearing.server.history import Books, History
 from clearing.server.services import Sources
