@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from clearing.model.values import Form
-from clearing.reports import journal, statement, trial_balance
+from clearing.reports import collateral, journal, margin, positions, statement, trial_balance
 from clearing.reports.document import Table
 from clearing.reports.reading import Reading
 from ledger.account import PATH_PATTERN, UNIT_PATTERN
@@ -64,6 +64,13 @@ ACCOUNT = Parameter(
 
 _REPORTS: tuple[Report, ...] = (
     Report(
+        id="collateral",
+        title="Collateral by asset, what it counts, and where it is held",
+        rule="rulebook §3, §8, §14",
+        audience=Audience.CUT,
+        build=collateral.build,
+    ),
+    Report(
         id="journal",
         title="The whole journal: every entry with its legs and metadata",
         rule="rulebook §14",
@@ -77,6 +84,20 @@ _REPORTS: tuple[Report, ...] = (
         audience=Audience.ACCOUNT,
         build=None,
         parameters=(ACCOUNT,),
+    ),
+    Report(
+        id="margin",
+        title="What netting sets must hold and what they hold",
+        rule="rulebook §8, §9, §14",
+        audience=Audience.CUT,
+        build=margin.build,
+    ),
+    Report(
+        id="positions",
+        title="Positions, open interest and concentration",
+        rule="rulebook §14",
+        audience=Audience.CUT,
+        build=positions.build,
     ),
     Report(
         id="recompute-bundle",
