@@ -4,9 +4,10 @@ Rules kept here (rulebook §14):
 
 1. Each block of a message that repeats is a table, and each occurrence of it is a row. The title of a table is the
    path of the block from the root of the message, the title of a column the path of the element from the block, in the
-   tags of the message as they are spelt there. Ids are made of these paths: lower case, ``_`` for ``/`` and for ``/@``,
-   since an XML tag has no ``_``: ``EndOfDayRqrmnt`` and ``InitlMrgnRqrmnts/Cdt`` are the table ``endofdayrqrmnt``
-   and its column ``initlmrgnrqrmnts_cdt``.
+   tags of the message as they are spelt there; ``../`` leads to the block around it. Ids are made of these paths: lower
+   case, ``_`` for ``/`` and for ``/@``, nothing for ``../``, since no tag of these messages has a ``_``:
+   ``EndOfDayRqrmnt`` and ``InitlMrgnRqrmnts/Cdt`` are the table ``endofdayrqrmnt`` and its column
+   ``initlmrgnrqrmnts_cdt``.
 2. An amount is never negative. Where it can be owed either way its sign is in ``Sgn``: ``true`` for plus.
 3. An amount has all decimals of the settlement asset, which the unit of its column names; a share is a decimal
    fraction. A message allows five decimals and a currency of three letters: who files it rounds and translates.
@@ -46,7 +47,7 @@ class Missing:
 
 def id_of(path: str) -> str:
     """The id of the table or the column of a path."""
-    return path.replace("/@", "_").replace("/", "_").lower()
+    return path.replace("../", "").replace("/@", "_").replace("/", "_").lower()
 
 
 def block(

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from enum import Enum
 
 from clearing.model.values import Form
-from clearing.reports import collateral, journal, margin, positions, statement, trial_balance
+from clearing.reports import (
+    account_positions,
+    available_resources,
+    collateral,
+    journal,
+    margin,
+    member_obligations,
+    member_requirements,
+    positions,
+    statement,
+    trial_balance,
+)
 from clearing.reports.document import Table
 from clearing.reports.reading import Reading
 from ledger.account import PATH_PATTERN, UNIT_PATTERN
@@ -64,6 +75,20 @@ ACCOUNT = Parameter(
 
 _REPORTS: tuple[Report, ...] = (
     Report(
+        id="account-positions",
+        title="Positions of each account, as ISO 20022 shapes them",
+        rule="ISO 20022 auth.068.001.01",
+        audience=Audience.CUT,
+        build=account_positions.build,
+    ),
+    Report(
+        id="available-resources",
+        title="What can absorb the loss of a member, as ISO 20022 shapes it",
+        rule="ISO 20022 auth.064.001.01",
+        audience=Audience.WHOLE,
+        build=available_resources.build,
+    ),
+    Report(
         id="collateral",
         title="Collateral by asset, what it counts, and where it is held",
         rule="rulebook §3, §8, §14",
@@ -91,6 +116,20 @@ _REPORTS: tuple[Report, ...] = (
         rule="rulebook §8, §9, §14",
         audience=Audience.CUT,
         build=margin.build,
+    ),
+    Report(
+        id="member-obligations",
+        title="What members were called for and paid, as ISO 20022 shapes it",
+        rule="ISO 20022 auth.056.001.01",
+        audience=Audience.CUT,
+        build=member_obligations.build,
+    ),
+    Report(
+        id="member-requirements",
+        title="What members have to post, as ISO 20022 shapes it",
+        rule="ISO 20022 auth.055.001.01",
+        audience=Audience.CUT,
+        build=member_requirements.build,
     ),
     Report(
         id="positions",
