@@ -63,8 +63,8 @@ def a_linked_book() -> World:
     for member in (DEX, OTHER):
         world.ok(AdmitMember(member=member, name=f"The {member}"))
     with_provider(world)
-    for member, name, cash in (("dex", "alice", 3_000), ("dex", "bob", 20_000), ("other", "carol", 9_000)):
-        world.deposit(world.account(member, name), cash * USD)
+    for at, name, cash in (("dex", "alice", 3_000), ("dex", "bob", 20_000), ("other", "carol", 9_000)):
+        world.deposit(world.account(at, name), cash * USD)
     world.account("other", "alice")
     world.deposit(ALICE, 2 * WHOLE, ETH)
     world.deposit(ALICE_THERE, 12 * WHOLE, CROWDED)
