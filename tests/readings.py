@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from clearing.model.house import House, fold
 from clearing.model.ids import MemberId
@@ -24,7 +25,7 @@ class WorldReading:
     members: frozenset[MemberId] | None = None
     given: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def house(self) -> House:
         house = House()
         for entry in self.world.entries[: self.as_of]:

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from enum import Enum
 
 from clearing.model.values import Form
-from clearing.reports import journal, statement, trial_balance
+from clearing.reports import (
+    account_positions,
+    available_resources,
+    collateral,
+    journal,
+    margin,
+    member_obligations,
+    member_requirements,
+    positions,
+    statement,
+    trial_balance,
+)
 from clearing.reports.document import Table
 from clearing.reports.reading import Reading
 from ledger.account import PATH_PATTERN, UNIT_PATTERN
@@ -64,6 +75,27 @@ ACCOUNT = Parameter(
 
 _REPORTS: tuple[Report, ...] = (
     Report(
+        id="account-positions",
+        title="Positions of each account, as ISO 20022 shapes them",
+        rule="ISO 20022 auth.068.001.01",
+        audience=Audience.CUT,
+        build=account_positions.build,
+    ),
+    Report(
+        id="available-resources",
+        title="What can absorb the loss of a member, as ISO 20022 shapes it",
+        rule="ISO 20022 auth.064.001.01",
+        audience=Audience.WHOLE,
+        build=available_resources.build,
+    ),
+    Report(
+        id="collateral",
+        title="Collateral by asset, what it counts, and where it is held",
+        rule="rulebook §3, §8, §14",
+        audience=Audience.CUT,
+        build=collateral.build,
+    ),
+    Report(
         id="journal",
         title="The whole journal: every entry with its legs and metadata",
         rule="rulebook §14",
@@ -77,6 +109,34 @@ _REPORTS: tuple[Report, ...] = (
         audience=Audience.ACCOUNT,
         build=None,
         parameters=(ACCOUNT,),
+    ),
+    Report(
+        id="margin",
+        title="What netting sets must hold and what they hold",
+        rule="rulebook §8, §9, §14",
+        audience=Audience.CUT,
+        build=margin.build,
+    ),
+    Report(
+        id="member-obligations",
+        title="What members were called for and paid, as ISO 20022 shapes it",
+        rule="ISO 20022 auth.056.001.01",
+        audience=Audience.CUT,
+        build=member_obligations.build,
+    ),
+    Report(
+        id="member-requirements",
+        title="What members have to post, as ISO 20022 shapes it",
+        rule="ISO 20022 auth.055.001.01",
+        audience=Audience.CUT,
+        build=member_requirements.build,
+    ),
+    Report(
+        id="positions",
+        title="Positions, open interest and concentration",
+        rule="rulebook §14",
+        audience=Audience.CUT,
+        build=positions.build,
     ),
     Report(
         id="recompute-bundle",
