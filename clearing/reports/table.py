@@ -9,6 +9,9 @@ from clearing.model.values import Form
 from clearing.reports import (
     account_positions,
     available_resources,
+    backtest,
+    backtest_definition,
+    backtest_result,
     collateral,
     journal,
     margin,
@@ -16,6 +19,9 @@ from clearing.reports import (
     member_requirements,
     positions,
     statement,
+    stress,
+    stress_definition,
+    stress_result,
     trial_balance,
 )
 from clearing.reports.document import Table
@@ -87,6 +93,27 @@ _REPORTS: tuple[Report, ...] = (
         rule="ISO 20022 auth.064.001.01",
         audience=Audience.WHOLE,
         build=available_resources.build,
+    ),
+    Report(
+        id="backtest",
+        title="Margin against what positions lost in the following day",
+        rule="rulebook §9",
+        audience=Audience.CUT,
+        build=backtest.build,
+    ),
+    Report(
+        id="backtest-definition",
+        title="How margin is back-tested",
+        rule="ISO 20022 auth.065.001.01",
+        audience=Audience.PUBLIC,
+        build=backtest_definition.build,
+    ),
+    Report(
+        id="backtest-result",
+        title="Back-test results by month",
+        rule="ISO 20022 auth.066.001.01",
+        audience=Audience.CUT,
+        build=backtest_result.build,
     ),
     Report(
         id="collateral",
@@ -161,6 +188,27 @@ _REPORTS: tuple[Report, ...] = (
                 is_required=False,
             ),
         ),
+    ),
+    Report(
+        id="stress",
+        title="Losses in stress scenarios, cover-1 and cover-2, and the size of the pool",
+        rule="rulebook §12",
+        audience=Audience.WHOLE,
+        build=stress.build,
+    ),
+    Report(
+        id="stress-definition",
+        title="Stress scenarios",
+        rule="ISO 20022 auth.057.001.01",
+        audience=Audience.PUBLIC,
+        build=stress_definition.build,
+    ),
+    Report(
+        id="stress-result",
+        title="Stress losses of each netting set",
+        rule="ISO 20022 auth.058.001.01",
+        audience=Audience.WHOLE,
+        build=stress_result.build,
     ),
     Report(
         id="trial-balance",
