@@ -123,6 +123,14 @@ _REPORTS: tuple[Report, ...] = (
         build=collateral.build,
     ),
     Report(
+        id="disclosure",
+        title="The public quantitative disclosure",
+        rule="CPMI-IOSCO, public quantitative disclosure standards for central counterparties",
+        audience=Audience.PUBLIC,
+        build=disclosure.build,
+        covers=disclosure_items.COVERED,
+    ),
+    Report(
         id="journal",
         title="The whole journal: every entry with its legs and metadata",
         rule="rulebook §14",
