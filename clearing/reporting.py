@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 from clearing.attest.envelope import PAYLOAD_TYPE, sign
 from clearing.attest.liabilities import format_proof
@@ -47,6 +48,8 @@ from ledger.store.history import AccountUnknown
 from ledger.store.public_log import PublicLog
 from ledger.store.queries import Directory, Segment, refused_between, segments_with
 
+R = TypeVar("R")
+
 PAGE_BYTES = 2**20
 PAGE_LINES = 1_000
 MAKERS_MAX = 2
@@ -68,6 +71,16 @@ class Made:
     download: Download
     file_name: str
     envelope: str
+
+
+def finished(making: Generator[int, None, R]) -> R:
+    """What is being made, once it is made."""
+    while True:
+        try:
+            next(making)
+        except StopIteration as done:
+            made: R = done.value
+            return made
 
 
 class JournalReading:

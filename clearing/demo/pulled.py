@@ -23,7 +23,7 @@ from clearing.model.ids import MemberId, house_account
 from clearing.model.kinds import Kind
 from clearing.model.values import Form, Given, ReportAsked
 from clearing.publish import Publisher
-from clearing.reporting import Made, Reporting, sealed
+from clearing.reporting import Reporting, finished, sealed
 from clearing.reports.statement import ACCOUNT, UNIT
 from clearing.reports.table import REPORTS
 from clearing.spool import Spool
@@ -107,13 +107,7 @@ def _journaled(engine: Engine, actor: str, asked: ReportAsked) -> ReportAsked:
 
 
 def _written(folder: Path, reporting: Reporting, asked: ReportAsked) -> Path:
-    making = reporting.make(asked)
-    while True:
-        try:
-            next(making)
-        except StopIteration as done:
-            made: Made = done.value
-            break
+    made = finished(reporting.make(asked))
     folder.mkdir(exist_ok=True)
     path = folder / made.file_name
     with made.download.file as file:

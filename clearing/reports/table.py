@@ -24,6 +24,8 @@ from clearing.reports import (
     stress_result,
     trial_balance,
 )
+from clearing.reports.disclosure import items as disclosure_items
+from clearing.reports.disclosure import report as disclosure
 from clearing.reports.document import Table
 from clearing.reports.reading import Reading
 from ledger.account import PATH_PATTERN, UNIT_PATTERN
