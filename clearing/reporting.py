@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import TypeVar
 
 from clearing.attest.envelope import PAYLOAD_TYPE, sign
@@ -117,9 +118,9 @@ class JournalReading:
                     yield from self._chosen(directory, segment, kinds)
 
     def _chosen(self, directory: Directory, segment: Segment, kinds: tuple[Kind, ...]) -> Iterator[Recorded]:
-        for sequence, entry in enumerate(directory.decode(segment), segment.first_sequence):
-            if sequence >= self.as_of:
-                return
+        """What stands behind ``as_of`` is not decoded: its accounts are not known then."""
+        first = segment.first_sequence
+        for sequence, entry in enumerate(islice(directory.decode(segment), self.as_of - first), first):
             if not kinds or entry.kind in kinds:
                 yield Recorded(sequence, entry)
 
