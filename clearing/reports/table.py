@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from clearing.model.values import Form
-from clearing.reports import journal, statement, trial_balance
+from clearing.reports import calls, default, governance, journal, operational, statement, trial_balance
 from clearing.reports.document import Table
 from clearing.reports.reading import Reading
 from ledger.account import PATH_PATTERN, UNIT_PATTERN
@@ -64,6 +64,35 @@ ACCOUNT = Parameter(
 
 _REPORTS: tuple[Report, ...] = (
     Report(
+        id="calls",
+        title="Margin calls, cash calls and liquidations",
+        rule="rulebook §10.1, §10.2",
+        audience=Audience.CUT,
+        build=calls.build,
+    ),
+    Report(
+        id="default",
+        title="Defaults: timeline, auctions, close-out, waterfall, claims and recoveries",
+        rule="rulebook §10, §11",
+        audience=Audience.WHOLE,
+        build=default.build,
+        parameters=(
+            Parameter(
+                default.DEFAULT,
+                "one default, such as d1; all if it is missing",
+                default.DEFAULT_PATTERN,
+                is_required=False,
+            ),
+        ),
+    ),
+    Report(
+        id="governance",
+        title="Parameters and their history, proposals, and other acts of government",
+        rule="rulebook §2, §13",
+        audience=Audience.WHOLE,
+        build=governance.build,
+    ),
+    Report(
         id="journal",
         title="The whole journal: every entry with its legs and metadata",
         rule="rulebook §14",
@@ -77,6 +106,13 @@ _REPORTS: tuple[Report, ...] = (
         audience=Audience.ACCOUNT,
         build=None,
         parameters=(ACCOUNT,),
+    ),
+    Report(
+        id="operational",
+        title="Availability: cycles, attestations, outages, halts, refused calls, pulls of reports",
+        rule="rulebook §6, §7, §13, §14",
+        audience=Audience.WHOLE,
+        build=operational.build,
     ),
     Report(
         id="recompute-bundle",
