@@ -202,6 +202,8 @@ def _set_of(house: House, change: Change) -> SetId | None:
 
 def belonging(reading: Reading, wanted: DefaultId | None) -> Iterator[Belonging]:
     """The entries that are part of a default, of ``wanted`` alone if it is given, in order."""
+    if not reading.house.defaults:
+        return
     following = _Following(reading.house, beginnings(reading))
     snapshot: Recorded | None = None
     for recorded in reading.entries(*FOLLOWED):

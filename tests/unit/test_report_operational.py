@@ -27,6 +27,7 @@ from clearing.model.values import (
     ReportAsked,
     SignedReport,
 )
+from clearing.reports import sources
 from clearing.reports.table import REPORTS, Audience
 from tests.builders import (
     ALICE,
@@ -280,3 +281,11 @@ def test_it_is_for_those_who_see_everything_and_an_empty_journal_makes_one() -> 
     tables = {table.id: table for table in built("operational", reading(World()))}
     assert not any(table.rows for name, table in tables.items() if name != "summary")
     assert START_MS % DAY_MS
+
+
+def test_a_term_of_answers_is_read_as_it_is_written_and_no_other() -> None:
+    (term,) = sources.parse(sources.answers(3, 17))
+    assert (term.origin, sources.answered(term.said)) == (sources.Origin.ANSWERS, (3, 17))
+    for wrong in ("from 3", "3 to 17", "from 3 to 17 ", "from a to b"):
+        with pytest.raises(ValueError, match="names no answers"):
+            sources.answered(wrong)
