@@ -29,7 +29,7 @@ from clearing.model.commands import RecordReport
 from clearing.model.house import House
 from clearing.model.ids import MemberId
 from clearing.model.kinds import Kind
-from clearing.model.outcomes import Outcome, Status
+from clearing.model.outcomes import Outcome
 from clearing.model.values import Form, ReportAsked, SignedReport
 from clearing.reports.document import Head
 from clearing.reports.reading import Moved, Recorded, RefusedCall
@@ -156,10 +156,10 @@ class JournalReading:
 
 
 def _refused(request_id: str, at: int, answer: str) -> RefusedCall:
-    results = from_text(Outcome, answer).results
-    reasons = [one.reason for one in results if one.status is Status.REFUSED]
+    reasons = [one.reason for one in from_text(Outcome, answer).results if one.reason]
     counts = {reason: reasons.count(reason) for reason in sorted(set(reasons))}
-    return RefusedCall(at, request_id.partition(":")[0], counts)
+    caller, colon, _ = request_id.partition(":")
+    return RefusedCall(at, caller if colon else "house", counts)
 
 
 def _has(segment: Segment, kinds: tuple[Kind, ...]) -> bool:

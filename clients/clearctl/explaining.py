@@ -88,6 +88,9 @@ def _traced(client: Client, path: Path, term: Term, as_of: int, limit: int) -> T
             return Traced(said, term.column, figures=figures[:limit], more=len(figures) > limit)
         case Origin.OUTSIDE:
             return Traced(said, term.column, said=f"not computed by this system: it needs {term.said}")
+        case Origin.ANSWERS:
+            told = "answers that refused, which stand beside the journal: no entry, and no receipt"
+            return Traced(said, term.column, said=told)
         case Origin.ATTESTATION:
             told = (
                 f"`clearctl attestation get {term.said}`; its recompute bundle has all that it follows from"
