@@ -113,6 +113,8 @@ class JournalReading:
             with reading(self._database) as connection:
                 page = segments_with(connection, at, PAGE_BYTES)
             for segment in page:
+                if segment.first_sequence >= self.as_of:
+                    return
                 at = segment.first_sequence + segment.count
                 if _has(segment, kinds):
                     yield from self._chosen(directory, segment, kinds)
