@@ -205,3 +205,9 @@ def line_of(path: str) -> tuple[Line, str]:
 def _account(key: AccountKey) -> str:
     member, account = key.split("/", 1)
     return f"members/{member}/accounts/{account}"
+
+
+def pattern_of(line: Line, member: str = "*") -> str:
+    """The path of all accounts on a line, of one member or of all, with * for any part between slashes."""
+    parts = line.value.replace("{m}", member).split("/")
+    return "/".join("*" if part.startswith("{") else part for part in parts)

@@ -70,7 +70,7 @@ def _terms(reading: Reading, house: House) -> Iterator[str]:
     margin, pool, fund, unfunded = map(id_of, AMOUNTS)
     insurance, asset = chart.insurance_fund(house.settlement), house.settlement
     for one in house.newest_cycle.margined:
-        yield sources.about(margin, sources.account("members/*/accounts/*/position", one.instrument))
+        yield sources.about(margin, sources.account(chart.pattern_of(chart.Line.POSITION), one.instrument))
     yield sources.about(margin, sources.entries(newest(reading, Kind.SNAPSHOT_ACCEPTED)))
     for member in survivors_at(house, house.newest_cycle.accepted_ms):
         yield sources.about(pool, sources.account(chart.pool(member, asset).path, asset))

@@ -41,7 +41,7 @@ class Side(Enum):
     MEMBERS = "owed to members"
     OWN = "own funds of the house"
     DEFAULTS = "in defaults"
-    CUSTODY = "custody"
+    CUSTODY = "held in custody"
     LOTS = "lots"
 
 
@@ -68,10 +68,9 @@ SIDES: Mapping[Line, Side] = {
     Line.POSITION: Side.LOTS,
     Line.NOVATION: Side.LOTS,
 }
-_PATTERNS: Mapping[Line, tuple[str, ...]] = {
-    line: ("/".join("*" if part.startswith("{") else part for part in line.value.split("/")),)
-    for line in Line
-} | {Line.WITHDRAWAL: ("withdrawals/*", "withdrawals/*/*/*")}
+_PATTERNS: Mapping[Line, tuple[str, ...]] = {line: (chart.pattern_of(line),) for line in Line} | {
+    Line.WITHDRAWAL: (chart.pattern_of(Line.WITHDRAWAL), f"{chart.pattern_of(Line.WITHDRAWAL)}/*/*")
+}
 """The paths of all accounts of a line, for a source: the id of a withdrawal may begin with its account."""
 
 
@@ -176,7 +175,7 @@ def _asset(reading: Reading, house: House, asset: Asset, held: list[Held]) -> Ro
         figures.money(house, counted),
         figures.percent(counted, sum(one.posted.counted_minor for one in held)),
     )
-    behind = (f"members/{member}/accounts/*/{_last(house, asset)}" for member in seen_members(reading))
+    behind = (chart.pattern_of(_line_of(house, asset), member) for member in seen_members(reading))
     source = sources.joined(
         *(sources.account(path, asset.id) for path in behind),
         *(sources.about("withdrawals", sources.account(one.path, one.unit)) for one, _ in waiting),
@@ -186,9 +185,9 @@ def _asset(reading: Reading, house: House, asset: Asset, held: list[Held]) -> Ro
     return Row(asset.id, cells, source)
 
 
-def _last(house: House, asset: Asset) -> str:
-    """How the paths of accounts end that hold an asset."""
-    return "cash" if asset.id == house.settlement else "collateral"
+def _line_of(house: House, asset: Asset) -> Line:
+    """The line of the chart on which accounts of members hold an asset."""
+    return Line.CASH if asset.id == house.settlement else Line.COLLATERAL
 
 
 def _waiting(reading: Reading, house: House, asset: AssetId) -> list[tuple[Account, int]]:
@@ -346,7 +345,7 @@ def _investments(house: House) -> Table:
         Column("own", "Own funds of the house", Measure.AMOUNT),
         Column("defaults", "In defaults, net", Measure.AMOUNT),
         Column("to_be_held", "To be held", Measure.AMOUNT),
-        Column("custody", "Held in custody", Measure.AMOUNT),
+        Column("in_custody", "Held in custody", Measure.AMOUNT),
         Column("invested", "Held elsewhere or invested", Measure.AMOUNT),
         Column("custodians", "By custodian or address"),
     )

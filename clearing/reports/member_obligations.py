@@ -14,6 +14,7 @@ Rules kept here (of the shape: ``iso20022.py``):
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from clearing import chart
 from clearing.default.dues import DueKind, Owed, dues
 from clearing.model.house import House, ordered
 from clearing.model.ids import MemberId, member_of
@@ -181,7 +182,7 @@ def _terms(found: Found, member: MemberId, element: str) -> Iterator[str]:
         yield from _found_or_all((_put_last(found, one) for one in _dues(found, member, element)), DUE_BEGINS)
     kinds = tuple(kind for why in FLOWS.get(element, ()) for kind in KINDS[why])
     if kinds:
-        path = f"members/{member}/accounts/*/cash"
+        path = chart.pattern_of(chart.Line.CASH, member)
         yield from paid_source(found.house, path, kinds, found.first, found.end).split(sources.JOIN)
 
 

@@ -175,7 +175,7 @@ def _open_interest(reading: Reading, house: House, held: list[Held], snapshot: s
         )
         share = (figures.percent(max(largest.values(), default=0), long),) if sees_all else ()
         source = sources.joined(
-            *(sources.account(f"members/{member}/accounts/*/position", row.id) for member in members),
+            *(sources.account(chart.pattern_of(chart.Line.POSITION, member), row.id) for member in members),
             sources.about("mark", snapshot),
             sources.about("published", snapshot),
         )

@@ -113,7 +113,7 @@ def test_what_custody_lost_lowers_what_the_house_has_and_nothing_is_invested() -
     world.deposit(ALICE, 10**18, ETH)
     world.ok(RecordNonDefaultLoss(asset=ETH, amount_minor=10**17, reason="a key was lost"))
     row = rows(REPORT, everything(world), "investments")[ETH]
-    amounts = [Decimal(row[column]) for column in ("members", "own", "to_be_held", "custody", "invested")]
+    amounts = [Decimal(row[column]) for column in ("members", "own", "to_be_held", "in_custody", "invested")]
     assert amounts == [Decimal(1), Decimal("-0.1"), Decimal("0.9"), Decimal("0.9"), 0]
     assert row["custodians"] == ""
     assert "custodians=outside" in row["source"]
@@ -145,7 +145,7 @@ def test_every_source_can_be_followed(name: str) -> None:
 
 def test_an_empty_house_holds_nothing() -> None:
     found = rows(REPORT, everything(empty_house()), "investments")
-    assert found == {} or {Decimal(row["custody"]) for row in found.values()} == {0}
+    assert found == {} or {Decimal(row["in_custody"]) for row in found.values()} == {0}
     assert rows(REPORT, everything(empty_house()), "accounts") == {}
 
 

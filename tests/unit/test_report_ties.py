@@ -150,8 +150,8 @@ def test_custody_is_what_the_legs_left_there_and_what_is_owed(at: tuple[str, int
     attested = figures(*at)
     for asset, row in table(*at, "collateral", "investments").items():
         decimals = whole(name, asset)
-        assert steps(row["custody"], decimals) == -legs.get(("custody", asset), 0)
-        assert steps(row["to_be_held"], decimals) == steps(row["custody"], decimals)
+        assert steps(row["in_custody"], decimals) == -legs.get(("custody", asset), 0)
+        assert steps(row["to_be_held"], decimals) == steps(row["in_custody"], decimals)
         assert not steps(row["invested"], decimals)
         owed = attested.liabilities.totals_minor[asset] - attested.liabilities.receivables_minor[asset]
         assert steps(row["members"], decimals) == owed
