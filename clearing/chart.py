@@ -171,6 +171,11 @@ def uncovered(default: DefaultId, settlement: AssetId) -> Account:
     )
 
 
+def counts_lots(path: str) -> bool:
+    """Whether an account counts lots of an instrument; all others count an asset."""
+    return path.rpartition("/")[2] in (Line.NOVATION.value, "position")
+
+
 @cache
 def holder(path: str) -> tuple[AccountKey, str] | None:
     """The clearing account and the last path element, if ``path`` belongs to a clearing account."""

@@ -18,7 +18,7 @@ from clearing.model.ids import AssetId, MemberId, account_key
 from clearing.model.kinds import Kind
 from clearing.model.values import Liquidity, Right
 from clearing.reports.document import Table
-from clearing.reports.sources import Origin, between, parse, sequences
+from clearing.reports.sources import Origin, answered, between, parse, sequences
 from tests.builders import (
     ALICE,
     BOB,
@@ -169,6 +169,8 @@ def _follow(origin: Origin, said: str, read_from: WorldReading, fields: Mapping[
             parts = path.split("/")
             assert own is None or (parts[0] in ("members", "withdrawals") and parts[1] != "*"), said
             assert own is None or parts[0] != "members" or parts[1] in own, said
+        case Origin.ANSWERS:
+            assert answered(said), said
         case Origin.FIGURE:
             table, _, field = said.partition(" ")
             assert table in fields, said

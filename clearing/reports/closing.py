@@ -92,7 +92,7 @@ def pieces(entry: Entry) -> Iterator[Piece]:
     """What one entry moved between accounts: a position through the house, or collateral, then what was paid."""
     legs = list(entry.legs)
     while legs:
-        count = _LEGS_OF_POSITION if units.counts_lots(legs[0].account.path) else _LEGS_OF_COLLATERAL
+        count = _LEGS_OF_POSITION if chart.counts_lots(legs[0].account.path) else _LEGS_OF_COLLATERAL
         moved, legs = legs[:count], legs[count:]
         paid = 0
         if legs and _holder(legs[0].account)[1] == "cash":
