@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from enum import Enum
 
 from clearing.model.values import Form
-from clearing.reports import journal, statement, trial_balance
+from clearing.reports import (
+    backtest,
+    backtest_definition,
+    backtest_result,
+    journal,
+    statement,
+    stress,
+    stress_definition,
+    stress_result,
+    trial_balance,
+)
 from clearing.reports.document import Table
 from clearing.reports.reading import Reading
 from ledger.account import PATH_PATTERN, UNIT_PATTERN
@@ -64,6 +74,27 @@ ACCOUNT = Parameter(
 
 _REPORTS: tuple[Report, ...] = (
     Report(
+        id="backtest",
+        title="Margin against what positions lost in the following day",
+        rule="rulebook §9",
+        audience=Audience.CUT,
+        build=backtest.build,
+    ),
+    Report(
+        id="backtest-definition",
+        title="How margin is back-tested",
+        rule="ISO 20022 auth.065.001.01",
+        audience=Audience.PUBLIC,
+        build=backtest_definition.build,
+    ),
+    Report(
+        id="backtest-result",
+        title="Back-test results by month",
+        rule="ISO 20022 auth.066.001.01",
+        audience=Audience.CUT,
+        build=backtest_result.build,
+    ),
+    Report(
         id="journal",
         title="The whole journal: every entry with its legs and metadata",
         rule="rulebook §14",
@@ -101,6 +132,27 @@ _REPORTS: tuple[Report, ...] = (
                 is_required=False,
             ),
         ),
+    ),
+    Report(
+        id="stress",
+        title="Losses in stress scenarios, cover-1 and cover-2, and the size of the pool",
+        rule="rulebook §12",
+        audience=Audience.WHOLE,
+        build=stress.build,
+    ),
+    Report(
+        id="stress-definition",
+        title="Stress scenarios",
+        rule="ISO 20022 auth.057.001.01",
+        audience=Audience.PUBLIC,
+        build=stress_definition.build,
+    ),
+    Report(
+        id="stress-result",
+        title="Stress losses of each netting set",
+        rule="ISO 20022 auth.058.001.01",
+        audience=Audience.WHOLE,
+        build=stress_result.build,
     ),
     Report(
         id="trial-balance",
