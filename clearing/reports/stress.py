@@ -161,17 +161,17 @@ def _member_columns(house: House) -> tuple[Column, ...]:
 def made_of(reading: Reading) -> Iterator[Row]:
     """The accounts and entries from which every loss follows."""
     house = reading.house
-    settlement, everybody = house.settlement, "members/*/accounts/*"
+    settlement = house.settlement
     if marks := sources.entries(newest(reading, *MARKING)):
         yield Row("marks", ("Marks of the newest cycle",), marks)
-    yield Row("cash", ("Cash of all accounts",), sources.account(f"{everybody}/cash", settlement))
+    yield Row("cash", ("Cash of all accounts",), _accounts(chart.Line.CASH, settlement))
     for asset in ordered(house.assets):
         if asset.id != settlement:
-            source = sources.account(f"{everybody}/collateral", asset.id)
+            source = _accounts(chart.Line.COLLATERAL, asset.id)
             yield Row(f"collateral {asset.id}", (f"Collateral in {asset.id}",), source)
     held = {instrument for positions in house.held.values() for instrument in positions}
     for instrument in sorted(held):
-        source = sources.account(f"{everybody}/position", instrument)
+        source = _accounts(chart.Line.POSITION, instrument)
         yield Row(f"position {instrument}", (f"Positions in {instrument}",), source)
     yield Row("unpaid", ("Losses that are fixed and unpaid",), _accounts(chart.Line.LOSS, settlement))
     yield from inputs.rows(
