@@ -7,6 +7,8 @@ from enum import Enum
 
 from clearing.model.values import Form
 from clearing.reports import journal, statement, trial_balance
+from clearing.reports.disclosure import items as disclosure_items
+from clearing.reports.disclosure import report as disclosure
 from clearing.reports.document import Table
 from clearing.reports.reading import Reading
 from ledger.account import PATH_PATTERN, UNIT_PATTERN
@@ -63,6 +65,14 @@ ACCOUNT = Parameter(
 )
 
 _REPORTS: tuple[Report, ...] = (
+    Report(
+        id="disclosure",
+        title="The public quantitative disclosure",
+        rule="CPMI-IOSCO, public quantitative disclosure standards for central counterparties",
+        audience=Audience.PUBLIC,
+        build=disclosure.build,
+        covers=disclosure_items.COVERED,
+    ),
     Report(
         id="journal",
         title="The whole journal: every entry with its legs and metadata",
