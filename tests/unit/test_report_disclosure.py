@@ -42,6 +42,7 @@ from clearing.reports.disclosure.values import POSITION_KINDS
 from clearing.reports.sources import Origin
 from clearing.reports.table import REPORTS, Audience
 from tests.builders import (
+    ALICE,
     ANNA,
     BERT,
     BTC_MAR,
@@ -62,8 +63,9 @@ from tests.builders import (
     with_provider,
 )
 from tests.readings import WorldReading, reading, rows
-from tests.stories import a_long_life, the_end_of_a_house
+from tests.stories import MARKS, a_long_life, clients_trade, opened, the_end_of_a_house
 from tests.unit.test_defaults import D1, house_of_three, short_side_wins
+from tests.unit.test_options import CALL
 
 ZEBRA, QUAGGA = MemberId("zebra-dex"), MemberId("quagga-dex")
 ZOE, ZACK = account_key(ZEBRA, "zoe"), account_key(ZEBRA, "zack")
@@ -170,7 +172,7 @@ def over_the_quarter() -> World:
     attest(world)
     world.wait(HOUR_MS)
     until(world, "2020-04-02")
-    world.prices(BTC=60_500, ETH=1_610)
+    world.prices(BTC=60_500, ETH=1_600)
     attest(world)
     world.ok(RecordRecovery(default=D1, amount_minor=10 * USD))
     return world
@@ -415,7 +417,8 @@ def fixed(world: World) -> dict[str, int]:
 def test_haircuts_are_those_of_the_assets_and_are_tested_from_day_to_day(found: Items) -> None:
     assert (found["5.1.1/ETH"]["value"], found["5.1.1/USDC"]["value"]) == ("20.00", "0.00")
     assert found["5.2.1/USDC"]["value"] == "0.00"
-    # 12 to 13 March ether fell from 200 to 155, by more than a fifth; 13 to 14 March it rose; 31 March to 1 April no
+    # 12 to 13 March ether fell from 200 to 155, by more than a fifth; 13 to 14 March it rose; 1 to 2 April
+    # it fell by less
     assert found["5.3.3"]["value"] == "4"
     assert found["5.3.4/ETH"]["value"] == "1"
     assert found["5.3.1"]["status"] == "not computed by this system"
@@ -552,21 +555,29 @@ def paid_by_day(world: World) -> dict[str, dict[str, int]]:
 
 
 @pytest.mark.parametrize(
-    ("as_of_day", "first", "days"), [("2020-04-01", "2020-01-01", 20), ("", "2020-04-01", 2)]
+    ("before", "first", "days"),
+    [("2020-03-14", "2020-01-01", 2), ("2020-04-01", "2020-01-01", 20), ("2020-04-03", "2020-04-01", 2)],
 )
 def test_variation_margin_is_what_accounts_paid_on_balance_in_a_day(
-    world: World, as_of_day: str, first: str, days: int
+    world: World, before: str, first: str, days: int
 ) -> None:
-    as_of = first_of_april(world) if as_of_day else len(world.entries)
+    as_of = sum(day_of(one.effective_ms) < before for one in world.entries)
     found = items(world, as_of)
     sums = {
         day: sum(amount for amount in paid.values() if amount > 0)
         for day, paid in paid_by_day(World(entries=world.entries[:as_of])).items()
         if day >= first
     }
-    assert len(sums) > 1
     assert money(found, "6.7.1") == max(sums.values()) > 0
     assert money(found, "6.6.1") == -(-sum(sums.values()) // days)
+
+
+def test_a_mean_is_rounded_up() -> None:
+    world = two_traders()
+    assert world.trade(AccountKey("dex/alice"), AccountKey("dex/bob"), 1, 80_000).accepted
+    until(world, "2020-03-14")
+    world.prices(BTC=80_001, ETH=2_000)
+    assert money(items(world), "6.6.1") == 34  # bob paid 100 on one day of three
 
 
 def test_the_largest_payment_is_of_a_member_with_its_affiliates() -> None:
@@ -733,6 +744,30 @@ def test_an_outage_that_lasts_counts_until_the_last_entry() -> None:
     assert found["17.3.1/duration"]["value"] == "02:00:00"
 
 
+def test_an_outage_counts_from_the_beginning_of_the_12_months() -> None:
+    world = two_traders()
+    world.wait(400 * DAY_MS)
+    found, window = items(world), rows("disclosure", reading(world), "window")["12_months"]
+    since, until = (datetime.fromisoformat(window[name]) for name in ("from", "until"))
+    seconds = int((until - since).total_seconds())
+    assert (
+        found["17.3.1/duration"]["value"]
+        == f"{seconds // 3_600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    )
+    assert found["17.2.1"]["value"] == "0.0000"
+
+
+def test_an_option_is_no_exposure_beyond_its_mark() -> None:
+    """Its mark is rounded to a tick; what that leaves is nobody's loss."""
+    world = opened()
+    clients_trade(world)
+    world.prices(**MARKS | {"BTC": 52_000})
+    assert world.state.position(ALICE, CALL)
+    house = list(ends(world).values())[-1]
+    lacking = -assess(house, SetId(ALICE)).equity_minor
+    assert money(items(world), "4.4.6/peak") == lacking > 0
+
+
 def test_members_are_counted_by_whom_they_clear_for(world: World, found: Items) -> None:
     active = [member.id for member in world.state.members.values() if member.status.value == "active"]
     assert ZEBRA not in active
@@ -807,13 +842,20 @@ def test_shares_of_the_largest_are_told_of_ten_members_or_more(members: int) -> 
 
 def test_the_share_of_margin_is_of_what_accounts_hold() -> None:
     world = crowd(10)
-    held = defaultdict[str, int](int)
-    for key in world.state.accounts:
-        held[key.split("/")[0]] += max(0, world.state.cash(key))
-    largest = sorted(held.values(), reverse=True)
-    shares = [1_000_000 * sum(largest[:5]) // sum(largest)]
-    assert usd(items(world)["18.3.1/peak"]["value"]) // 100 >= shares[0] - 10
-    assert abs(usd(items(world)["18.3.1/mean"]["value"]) // 100 - shares[0]) < 10
+    world.deposit(AccountKey("m03/long"), 9 * 10**18, ETH)
+    world.prices(BTC=80_000, ETH=2_000)
+    shares = []
+    for house in ends(world).values():
+        held = defaultdict[str, int](int)
+        for key in house.accounts:
+            ether = house.balance(chart.collateral(key, ETH))
+            held[key.split("/")[0]] += max(0, house.cash(key)) + ether * 200 * USD * 4 // 5 // 10**18
+        largest = sorted(held.values(), reverse=True)
+        shares.append(1_000_000 * sum(largest[:5]) // sum(largest))
+    assert len(set(shares)) == 2
+    found = items(world)
+    assert found["18.3.1/peak"]["value"] == decimal.render(max(shares), 4)
+    assert found["18.3.1/mean"]["value"] == decimal.render(sum(shares) // 2, 4)
 
 
 def test_volumes_are_means_over_the_days_of_the_quarter(world: World) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from clearing.default.stress import array_under, losses_of
+from clearing.default.stress import StressArray, array_under, losses_of
 from clearing.margin.assess import (
     collateral_value,
     mark_ticks,
@@ -108,7 +108,7 @@ def _measured(recorded: Recorded, house: House, *, with_shares: bool) -> _Held:
     end = DayEnd(
         day=_day(recorded),
         sequence=recorded.sequence,
-        uncovered_minor=losses_of(house, array_under(house, (AS_IT_IS,)))[0].groups_minor,
+        uncovered_minor=losses_of(house, _as_it_is(house))[0].groups_minor,
         open_minor=open_minor,
         margin_minor=margin_minor,
     )
@@ -117,6 +117,14 @@ def _measured(recorded: Recorded, house: House, *, with_shares: bool) -> _Held:
         house,
         {one.netting_set: one.requirement_minor for one in measured},
         {one.netting_set: one.maintenance_minor for one in measured},
+    )
+
+
+def _as_it_is(house: House) -> StressArray:
+    """No price moves, and no option is worth anything but its mark, which is rounded to its tick."""
+    array = array_under(house, (AS_IT_IS,))
+    return replace(
+        array, instruments=tuple(replace(row, long_minor=(0,), short_minor=(0,)) for row in array.instruments)
     )
 
 

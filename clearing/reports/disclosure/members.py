@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from clearing.chart import Line
 from clearing.model import decimal, units
 from clearing.model.house import House, ordered
 from clearing.model.ids import AccountKey, DefaultId, InstrumentId, MemberId, member_of
@@ -32,6 +33,7 @@ from clearing.reports.disclosure.values import (
     holdings,
     money,
     nothing,
+    on_line,
     open_positions,
     pool_accounts,
     within,
@@ -328,9 +330,7 @@ def _outstanding(q: Quarter) -> Iterator[Value]:
     if not held:
         yield nothing("no position is open", source or all_of(*POSITION_KINDS))
     for instrument, lots in held.items():
-        found = sources.joined(
-            sources.account("members/*/accounts/*/position", instrument), sources.kind(Kind.SNAPSHOT_ACCEPTED)
-        )
+        found = sources.joined(on_line(Line.POSITION, instrument), sources.kind(Kind.SNAPSHOT_ACCEPTED))
         yield money(q, size_minor(house, instrument, lots), found, instrument)
 
 

@@ -62,7 +62,8 @@ NOTE = (
     "7.3.4 are what accounts, or members with affiliates, paid on balance in a day. 4.3 counts the settlement asset as "
     "cash. 6.1.1: clients are margined gross. 6.2.15 counts all that accounts hold. 6.5 holds what a portfolio would "
     "have lost from the end of a day to that of the next, untouched, against its initial margin (requirement) and "
-    "against what the model promises to suffice (maintenance). The notional of an option is at its strike. 17: what "
+    "against what the model promises to suffice (maintenance). 13.1.2 has the tiers of rulebook §11. 23.1 counts what "
+    "members traded, not what was assigned or auctioned. The notional of an option is at its strike. 17: what "
     "counts as a failure are outages, times without prices or with everything halted, as the journal has them; the "
     "journal does not know of a stop that left prices younger than the rules allow."
 )

@@ -1,6 +1,6 @@
 """Measures of what stands against a default, of stress, of and of collateral (principles 4 and 5)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from clearing import chart
@@ -12,7 +12,7 @@ from clearing.margin.assess import (
     price_of_asset,
 )
 from clearing.model.house import House, ordered
-from clearing.model.ids import MemberId
+from clearing.model.ids import AssetId, MemberId
 from clearing.model.kinds import Kind
 from clearing.model.values import BP, DAY_MS
 from clearing.reports import figures, sources
@@ -41,6 +41,7 @@ from clearing.reports.disclosure.values import (
     twice,
     within,
 )
+from ledger.account import Account
 from ledger.amount import divide_down, divide_up
 
 
@@ -52,14 +53,23 @@ def _bearing(house: House) -> tuple[MemberId, ...]:
     return survivors_at(house, _at_ms(house))
 
 
-def _tranche(name: str, q: Quarter) -> Iterator[Value]:
-    account = {"skin_in_the_game": chart.skin_in_the_game, "second_tranche": chart.second_tranche}[name]
-    yield money(q, q.house.balance(account(q.house.settlement)), house_accounts(q.house, name))
+def _tranche(line: chart.Line, account: Callable[[AssetId], Account], q: Quarter) -> Iterator[Value]:
+    yield money(q, q.house.balance(account(q.house.settlement)), house_accounts(q.house, line))
+
+
+_OWN = (
+    chart.Line.CAPITAL,
+    chart.Line.SKIN_IN_THE_GAME,
+    chart.Line.SECOND_TRANCHE,
+    chart.Line.INSURANCE_FUND,
+    chart.Line.FEES,
+)
+"""All that is the house's own."""
 
 
 def _alongside(q: Quarter) -> Iterator[Value]:
     """No tier of the waterfall mixes the house's money with that of members (rulebook §11)."""
-    yield money(q, 0, sources.account("house/*", q.house.settlement))
+    yield money(q, 0, house_accounts(q.house, *_OWN))
 
 
 def _required_of_members(q: Quarter) -> Iterator[Value]:
@@ -75,7 +85,7 @@ def _paid_by_members(q: Quarter) -> Iterator[Value]:
 def _insurance(q: Quarter) -> Iterator[Value]:
     fund = q.house.balance(chart.insurance_fund(q.house.settlement))
     drawable = divide_down(fund * q.house.parameters.fund_event_cap_bp, BP)
-    yield money(q, drawable, sources.joined(house_accounts(q.house, "insurance_fund"), RULES))
+    yield money(q, drawable, sources.joined(house_accounts(q.house, chart.Line.INSURANCE_FUND), RULES))
 
 
 def _assessments(q: Quarter) -> Iterator[Value]:
@@ -222,9 +232,9 @@ def _haircut_exceeded(q: Quarter) -> Iterator[Value]:
 
 
 MEASURES: Mapping[str, Measure] = {
-    "4.1.1": partial(_tranche, "skin_in_the_game"),
+    "4.1.1": partial(_tranche, chart.Line.SKIN_IN_THE_GAME, chart.skin_in_the_game),
     "4.1.2": _alongside,
-    "4.1.3": partial(_tranche, "second_tranche"),
+    "4.1.3": partial(_tranche, chart.Line.SECOND_TRANCHE, chart.second_tranche),
     "4.1.4": _required_of_members,
     "4.1.5": _paid_by_members,
     "4.1.6": _insurance,

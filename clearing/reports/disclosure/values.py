@@ -1,9 +1,11 @@
 """What a measure gives, and where figures come from."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from clearing.chart import Line
 from clearing.model.house import House, ordered
 from clearing.model.kinds import Kind
 from clearing.reports import figures, sources
@@ -26,6 +28,8 @@ POSITION_KINDS = (
     Kind.POSITIONS_WOUND_DOWN,
 )
 """Entries that change positions."""
+_NAMES = re.compile(r"\{[a-z]+\}")
+"""What stands for names in the lines of the chart."""
 NO_CYCLE = "no clearing cycle has been closed in the window"
 NO_MARKS = "there has been no price snapshot"
 
@@ -77,19 +81,24 @@ REQUIRED = sources.joined(MEMBERSHIP, all_of(Kind.POOL_SIZED))
 ACCOUNTS = all_of(Kind.ACCOUNT_OPENED, Kind.MEMBER_ADMITTED, Kind.ACCOUNTS_CLOSED_OUT, Kind.PORTED)
 
 
+def on_line(line: Line, unit: str) -> str:
+    """Every account on a line of the chart."""
+    return sources.account(_NAMES.sub("*", line.value), unit)
+
+
 def cash_accounts(house: House) -> str:
     """The cash of members."""
-    return sources.account("members/*/accounts/*/cash", house.settlement)
+    return on_line(Line.CASH, house.settlement)
 
 
 def pool_accounts(house: House) -> str:
     """Their contributions to the pool."""
-    return sources.account("members/*/pool", house.settlement)
+    return on_line(Line.POOL, house.settlement)
 
 
-def house_accounts(house: House, *names: str) -> str:
+def house_accounts(house: House, *lines: Line) -> str:
     """Accounts of the house."""
-    return sources.joined(*(sources.account(f"house/{name}", house.settlement) for name in names))
+    return sources.joined(*(on_line(line, house.settlement) for line in lines))
 
 
 def holdings(house: House) -> str:
@@ -97,7 +106,7 @@ def holdings(house: House) -> str:
     assets = (asset.id for asset in ordered(house.assets) if asset.id != house.settlement)
     return sources.joined(
         cash_accounts(house),
-        *(sources.account("members/*/accounts/*/collateral", asset) for asset in assets),
+        *(on_line(Line.COLLATERAL, asset) for asset in assets),
         open_positions(house),
     )
 
@@ -106,14 +115,12 @@ def open_positions(house: House) -> str:
     """Positions, and the marks."""
     held = sorted({instrument for positions in house.held.values() for instrument in positions})
     marks = sources.entries([]) if house.cycle is None else sources.kind(Kind.SNAPSHOT_ACCEPTED)
-    return sources.joined(
-        *(sources.account("members/*/accounts/*/position", instrument) for instrument in held), marks
-    )
+    return sources.joined(*(on_line(Line.POSITION, instrument) for instrument in held), marks)
 
 
 def prefunded_accounts(house: House) -> str:
     """What tiers 2 to 6 hold, and who bears losses."""
-    tranches = house_accounts(house, "skin_in_the_game", "insurance_fund", "second_tranche")
+    tranches = house_accounts(house, Line.SKIN_IN_THE_GAME, Line.INSURANCE_FUND, Line.SECOND_TRANCHE)
     return sources.joined(pool_accounts(house), tranches, MEMBERSHIP, RULES)
 
 
