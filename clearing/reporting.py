@@ -152,7 +152,7 @@ class JournalReading:
 
     def refused(self) -> Iterator[RefusedCall]:
         """The requests that were refused before the last of the entries."""
-        with reading(self._database) as connection:
+        with snapshot(self._database) as connection:
             for request_id, at, answer in refused_between(connection, 0, self.as_of):
                 yield _refused(request_id, at, answer)
 
@@ -229,6 +229,14 @@ class Reporting:
     def keep(self, house: House) -> None:
         """A state of which a report will be asked for soon."""
         self._workings.keep(house)
+
+    def public_size(self, as_of: int) -> int:
+        """Of how many of the first ``as_of`` entries a report is that anybody may pull: as many as were attested last.
+
+        The difference between two such reports would tell what one member did between them, if anybody could choose
+        them; what was attested is public already. Raises ``NothingAttested``, ``StoreUnreachable``.
+        """
+        return self._workings.attested_size(as_of)
 
     def make(self, asked: ReportAsked) -> Generator[int, None, Made]:
         """The report that is asked for; while it is made, how many bytes there are.

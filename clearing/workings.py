@@ -114,11 +114,11 @@ class Workings:
         """
         return prove(self._tree(self.newest(as_of)), account)
 
-    def number(self, as_of: int) -> int:
-        """Which attestation is the newest among the first ``as_of`` entries. Raises :class:`NothingAttested`,
+    def attested_size(self, as_of: int) -> int:
+        """Of how many entries the newest attestation among the first ``as_of`` speaks. Raises :class:`NothingAttested`,
         ``StoreUnreachable``.
         """
-        return self._record(as_of).sequence
+        return self._record(as_of).tree_size
 
     def newest(self, as_of: int) -> Attested:
         """The newest attestation among the first ``as_of`` entries of the journal. Raises as :meth:`bundle`."""

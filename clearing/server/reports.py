@@ -69,7 +69,7 @@ class Reports(ReportServiceServicer):
             raise Refused(Fault.SEQUENCE_AHEAD, f"it has {view.size} entries")
         asked = ReportAsked(
             report=report.id,
-            as_of=request.as_of or view.size,
+            as_of=self._as_of(request.as_of or view.size, report, caller),
             form=_form(report, request),
             given=_given(report, request),
             members=_part(report, caller),
@@ -78,6 +78,12 @@ class Reports(ReportServiceServicer):
         outcome = write(self._engine, PullReport(asked=asked), request, context)
         self._reporting.keep(house)
         return pb.PullReportResponse(pull=names.pull(report.id, request.request_id), as_of=_as_of(outcome))
+
+    def _as_of(self, as_of: int, report: Report, caller: Identity) -> int:
+        if report.audience is not Audience.PUBLIC or caller.sees_all:
+            return as_of
+        with _refusing():
+            return self._reporting.public_size(as_of)
 
     def DownloadReport(
         self, request: pb.DownloadReportRequest, context: grpc.ServicerContext

@@ -184,7 +184,7 @@ def _claims(start: int) -> Select[Any]:
 def refused_between(connection: Connection, start: int, end: int) -> Iterator[tuple[str, int, str]]:
     """Of each request of which something was refused when the journal had ``start`` entries or more, and fewer than
     ``end``: its id, how many there were, and its answer; in the order of how many there were. Once the journal has
-    ``end`` entries they stay the same.
+    ``end`` entries they stay the same. Rows are read as they are needed, so ``connection`` is a snapshot.
     """
     query = select(requests.c.id, requests.c.first_sequence, requests.c.answer)
     at = requests.c.first_sequence
