@@ -236,19 +236,25 @@ def serve(
     from ledger.store.tile_files import PublishRefused
     from ledger.tiles import TileRefused
 
-    listens = {"listen": listen, "admin_listen": admin_listen, "metrics_listen": metrics_listen}
-    places = {"database": database, "keys": keys, "state": state, "anchor": anchor, "tiles_dir": tiles_dir}
-    places["reports_dir"] = reports_dir
+    asked = {"listen": listen, "admin_listen": admin_listen, "metrics_listen": metrics_listen, "state": state}
+    kept = {"anchor": anchor, "tiles_dir": tiles_dir, "reports_dir": reports_dir}
     ask = _passphrase(passphrase_file)
     try:
-        settings = read_settings(**listens, **places)
+        settings = read_settings(database=database, keys=keys, **asked, **kept)
         root.serve(
             settings, typer.echo, insecure_loopback=insecure_loopback, scenario=scenario_clock, passphrase=ask
         )
     except (
-        *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew),
-        *(HouseStopped, root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, TileRefused),
-        JournalDiffers,
+        *(
+            SettingsRefused,
+            KeysRefused,
+            CannotListen,
+            StoreUnreachable,
+            LeaseHeld,
+            SchemaTooNew,
+            HouseStopped,
+        ),
+        *(root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, TileRefused, JournalDiffers),
     ) as error:
         _refuse(error)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from clearing import chart
+from clearing.chart import Line
 from clearing.margin.assess import value_at
 from clearing.model import units
 from clearing.model.house import House, decode_changes
@@ -128,8 +129,8 @@ def _torn_up(entry: Entry, accounts: "frozenset[AccountKey] | set[AccountKey]") 
 
 
 def _holder(account: Account) -> tuple[AccountKey, str]:
-    if account.path == "novation":
-        return AccountKey(""), "novation"
+    if account.path == Line.NOVATION.value:
+        return AccountKey(""), account.path
     held = chart.holder(account.path)
     if held is None:
         raise InvariantViolated(f"{account.path} is closed out: it is no account of a member")

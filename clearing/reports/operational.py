@@ -101,7 +101,7 @@ _OUTSIDE = {
         "Calls refused before they became requests: no certificate, no right, too many at once",
         "logs of the interface",
     ),
-    "custody": ("Availability of custodians and chains", "reports of the custodians"),
+    "custodians": ("Availability of custodians and chains", "reports of the custodians"),
     "incidents": ("Incidents, drills and recovery times", "the incident register of the operator"),
 }
 

@@ -91,10 +91,10 @@ class Reports(ReportServiceServicer):
         """A report that the caller pulls: how far it is, what it is, then its bytes from an offset on."""
         require_valid(request)
         caller = caller_of(context)
-        report, own_id = names.of_pull(request.pull)
+        report, own_id = names.of_pull(request.name)
         found = pulled(self._books.database, caller.request_id(own_id))
         if found is None or found.report != report or not _may(caller, REPORTS[report]):
-            raise Refused(Fault.REPORT_UNKNOWN, request.pull)
+            raise Refused(Fault.REPORT_UNKNOWN, request.name)
         _require_still_seen(found, caller)
         self._books.past.reached(found.as_of, context)
         with _refusing():

@@ -37,7 +37,7 @@ class Download:
 
     def next_request(self) -> report_pb.DownloadReportRequest:
         """Asks for what has not come yet."""
-        return report_pb.DownloadReportRequest(pull=self.pull, offset=self.size)
+        return report_pb.DownloadReportRequest(name=self.pull, offset=self.size)
 
     def take(self, part: report_pb.DownloadReportResponse) -> None:
         """Take the next part. Raises :class:`ReportBroken` if it does not fit what came before."""

@@ -216,7 +216,7 @@ def test_a_slow_reader_of_a_report_holds_up_nobody_and_gets_it_whole(served: Ser
         reports = ReportServiceStub(connected)
         time.sleep(1.5)  # until the log shows what the report speaks of
         pull = reports.PullReport(pull_request("reports/journal", request_id=new_id())).pull
-        download = reports.DownloadReport(report_pb.DownloadReportRequest(pull=pull), timeout=60)
+        download = reports.DownloadReport(report_pb.DownloadReportRequest(name=pull), timeout=60)
         header = next(download).header
         began = time.monotonic()
         with served.client(ALPHA) as alpha:

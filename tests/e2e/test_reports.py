@@ -68,7 +68,7 @@ def downloaded(stub: pb_grpc.ReportServiceStub, name: str, offset: int = 0) -> t
     """What was not there yet is not shown in the log for a moment: it is asked for again."""
     end = time.monotonic() + 20
     while True:
-        stream = stub.DownloadReport(pb.DownloadReportRequest(pull=name, offset=offset), timeout=60)
+        stream = stub.DownloadReport(pb.DownloadReportRequest(name=name, offset=offset), timeout=60)
         try:
             return taken(stream, offset)
         except grpc.RpcError as error:
@@ -184,7 +184,7 @@ def test_a_download_that_broke_off_goes_on_with_the_same_bytes(served: Served) -
     with reports(served, RITA) as rita:
         name = pull(rita, "journal")
         header, whole = downloaded(rita, name)
-        stream = rita.DownloadReport(pb.DownloadReportRequest(pull=name), timeout=60)
+        stream = rita.DownloadReport(pb.DownloadReportRequest(name=name), timeout=60)
         begun = next(part.chunk.data for part in stream if part.WhichOneof("part") == "chunk")
         stream.cancel()
         trade(served)

@@ -455,7 +455,7 @@ def test_a_download_goes_on_where_it_broke_off(house: Scripted) -> None:
     assert (header.size, file.getvalue()) == (len(FILE), FILE)
     assert asyncio.run(download()) == FILE
     downloads = [one for one in house.asked if isinstance(one, report_pb.DownloadReportRequest)]
-    assert [(one.pull, one.offset) for one in downloads] == [(PULL, 0), (PULL, 1_000), (PULL, 2_000)] * 2
+    assert [(one.name, one.offset) for one in downloads] == [(PULL, 0), (PULL, 1_000), (PULL, 2_000)] * 2
     assert [one for one in house.asked if one not in downloads] == [asked, asked]
 
 

@@ -2,6 +2,7 @@
 
 from clearing.model.values import Form
 from clearing.reporting import Made
+from clearing.reports.render import MEDIA_TYPES
 from clearing.reports.table import Report
 from clearing.server.wire import names
 from clearinghouse.v1 import report_service_pb2 as pb
@@ -15,6 +16,7 @@ def message(report: Report) -> pb.Report:
     return pb.Report(
         name=names.report(report.id),
         title=report.title,
+        media_type=MEDIA_TYPES[report.forms[0]],
         rule=report.rule,
         parameters=[
             pb.ReportParameter(key=one.key, description=one.description, required=one.is_required)
@@ -37,6 +39,7 @@ def header(report: str, as_of: int, form: Form, made: Made) -> pb.ReportHeader:
     """What a download is."""
     return pb.ReportHeader(
         name=names.report(report),
+        media_type=MEDIA_TYPES[form],
         form=_FORMS[form],
         file_name=made.file_name,
         as_of=as_of,

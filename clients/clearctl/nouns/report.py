@@ -107,8 +107,12 @@ def pull(
 def _downloaded(
     client: Client, request: pb.PullReportRequest, report: str, out: Path | None
 ) -> tuple[Path, pb.ReportHeader]:
-    folder = out if out is not None and out.is_dir() else (Path() if out is None else out.parent)
+    """Into the file or folder ``out``, which has a suffix or has none; while it comes, into a file beside that."""
+    is_folder = out is None or out.is_dir() or not out.suffix
+    folder = (out or Path()) if is_folder else (out or Path()).parent
     begun = folder / f".{request.request_id.replace('/', '_')}.part"
+    with _writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with _writable(begun), begun.open("a+b") as file, _progress() as progress:
         task = progress.add_task(f"{report}: being made", total=None)
 
@@ -117,7 +121,7 @@ def _downloaded(
             progress.update(task, description=told, completed=done, total=size or None)
 
         header = client.download_report(request, file, tell)
-    path = folder / Path(header.file_name).name if out is None or out.is_dir() else out
+    path = folder / Path(header.file_name).name if is_folder or out is None else out
     with _writable(path):
         begun.replace(path)
         path.with_name(path.name + SEAL_SUFFIX).write_text(header.envelope, encoding="utf-8")
