@@ -1,4 +1,4 @@
-"""The journal as a report: a million entries to JSON, and from that to CSV, by a process of its own that says what it took.
+"""The journal as a report: a million entries to JSON, and from that to CSV, by a process of its own.
 
 The baseline is what has to be done at least: the same entries read, every hash checked, decoded, and nothing written.
 """

@@ -245,16 +245,8 @@ def serve(
             settings, typer.echo, insecure_loopback=insecure_loopback, scenario=scenario_clock, passphrase=ask
         )
     except (
-        *(
-            SettingsRefused,
-            KeysRefused,
-            CannotListen,
-            StoreUnreachable,
-            LeaseHeld,
-            SchemaTooNew,
-            HouseStopped,
-        ),
-        *(root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, TileRefused, JournalDiffers),
+        *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew, TileRefused),
+        *(root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, JournalDiffers, HouseStopped),
     ) as error:
         _refuse(error)
 
