@@ -93,7 +93,10 @@ def _fill(run: Run, store: Store, size: int) -> None:
     """Entries of two legs each until the journal has ``size``."""
     with opened(store) as subject:
         if subject.size == 1:
-            subject.post(run.traffic.opening())
+            opening = run.traffic.opening()
+            subject.post(
+                replace(opening, items=tuple(replace(one, kind=Kind.CASH_MOVED) for one in opening.items))
+            )
         while subject.size < size:
             batch = run.traffic.transfers(min(BATCH, size - subject.size))
             subject.post(replace(batch, kind=Kind.CASH_MOVED))
