@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench import attest_area, core_area, grpc_area, ledger_area, machine, margin_area
+from bench import attest_area, core_area, grpc_area, ledger_area, machine, margin_area, reports_area
 from bench.aims import AIMS
 from bench.rows import Row
 from bench.run import Part, Run
@@ -29,6 +29,7 @@ PARTS: Mapping[str, Part] = {
     **core_area.PARTS,
     **grpc_area.PARTS,
     **attest_area.PARTS,
+    **reports_area.PARTS,
     **margin_area.PARTS,
 }
 LATEST = Path(__file__).parent / "latest.json"

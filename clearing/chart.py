@@ -171,6 +171,11 @@ def uncovered(default: DefaultId, settlement: AssetId) -> Account:
     )
 
 
+def counts_lots(path: str) -> bool:
+    """Whether an account counts lots of an instrument; all others count an asset."""
+    return path.rpartition("/")[2] in (Line.NOVATION.value, "position")
+
+
 @cache
 def holder(path: str) -> tuple[AccountKey, str] | None:
     """The clearing account and the last path element, if ``path`` belongs to a clearing account."""
@@ -205,3 +210,9 @@ def line_of(path: str) -> tuple[Line, str]:
 def _account(key: AccountKey) -> str:
     member, account = key.split("/", 1)
     return f"members/{member}/accounts/{account}"
+
+
+def pattern_of(line: Line, member: str = "*") -> str:
+    """The path of all accounts on a line, of one member or of all, with * for any part between slashes."""
+    parts = line.value.replace("{m}", member).split("/")
+    return "/".join("*" if part.startswith("{") else part for part in parts)

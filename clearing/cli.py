@@ -118,6 +118,14 @@ TilesDir = Annotated[
         show_default="beside a SQLite file; with PostgreSQL it must be given",
     ),
 ]
+ReportsDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where reports are kept once they were pulled: private.",
+        metavar="DIR",
+        show_default="beside the database, or beside the tiles",
+    ),
+]
 Scenario = Annotated[
     str,
     typer.Option(
@@ -202,6 +210,7 @@ def serve(
     state: State = None,
     anchor: Anchor = None,
     tiles_dir: TilesDir = None,
+    reports_dir: ReportsDir = None,
     insecure_loopback: InsecureLoopback = False,
     scenario_clock: ScenarioClock = None,
     passphrase_file: PassphraseFile = None,
@@ -227,18 +236,17 @@ def serve(
     from ledger.store.tile_files import PublishRefused
     from ledger.tiles import TileRefused
 
-    listens = {"listen": listen, "admin_listen": admin_listen, "metrics_listen": metrics_listen}
-    places = {"database": database, "keys": keys, "state": state, "anchor": anchor, "tiles_dir": tiles_dir}
+    asked = {"listen": listen, "admin_listen": admin_listen, "metrics_listen": metrics_listen, "state": state}
+    kept = {"anchor": anchor, "tiles_dir": tiles_dir, "reports_dir": reports_dir}
     ask = _passphrase(passphrase_file)
     try:
-        settings = read_settings(**listens, **places)
+        settings = read_settings(database=database, keys=keys, **asked, **kept)
         root.serve(
             settings, typer.echo, insecure_loopback=insecure_loopback, scenario=scenario_clock, passphrase=ask
         )
     except (
-        *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew),
-        *(HouseStopped, root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, TileRefused),
-        JournalDiffers,
+        *(SettingsRefused, KeysRefused, CannotListen, StoreUnreachable, LeaseHeld, SchemaTooNew, TileRefused),
+        *(root.WrongHouse, AnchorRefused, ForeignLog, PublishRefused, JournalDiffers, HouseStopped),
     ) as error:
         _refuse(error)
 

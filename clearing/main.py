@@ -27,7 +27,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import FrameType
 
 import structlog
@@ -45,14 +44,15 @@ from clearing.health import Facts
 from clearing.model.values import AttestationRecord
 from clearing.publish import Publisher
 from clearing.pulse import Pulse, beat, facts
+from clearing.reporting import Reporting, sealed
 from clearing.server import app, metrics, traces
 from clearing.server.history import Books, History
 from clearing.server.scenario import ScenarioClock, Steps, scenario_salts
 from clearing.server.services import Sources
-from clearing.server.spool import Spool
 from clearing.server.tail import Tail
 from clearing.settings import Settings, places_of, require_demonstration, require_loopback
 from clearing.signing import Passphrase, given_passphrase
+from clearing.spool import Spool
 from clearing.store import migrate
 from clearing.store.queries import AttestationIndex, recorded_answer
 from clearing.workings import Workings
@@ -153,7 +153,6 @@ def _opened(settings: Settings, house: str, scenario: int | None, passphrase: Pa
         closing(PublicLog(database, places.tiles, places.anchor)) as log,
         Projecting(database, lambda: engine.view.size, steady_ms) as history,
         Tail(database, lambda: engine.view) as tail,
-        TemporaryDirectory(prefix="clearing-reports-") as spooled,
         closing(Cosigning(signing.published().policy, log)) as cosigning,
     ):
         engine.heed(lambda: history.lag_ms)
@@ -163,12 +162,13 @@ def _opened(settings: Settings, house: str, scenario: int | None, passphrase: Pa
         cosigning.start()
         engine.hold(publisher.why_not)
         documents = _documents(settings, database, signing)
+        workings = Workings(database, lambda: publisher.attested, signing().blinding)
         sources = Sources(
             engine=engine,
             clock=engine.now_ms,
-            workings=Workings(database, lambda: publisher.attested, signing().blinding),
+            workings=workings,
             books=Books(database, log, tail, History(database, history, lambda: engine.view.size)),
-            spool=Spool(Path(spooled)),
+            reporting=Reporting(database, workings, Spool(places.reports), sealed(engine, log, signing)),
             steps=None if stepped is None else _steps(database, engine, publisher, stepped),
         )
         yield _Open(

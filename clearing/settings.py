@@ -15,7 +15,7 @@ _LISTEN = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCI
 PORT_MAX = 65_535
 DEMONSTRATION = "demo-"
 """Begins the name of every house that is one."""
-ANCHOR_SUFFIX, TILES_SUFFIX = ".anchor", ".tiles"
+ANCHOR_SUFFIX, TILES_SUFFIX, REPORTS_SUFFIX = ".anchor", ".tiles", ".reports"
 
 
 class SettingsRefused(ValueError):
@@ -60,14 +60,19 @@ class Settings(BaseSettings):
     """The file that remembers what was signed; a SQLite store has one beside it."""
     tiles_dir: Path | None = None
     """Where the public log is written as tiles; a SQLite store has a folder beside it."""
+    reports_dir: Path | None = None
+    """Where reports are kept once they were pulled, private ones too: beside a SQLite store, else beside the tiles.
+    What is lost is made again.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where the public log of a served house stands."""
+    """Where the public log of a served house stands, and where it keeps its reports."""
 
     anchor: Path
     tiles: Path
+    reports: Path
 
 
 def places_of(settings: Settings) -> Places:
@@ -81,7 +86,10 @@ def places_of(settings: Settings) -> Places:
         }
         missing = "; ".join(sentence for sentence, path in found.items() if path is None)
         raise SettingsRefused(f"{missing} (only a SQLite file has a place beside it)")
-    return Places(anchor=anchor, tiles=tiles)
+    reports = settings.reports_dir or beside(settings.database, REPORTS_SUFFIX)
+    return Places(
+        anchor=anchor, tiles=tiles, reports=reports or tiles.with_name(f"{tiles.name}{REPORTS_SUFFIX}")
+    )
 
 
 def require_loopback(listen: str, option: str) -> None:

@@ -13,6 +13,7 @@ Rules kept here:
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ from clearing.store.past import house_at
 from clearing.store.queries import AttestationIndex
 from ledger.store.connect import Database
 
+KEPT = 8
+"""States that are at hand because somebody pulls a report of them."""
 REST_TIMES = 4
 """So many times as long as a replay took, none is begun."""
 
@@ -69,6 +72,7 @@ class Workings:
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database, self._recent, self._blinding, self._clock_s = database, recent, blinding, clock_s
+        self._kept: OrderedDict[int, House] = OrderedDict()
         self._index = AttestationIndex(database)
         self._changed = threading.Condition()
         self._replaying: int | None = None
@@ -76,6 +80,13 @@ class Workings:
         self._rest_until_s = 0.0
         self._counting = threading.Lock()
         self._counted: tuple[int, SumTree] | None = None
+
+    def keep(self, house: House) -> None:
+        """A state that will be asked for soon; the last ``KEPT`` are at hand. They share what they have in common."""
+        with self._changed:
+            self._kept[house.size] = house
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
 
     def attestations(self) -> list[AttestationRecord]:
         """Every attestation in the journal, oldest first. Raises ``StoreUnreachable``."""
@@ -103,16 +114,16 @@ class Workings:
         """
         return prove(self._tree(self.newest(as_of)), account)
 
-    def number(self, as_of: int) -> int:
-        """Which attestation is the newest among the first ``as_of`` entries. Raises :class:`NothingAttested`,
+    def attested_size(self, as_of: int) -> int:
+        """Of how many entries the newest attestation among the first ``as_of`` speaks. Raises :class:`NothingAttested`,
         ``StoreUnreachable``.
         """
-        return self._record(as_of).sequence
+        return self._record(as_of).tree_size
 
     def newest(self, as_of: int) -> Attested:
         """The newest attestation among the first ``as_of`` entries of the journal. Raises as :meth:`bundle`."""
         record = self._record(as_of)
-        return Attested(_statement(record), self._house(record.tree_size))
+        return Attested(_statement(record), self.house(record.tree_size))
 
     def _record(self, as_of: int) -> AttestationRecord:
         record = self._index.newest(as_of)
@@ -132,11 +143,14 @@ class Workings:
                 self._counted = statement.sequence, tree
             return self._counted[1]
 
-    def _house(self, size: int) -> House:
+    def house(self, size: int) -> House:
+        """The state that the first ``size`` entries led to. Raises :class:`Replaying`, ``StoreUnreachable``."""
         recent = self._recent()
         if recent is not None and recent.size == size:
             return recent
         with self._changed:
+            if size in self._kept:
+                return self._kept[size]
             self._changed.wait_for(lambda: self._replaying != size)
             if self._replayed is not None and self._replayed.size == size:
                 return self._replayed

@@ -44,6 +44,7 @@ REACHES: "Mapping[options_pb2.Reach.ValueType, str]" = {
     options_pb2.REACH_EVERYONE: "the same answer for all of them",
     options_pb2.REACH_OWN: "what `{own}` names: for members, liquidity providers and price sources their own only",
     options_pb2.REACH_FILTERED: "cut down to what the caller may see",
+    options_pb2.REACH_HOUSE: "about all members together: not for a regulator that was granted some jurisdictions",
 }
 READS = "changes nothing"
 CHANGES = "changes something"

@@ -1,5 +1,6 @@
 """Stores for tests: a test that asks for ``url`` runs on SQLite and on PostgreSQL."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,10 @@ from tests.stores import SqliteFiles, Stores
 
 settings.register_profile("untimed", deadline=None)  # machines are shared: no test fails for being slow
 settings.load_profile("untimed")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in the background deaf to Ctrl-C, and so would be the programs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

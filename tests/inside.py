@@ -8,11 +8,12 @@ from clearing import keys as house_keys
 from clearing.engine import Engine
 from clearing.main import steady_ms
 from clearing.publish import Publisher
+from clearing.reporting import Reporting, sealed
 from clearing.server import app, metrics
 from clearing.server.history import Books, History
 from clearing.server.services import Sources
-from clearing.server.spool import Spool
 from clearing.server.tail import Tail
+from clearing.spool import Spool
 from clearing.workings import Workings
 from ledger.store.connect import Database
 from ledger.store.projector import Projecting
@@ -39,14 +40,14 @@ def served_inside(
         publisher = Publisher(engine, signing, log, clock=steady_ms)  # shows the log
         history = stack.enter_context(Projecting(database, lambda: engine.view.size, steady_ms))
         tail = stack.enter_context(Tail(database, lambda: engine.view))
-        spool = keys.parent / "spool"
-        spool.mkdir()
+        workings = Workings(database, lambda: publisher.attested, signing.blinding)
+        seal = sealed(engine, log, lambda: signing)
         sources = Sources(
             engine=engine,
             clock=clock,
-            workings=Workings(database, lambda: publisher.attested, signing.blinding),
+            workings=workings,
             books=Books(database, log, tail, History(database, history, lambda: engine.view.size)),
-            spool=Spool(spool),
+            reporting=Reporting(database, workings, Spool(keys.parent / "spool"), seal),
         )
         ports = app.Ports(callers="127.0.0.1:0")
         server = app.start(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from clearing.model.house import House, fold
 from clearing.model.ids import MemberId
@@ -24,7 +25,7 @@ class WorldReading:
     members: frozenset[MemberId] | None = None
     given: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def house(self) -> House:
         house = House()
         for entry in self.world.entries[: self.as_of]:
@@ -49,7 +50,14 @@ class WorldReading:
             for number, leg in enumerate(recorded.entry.legs):
                 if leg.account.id == account.id:
                     balance += leg.amount
-                    yield Moved(recorded, number, leg.amount, balance)
+                    yield Moved(
+                        recorded.sequence,
+                        recorded.entry.kind,
+                        recorded.entry.effective_ms,
+                        number,
+                        leg.amount,
+                        balance,
+                    )
 
     def refused(self) -> Iterator[RefusedCall]:
         before = 0

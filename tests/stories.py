@@ -13,6 +13,7 @@ from clearing.model.commands import (
     ApproveProposal,
     CloseInOutage,
     DeclareDefault,
+    GrantRegulator,
     GroupMember,
     ImportHistory,
     LeaveHouse,
@@ -23,9 +24,11 @@ from clearing.model.commands import (
     PlaceBid,
     ProposeParameters,
     PublishFunding,
+    PullReport,
     RecordAttestation,
     RecordNonDefaultLoss,
     RecordRecovery,
+    RecordReport,
     RegisterSource,
     ReinstateMember,
     RejectProposal,
@@ -34,6 +37,7 @@ from clearing.model.commands import (
     RetireSource,
     RevokeCertificate,
     SetBreaker,
+    SetJurisdiction,
     SettleWithdrawal,
     SubmitTrades,
     SuspendMember,
@@ -46,12 +50,24 @@ from clearing.model.ids import (
     FeedId,
     MemberId,
     ParticipantId,
+    RegulatorId,
     SourceId,
     account_key,
     house_account,
     single_set,
 )
-from clearing.model.values import DAY_MS, HOUR_MS, MINUTE_MS, BreakerState, MemberStatus, Right, Stage
+from clearing.model.values import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    BreakerState,
+    Form,
+    MemberStatus,
+    ReportAsked,
+    Right,
+    SignedReport,
+    Stage,
+)
 from tests.builders import (
     ALICE,
     ANNA,
@@ -159,6 +175,9 @@ def clients_trade(world: World) -> None:
             sequence=1, cycle=1, tree_size=world.state.size, payload_sha256="00" * 32, envelope="{}"
         )
     )
+    asked = ReportAsked(report="journal", as_of=world.state.size, form=Form.JSON)
+    world.ok(PullReport(asked=asked), "regulator/rita")
+    world.ok(RecordReport(signed=SignedReport(asked=asked, sha256="00" * 32, size=1, envelope="{}")))
 
 
 def administrators_change(world: World) -> None:
@@ -181,6 +200,9 @@ def administrators_change(world: World) -> None:
     world.ok(SuspendMember(member=OTHER, reason="a reason"), ANNA)
     world.ok(ReinstateMember(member=OTHER, reason="a reason"))
     world.ok(GroupMember(member=OTHER, group="north"))
+    world.ok(SetJurisdiction(member=OTHER, jurisdiction="CH"))
+    for jurisdictions in (("DE", "CH"), ()):
+        world.ok(GrantRegulator(regulator=RegulatorId("rita"), jurisdictions=jurisdictions))
     world.ok(LeaveHouse(member=GUEST))
     world.ok(RevokeCertificate(serial="1f", reason="a laptop was stolen"), ANNA)
 

@@ -83,7 +83,7 @@ def statement_of(house: House, issuer: str, journal: Journal, computed: Computed
             for unit, (debits, credits) in sorted(house.book.trial_balance().items())
             if debits or credits  # instruments that ended leave their units behind, ever more of them
         },
-        resources=_resources(house, measured),
+        resources=stated_resources(house, measured),
         stress=_stress(computed.stress),
         calls=Calls(count=len(house.calls), amount_minor=sum(c.amount_minor for c in ordered(house.calls))),
         breaches=_breaches(measured),
@@ -124,7 +124,8 @@ def _breaches(measured: Sequence[Measured]) -> Breaches:
     return Breaches(count=len(short), amount_minor=sum(short))
 
 
-def _resources(house: House, measured: Sequence[Measured]) -> Resources:
+def stated_resources(house: House, measured: Sequence[Measured]) -> Resources:
+    """What stands behind the positions, by where it would come from."""
     asset = house.settlement
     bearing = [house.members[one] for one in survivors_at(house, house.newest_cycle.accepted_ms)]
     return Resources(

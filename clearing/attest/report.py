@@ -3,7 +3,7 @@
 Rules kept here (attestation.md §5, rulebook §14): the subject is the file, by name and SHA-256. The predicate says of
 what it speaks: house, report, the number of entries and the checkpoint over them, the parameters and the model in
 force, what it was asked for with, whose part it is, and the SHA-256 of the report in JSON, of which each other form is
-made. Every value is a string. A missing, an unknown or a repeated member is refused.
+made; and when it was signed. Every value is a string. A missing, an unknown or a repeated member is refused.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,16 @@ from ledger.checkpoint import Checkpoint
 PREDICATE_TYPE = "https://clearing-house.dev/report/v1"
 MEMBERS = (
     *("report", "title", "rule", "house", "as_of", "as_of_time", "origin", "root", "parameters_version"),
-    *("parameters_digest", "model", "model_version", "given", "members", "form", "json_sha256"),
+    *(
+        "parameters_digest",
+        "model",
+        "model_version",
+        "given",
+        "members",
+        "form",
+        "json_sha256",
+        "signed_time",
+    ),
 )
 """What the predicate says: the head of the report, and its form."""
 
@@ -41,9 +50,9 @@ class ReportStatement:
         )
 
     @property
-    def as_of_ms(self) -> int:
-        """The time of the last of them."""
-        return parse_time(self.said["as_of_time"])
+    def signed_ms(self) -> int:
+        """When it was signed: who was an officer then had to sign."""
+        return parse_time(self.said["signed_time"])
 
 
 def build(statement: ReportStatement) -> bytes:
@@ -86,7 +95,7 @@ def _statement(name: str, sha256: str, said: Mapping[str, JsonValue]) -> ReportS
         raise ReportRefused("the predicate does not say what one about a report does")
     statement = ReportStatement(file_name=name, sha256=sha256, said=texts)
     try:
-        _ = statement.tree, statement.as_of_ms
+        _ = statement.tree, statement.signed_ms
     except ValueError as error:
         raise ReportRefused(f"the predicate names no state of a journal: {error}") from None
     return statement

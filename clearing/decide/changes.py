@@ -15,6 +15,7 @@ from typing import Any, Final
 from clearing.decide.administrators import administrator_refusal
 from clearing.decide.history import import_history
 from clearing.decide.insolvency import declare_default
+from clearing.decide.jurisdictions import grant_regulator, set_jurisdiction
 from clearing.decide.losses import record_non_default_loss
 from clearing.decide.membership import admit_member, group_member, reinstate_member
 from clearing.decide.proposals import opening_refusal, put
@@ -25,6 +26,7 @@ from clearing.model.commands import (
     AdmitMember,
     Command,
     DeclareDefault,
+    GrantRegulator,
     GroupMember,
     ImportHistory,
     ListAsset,
@@ -34,6 +36,7 @@ from clearing.model.commands import (
     RegisterSource,
     ReinstateMember,
     RetireSource,
+    SetJurisdiction,
     WindDown,
 )
 from clearing.model.draft import Draft
@@ -58,6 +61,8 @@ GOVERNED: Final[Mapping[type, Callable[[Draft, Any], Rejected | None]]] = {
     DeclareDefault: declare_default,
     ImportHistory: import_history,
     GroupMember: group_member,
+    SetJurisdiction: set_jurisdiction,
+    GrantRegulator: grant_regulator,
 }
 _BY_NAME: Final = {kind.__name__: kind for kind in GOVERNED}
 

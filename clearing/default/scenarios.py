@@ -103,6 +103,46 @@ SCENARIOS = (
 """A thin token collapses as FTT did from 8 to 9 November 2022, and is squeezed as DOGE was on 28 January 2021."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the moves of a scenario come from: whether they were seen, and in which data."""
+
+    is_historical: bool
+    data: str
+
+
+HOURLY = "hourly closes of BTC and ETH, {}: the worst move from a close to a later one, of each by itself"
+RALLY = "hourly closes of BTC and ETH, {}: the best move from a close to a later one, of each by itself"
+_ORIGINS = {
+    "march-2020 fall": Origin(True, HOURLY.format("12 and 13 March 2020")),
+    "march-2020 rally": Origin(True, RALLY.format("12 and 13 March 2020")),
+    "may-2021 fall": Origin(True, HOURLY.format("19 May 2021")),
+    "may-2021 rally": Origin(True, RALLY.format("19 May 2021")),
+    "luna-2022 fall": Origin(True, HOURLY.format("9 to 12 May 2022")),
+    "june-2022 fall": Origin(True, HOURLY.format("13 June 2022")),
+    "ftx-2022 fall": Origin(True, HOURLY.format("8 and 9 November 2022")),
+    "february-2026 fall": Origin(
+        True, "four snapshots a day of the index and of option volatilities, 5 February 2026, BTC and ETH"
+    ),
+    "largest fall": Origin(False, "further than any four days since 2018 went"),
+    "largest rise": Origin(False, "further than any four days since 2018 went"),
+    "BTC falls, ETH rises": Origin(False, "further apart than any four days took them"),
+    "BTC rises, ETH falls": Origin(False, "further apart than any four days took them"),
+    "thin tokens collapse": Origin(
+        False, "the fall of FTT from 8 to 9 November 2022, of all tokens at once, while BTC and ETH stay"
+    ),
+    "thin tokens squeezed": Origin(
+        False, "the rise of DOGE on 28 January 2021, of all tokens at once, while BTC and ETH stay"
+    ),
+}
+_EXPLOIT = Origin(False, "a member is exploited, and the token that it issued is worth nothing")
+
+
+def origin_of(scenario: Scenario) -> Origin:
+    """Where a scenario comes from."""
+    return _ORIGINS.get(scenario.name, _EXPLOIT)
+
+
 def scenarios_of(house: House) -> tuple[Scenario, ...]:
     """Every scenario that the house is tested against now, in order."""
     tokens: dict[str, list[FeedId]] = {}

@@ -311,6 +311,11 @@ def left_to(house: House, sets: Sequence[SetId], array: StressArray) -> Integers
     return left
 
 
+def won_in(house: House, sets: Sequence[SetId], array: StressArray) -> Integers:
+    """What the positions of each set win in each scenario, in the shape (scenarios, sets); negative, what they lose."""
+    return _sums([_lots(house, set_id) for set_id in sets], array, {})
+
+
 def _lots(house: House, set_id: SetId) -> Mapping[InstrumentId, int]:
     """The positions of a set, in no order: they are only summed up."""
     accounts = house.netting_sets[set_id].accounts

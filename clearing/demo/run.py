@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from clearing import keys
 from clearing.attest.statement import Statement
 from clearing.default.sizing import coverage
-from clearing.demo import aftermath, driver, published, show, words
+from clearing.demo import aftermath, driver, published, pulled, show, words
 from clearing.demo.books import MEMBERS, draw_books
 from clearing.demo.desk import AuctionStory, Desk, Tally
 from clearing.demo.door import Door, Inside
@@ -40,6 +40,7 @@ from ledger.store.connect import Database, LeaseHeld, open_store
 from ledger.store.differs import Differs
 from ledger.store.public_log import PublicLog, require_goes_on
 from ledger.store.verify import Verified, verify
+from ledger.store.writer import Published
 
 PATIENCE_S = 5.0
 
@@ -58,6 +59,7 @@ class Finished:
     desk: Desk
     journal: Verified | Differs
     published: published.Verdict
+    pulled: pulled.Pulled
     attested: tuple[Statement, ...]
 
 
@@ -105,9 +107,8 @@ def _run(run: "_Run", console: Console, *, quiet: bool) -> Finished:
         if isinstance(door, Outside) and not quiet:
             show.served(console, door.address, len(door.clients))
         _replay(desk, console, quiet=quiet)
+    view = _pull(database, run, console, quiet=quiet)
     published.publish(database, run.folder, run.keys)
-    with closing(_engine(database, run)) as engine:
-        view = engine.view
     with database.connect() as connection:
         journal = verify(connection)
     return Finished(
@@ -117,6 +118,7 @@ def _run(run: "_Run", console: Console, *, quiet: bool) -> Finished:
         desk=desk,
         journal=journal,
         published=published.check(run.folder),
+        pulled=pulled.check(run.folder),
         attested=published.attested(run.folder),
     )
 
@@ -213,6 +215,21 @@ def _progress(console: Console, *, quiet: bool) -> Progress:
     return Progress(*columns, console=console, disable=quiet, transient=True)
 
 
+def _pull(database: Database, run: _Run, console: Console, *, quiet: bool) -> Published[House]:
+    """The house started once more, for what regulators and members pull in the end; what it is afterwards."""
+    clock = ScenarioClock()
+    with (
+        closing(_engine(database, run, clock)) as engine,
+        closing(PublicLog(database, run.folder, run.anchor)) as log,
+        _progress(console, quiet=quiet) as progress,
+    ):
+        clock.now_ms = engine.view.time_ms
+        task = progress.add_task("pulling reports", total=None)
+        for told, total in pulled.pull(database, engine, log, run.folder / pulled.FOLDER, run.keys):
+            progress.update(task, completed=told, total=total)
+        return engine.view
+
+
 # what is published --------------------------------------------------------------------------------
 
 
@@ -226,7 +243,8 @@ def _callers() -> Iterator[str]:
 
 def _verified(finished: Finished) -> bool:
     journal = finished.journal
-    return isinstance(journal, Verified) and journal.root == finished.root and finished.published.ok
+    checked = finished.published.ok and finished.pulled.ok
+    return isinstance(journal, Verified) and journal.root == finished.root and checked
 
 
 def _tell(console: Console, finished: Finished, folder: Path, *, kept: bool) -> None:
@@ -247,6 +265,10 @@ def _tell(console: Console, finished: Finished, folder: Path, *, kept: bool) -> 
     console.print(f"  re-derived from the stored bytes: {_journal_verdict(finished)}")
     console.print("  with the offline verifier, a process of its own that has the published files alone:")
     show.verification(console, finished.published.checks)
+    console.print(
+        f"\n[bold]Reports[/bold]: {len(finished.pulled.files)} files that a regulator and members pulled"
+    )
+    show.verification(console, finished.pulled.checks)
     good = _verified(finished) and balanced
     verdict = "[bold green]verified[/bold green]" if good else "[bold red]NOT verified[/bold red]"
     console.print(f"\nEvery unit balances, and the journal and attestations are {verdict}.")
@@ -254,6 +276,12 @@ def _tell(console: Console, finished: Finished, folder: Path, *, kept: bool) -> 
         console.print(f"Kept in {folder}. Check it yourself:")
         console.print(f"  cd {folder}", soft_wrap=True)
         console.print(f"  {' '.join(finished.published.command)}", soft_wrap=True)
+        console.print(f"  {' '.join(finished.pulled.command)}", soft_wrap=True)
+        pages = [path for path in finished.pulled.files if path.suffix == ".html"]
+        console.print(
+            f"Read the reports: open {pages[0].parent if pages else folder}/*.html in a browser.",
+            soft_wrap=True,
+        )
 
 
 def _journal_verdict(finished: Finished) -> str:
@@ -301,6 +329,7 @@ def _summary(finished: Finished) -> dict[str, object]:
         ],
         "trial_balance_zero": all(debits == credits for debits, credits in totals),
         "verified": _verified(finished),
+        "reports": len(finished.pulled.files),
         "defaults": [_default_summary(default, tally) for default in ordered(finished.house.defaults)],
     }
 

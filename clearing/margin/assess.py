@@ -271,13 +271,10 @@ def health_of(equity_minor: int, maintenance_minor: int, requirement_minor: int)
 
 def portfolio_of(house: House, set_id: SetId) -> Portfolio:
     """Positions, cash and collateral of a netting set as they are booked."""
-    lots: dict[InstrumentId, int] = {}
     accounts, options = house.netting_sets[set_id].accounts, _options(house.instruments)
-    for key in accounts:
-        for instrument, quantity in sorted(house.positions(key).items()):
-            lots[instrument] = lots.get(instrument, 0) + quantity
+    lots = lots_of(house, accounts)
     return Portfolio(
-        lots={instrument: quantity for instrument, quantity in lots.items() if quantity},
+        lots=lots,
         cash_minor=sum(house.cash(key) for key in accounts),
         collateral_minor=collateral_value(house, accounts),
         option_value_minor=sum(
@@ -286,6 +283,15 @@ def portfolio_of(house: House, set_id: SetId) -> Portfolio:
             if instrument in options
         ),
     )
+
+
+def lots_of(house: House, accounts: Sequence[AccountKey]) -> dict[InstrumentId, int]:
+    """What accounts hold together; none is zero."""
+    lots: dict[InstrumentId, int] = {}
+    for key in accounts:
+        for instrument, quantity in sorted(house.positions(key).items()):
+            lots[instrument] = lots.get(instrument, 0) + quantity
+    return {instrument: quantity for instrument, quantity in lots.items() if quantity}
 
 
 @lru_cache(maxsize=4)

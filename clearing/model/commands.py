@@ -16,6 +16,7 @@ from clearing.model.ids import (
     InstrumentId,
     MemberId,
     ParticipantId,
+    RegulatorId,
     SetId,
     SourceId,
 )
@@ -98,6 +99,22 @@ class GroupMember:
 
     member: MemberId
     group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetJurisdiction:
+    """Say under whose law a member stands: ISO 3166-1 alpha-2, upper case. Empty: it is not stated."""
+
+    member: MemberId
+    jurisdiction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantRegulator:
+    """Let a regulator see the members of ``jurisdictions`` and no others (rulebook §14). Empty: it sees all."""
+
+    regulator: RegulatorId
+    jurisdictions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -542,4 +559,6 @@ Command: TypeAlias = (
     | RevokeCertificate
     | DeclareDefault
     | ImportHistory
+    | SetJurisdiction
+    | GrantRegulator
 )

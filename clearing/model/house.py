@@ -25,6 +25,7 @@ from clearing.model.ids import (
     FeedId,
     InstrumentId,
     MemberId,
+    RegulatorId,
     SetId,
     SourceId,
     TradeKey,
@@ -48,6 +49,7 @@ from clearing.model.values import (
     Default,
     Due,
     Funding,
+    Grant,
     Half,
     Instrument,
     LinkProposal,
@@ -141,6 +143,7 @@ class House:
     change_proposals: Map[str, ChangeProposal] = Map()
     breakers: Map[str, Breaker] = Map()
     revocations: Map[str, Revocation] = Map()
+    grants: Map[RegulatorId, Grant] = Map()
     trails: Map[FeedId, Trail] = Map()
     volume_trails: Map[InstrumentId, VolumeTrail] = Map()
     sources: Map[SourceId, Source] = Map()
@@ -265,6 +268,7 @@ TABLES: dict[str, type] = {
     "change_proposals": ChangeProposal,
     "breakers": Breaker,
     "revocations": Revocation,
+    "grants": Grant,
     "trails": Trail,
     "volume_trails": VolumeTrail,
     "sources": Source,

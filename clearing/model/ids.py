@@ -17,6 +17,7 @@ SourceId = NewType("SourceId", str)
 DefaultId = NewType("DefaultId", str)
 TradeKey = NewType("TradeKey", str)
 """``member/trade id``."""
+RegulatorId = NewType("RegulatorId", str)
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 TRADE_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
@@ -24,6 +25,8 @@ TRADE_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 CODE_PATTERN = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,31}", re.ASCII)
 SERIAL_PATTERN = re.compile(r"[1-9a-f][0-9a-f]{0,39}", re.ASCII)
 """The serial number of a certificate: at most 20 bytes (RFC 5280 §4.1.2.2), in the one spelling."""
+JURISDICTION_PATTERN = re.compile(r"[A-Z]{2}", re.ASCII)
+"""A country by its code of two letters (ISO 3166-1 alpha-2); which are assigned is that list's business."""
 REQUEST_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}", re.ASCII)
 
 HOUSE_ACCOUNT = "house"

@@ -93,6 +93,8 @@ class Reason(Enum):
     DEFAULT_UNKNOWN = "no such default"
     DEFAULT_NOT_RECOVERING = "recoveries are taken once the waterfall of the default is done"
     SERIAL_MALFORMED = "a serial number is 1 to 40 hexadecimal digits in lower case, without leading zeros"
+    JURISDICTION_MALFORMED = "a jurisdiction is a country code of two capital letters (ISO 3166-1 alpha-2)"
+    GRANT_UNKNOWN = "the regulator has no grant: it sees all"
     NOT_AN_ADMINISTRATOR = "only an administrator of the house may do this"
     SAME_ADMINISTRATOR = "two different administrators are needed"
     TWO_ADMINISTRATORS_NEEDED = "one administrator proposes this change and another approves it"

@@ -6,6 +6,7 @@ tick of a feed that prices only collateral is what one whole unit of the asset i
 
 from dataclasses import dataclass
 
+from clearing import chart
 from clearing.model import decimal
 from clearing.model.house import House, ordered
 from clearing.model.ids import AssetId, FeedId, InstrumentId
@@ -27,9 +28,6 @@ class Unit:
         """``steps`` steps as a decimal string."""
         return decimal.render(steps * self.step, self.decimals)
 
-
-_OF_INSTRUMENTS = ("novation", "position")
-"""How the paths end of accounts that count lots; all others count an asset."""
 
 VOLATILITY = Unit(4)
 """A volatility counts in basis points of one."""
@@ -55,14 +53,9 @@ def of_size(instrument: Instrument) -> Unit:
     return Unit(instrument.lot_decimals)
 
 
-def counts_lots(path: str) -> bool:
-    """Whether an account of the ledger counts lots of an instrument, not an asset."""
-    return path.rpartition("/")[2] in _OF_INSTRUMENTS
-
-
 def of_account(path: str, unit: str, house: House) -> Unit:
     """The steps in which an account of the ledger counts."""
-    if counts_lots(path):
+    if chart.counts_lots(path):
         return of_size(house.instruments[InstrumentId(unit)])
     return of_asset(house.assets[AssetId(unit)])
 

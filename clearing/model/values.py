@@ -17,6 +17,7 @@ from clearing.model.ids import (
     InstrumentId,
     MemberId,
     ParticipantId,
+    RegulatorId,
     SetId,
     SourceId,
     TradeKey,
@@ -265,6 +266,14 @@ class Revocation:
     revoked_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The jurisdictions to whose members a regulator is limited, in their order. One without a grant sees all."""
+
+    regulator: RegulatorId
+    jurisdictions: tuple[str, ...]
+
+
 class BreakerState(Enum):
     """What a circuit breaker lets through: every trade, reducing ones, none (rulebook §13)."""
 
@@ -440,6 +449,7 @@ class Member:
     ``suspended_for``: why it is suspended. ``left_ms``: when it left; until it is released, ``default/exits`` says
     when, it stays liable with its contribution and its assessments. ``group``: the name that it shares with its
     affiliates, which are expected to fail together (rulebook §12); empty for a member that stands alone.
+    ``jurisdiction``: the country under whose law it stands, by its code (ISO 3166-1 alpha-2); empty if not stated.
     """
 
     id: MemberId
@@ -449,6 +459,7 @@ class Member:
     suspended_for: str = ""
     left_ms: int = 0
     group: str = ""
+    jurisdiction: str = ""
 
     @property
     def belongs(self) -> bool:

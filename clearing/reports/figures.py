@@ -4,7 +4,13 @@ from clearing.attest.statement import format_time
 from clearing.model import decimal, units
 from clearing.model.house import House
 from clearing.model.ids import AssetId
+from clearing.reports.document import Column, Measure
 from ledger.account import Account
+
+
+def in_settlement(house: House, name: str, title: str) -> Column:
+    """The column of an amount of the settlement asset."""
+    return Column(name, title, Measure.AMOUNT, house.settlement)
 
 
 def money(house: House, amount_minor: int) -> str:

@@ -23,7 +23,9 @@ class Recorded:
 class Moved:
     """A leg of an account: its entry, its number there, the amount and the balance after it, debits positive."""
 
-    recorded: Recorded
+    sequence: int
+    kind: int
+    effective_ms: int
     leg: int
     amount: int
     balance: int
@@ -72,7 +74,7 @@ class Reading(Protocol):
         """The legs of an account, in order; none for one that was never used."""
 
     def refused(self) -> Iterator[RefusedCall]:
-        """The requests that were refused before the last of the entries, in the order of ``at`` and of their ids."""
+        """The requests that were refused before the last of the entries, in the order of ``at``."""
 
 
 def shows(reading: Reading, member: MemberId) -> bool:

@@ -7,6 +7,7 @@ A source is terms, joined by ``; ``. Each may begin with the column that it is a
     kind TRADE_NOVATED from 400 to 612   those of them from one entry to another, both included
     account members/alpha/pool USDC      what moved this account of the ledger; * stands for any part between slashes
     attestation 12                       computed from what this attestation commits to: its recompute bundle shows it
+    answers from 400 to 612              the answers kept of requests refused when the journal had so many entries
     figure TABLE FIELD                   another row of the same report; without a field all rows of the table
     outside WHAT                         nothing here: somebody outside has to say it
 """
@@ -20,6 +21,7 @@ from clearing.model.kinds import Kind
 
 JOIN = "; "
 _TERM = re.compile(r"(?:([a-z_][a-z0-9_]*)=)?([a-z]+) (.+)", re.ASCII)
+_SPAN = re.compile(r"from ([0-9]+) to ([0-9]+)", re.ASCII)
 _BETWEEN = re.compile(r"([A-Z_]+)(?: from ([0-9]+) to ([0-9]+))?", re.ASCII)
 
 
@@ -30,6 +32,7 @@ class Origin(Enum):
     KIND = "kind"
     ACCOUNT = "account"
     ATTESTATION = "attestation"
+    ANSWERS = "answers"
     FIGURE = "figure"
     OUTSIDE = "outside"
 
@@ -80,6 +83,13 @@ def attestation(number: int) -> str:
     return f"attestation {number}"
 
 
+def answers(first: int, last: int) -> str:
+    """The answers that the house keeps of requests that were refused when the journal had ``first`` to ``last``
+    entries. They stand beside the journal, not in it.
+    """
+    return f"answers from {first} to {last}"
+
+
 def figure(table: str, field: str = "") -> str:
     """Another row of the same report, or all rows of a table."""
     return f"figure {table} {field}".rstrip()
@@ -100,6 +110,8 @@ def _term(text: str) -> Term:
     if matched is None:
         raise ValueError(f"{text!r} is no term of a source")
     column, word, said = matched.groups(default="")
+    if word not in {origin.value for origin in Origin}:
+        raise ValueError(f"{word!r} is no origin of a figure")
     return Term(Origin(word), said, column)
 
 
@@ -107,6 +119,16 @@ def sequences(said: str) -> list[range]:
     """The runs of entries that a term ``entries`` names. Raises ``ValueError``."""
     ends = [[int(number) for number in run.split("-")] for run in said.split(",")]
     return [range(run[0], run[-1] + 1) for run in ends]
+
+
+def answered(said: str) -> tuple[int, int]:
+    """How many entries the journal had, at least and at most, when the requests were refused whose answers a term
+    ``answers`` names. Raises ``ValueError``.
+    """
+    matched = _SPAN.fullmatch(said)
+    if matched is None:
+        raise ValueError(f"{said!r} names no answers")
+    return int(matched[1]), int(matched[2])
 
 
 def between(said: str) -> tuple[Kind, int, int | None]:

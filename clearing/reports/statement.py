@@ -1,4 +1,7 @@
-"""What moved one account: the opening balance, every leg with the balance after it, the closing balance."""
+"""What moved one account: the opening balance, every leg with the balance after it, the closing balance.
+
+An account that was not used yet has no lines.
+"""
 
 from collections.abc import Iterator
 
@@ -29,11 +32,13 @@ def build(reading: Reading) -> Iterator[Table]:
 
 
 def _lines(reading: Reading, path: str, unit: str) -> Iterator[Row]:
-    account = reading.house.book.find(account_id(path, unit)) or Account(path, unit)
+    account = reading.house.book.find(account_id(path, unit))
+    if account is None:
+        return  # not used yet
     start, source = int(reading.given.get(FROM, "0")), sources.account(path, unit)
     opening, is_open = 0, False
     for moved in reading.moves(account):
-        if moved.recorded.sequence < start:
+        if moved.sequence < start:
             opening = moved.balance
             continue
         if not is_open:
@@ -47,15 +52,14 @@ def _lines(reading: Reading, path: str, unit: str) -> Iterator[Row]:
 
 
 def _line(reading: Reading, account: Account, moved: Moved) -> Row:
-    sequence, entry = moved.recorded.sequence, moved.recorded.entry
     cells = (
-        str(sequence),
-        figures.time(entry.effective_ms),
-        Kind(entry.kind).name,
+        str(moved.sequence),
+        figures.time(moved.effective_ms),
+        Kind(moved.kind).name,
         figures.balance(reading.house, account, account.on_normal_side(moved.amount)),
         figures.balance(reading.house, account, account.on_normal_side(moved.balance)),
     )
-    return Row(f"{sequence}.{moved.leg}", cells, sources.entries([sequence]))
+    return Row(f"{moved.sequence}.{moved.leg}", cells, sources.entries([moved.sequence]))
 
 
 def _total(reading: Reading, account: Account, what: str, balance: int, source: str) -> Row:

@@ -7,6 +7,7 @@ from clearing.default.gate import gates
 from clearing.engine import Engine
 from clearing.market.outage import outage_of
 from clearing.model import units
+from clearing.model.ids import RegulatorId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Reason
 from clearing.server.calls import caller_of, founded, write
@@ -141,22 +142,22 @@ class Administration(AdminServiceServicer):
         require_valid(request)
         view = self._engine.view
         house = founded(view)
-        row = proposal_of(house, names.own_id(request.name))
-        if row is None:
+        caller, row = caller_of(context), proposal_of(house, names.own_id(request.name))
+        if row is None or not wire.sees_proposal(row, caller):
             raise Refused(Reason.PROPOSAL_UNKNOWN, request.name)
-        return pb.GetProposalResponse(proposal=wire.proposal(row, house), journal_size=view.size)
+        return pb.GetProposalResponse(proposal=wire.proposal(row, house, caller), journal_size=view.size)
 
     def ListProposals(
         self, request: pb.ListProposalsRequest, context: grpc.ServicerContext
     ) -> pb.ListProposalsResponse:
-        """All proposals there ever were."""
+        """All proposals there ever were, as far as the caller sees whom they are about."""
         require_valid(request)
-        view = self._engine.view
+        view, caller = self._engine.view, caller_of(context)
         house = founded(view)
-        rows = {row.id: row for row in proposals_of(house)}
-        page = page_of(rows, request, "proposals")
+        rows = {row.id: row for row in proposals_of(house) if wire.sees_proposal(row, caller)}
+        page = page_of(rows, request, "proposals", caller.actor)
         return pb.ListProposalsResponse(
-            proposals=[wire.proposal(rows[key], house) for key in page.keys],
+            proposals=[wire.proposal(rows[key], house, caller) for key in page.keys],
             next_page_token=page.next_token,
             journal_size=view.size,
         )
@@ -211,6 +212,20 @@ class Administration(AdminServiceServicer):
         page = page_of(rows, request, "revocations")
         return pb.ListRevocationsResponse(
             revocations=[wire.revocation(rows[key]) for key in page.keys],
+            next_page_token=page.next_token,
+            journal_size=view.size,
+        )
+
+    def ListGrants(
+        self, request: pb.ListGrantsRequest, context: grpc.ServicerContext
+    ) -> pb.ListGrantsResponse:
+        """The regulators that see some jurisdictions only."""
+        require_valid(request)
+        view = self._engine.view
+        rows = founded(view).grants
+        page = page_of(rows, request, "grants")
+        return pb.ListGrantsResponse(
+            grants=[wire.grant(rows[RegulatorId(key)]) for key in page.keys],
             next_page_token=page.next_token,
             journal_size=view.size,
         )

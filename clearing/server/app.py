@@ -42,7 +42,7 @@ PINGS_EVERY_S = 10
 """Whoever pings more often, with no call open, is cut off: the clients' own keepalive is 30 seconds."""
 
 CHANNELZ = "/grpc.channelz.v1.Channelz/"
-FOR_OPERATORS = Access(allowed=SEES_ALL, reach=options_pb2.REACH_EVERYONE, own="")
+FOR_OPERATORS = Access(allowed=SEES_ALL, reach=options_pb2.REACH_HOUSE, own="")
 FLUSH_S = 1.0
 """How long answers that were given may take to be on their way."""
 

@@ -1,6 +1,7 @@
 """What every service needs of a call: who makes it, a founded house to answer from, and the way to change it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import grpc
 from google.protobuf.message import Message
@@ -8,11 +9,12 @@ from google.protobuf.message import Message
 from clearing.engine import Engine, Pending
 from clearing.model.commands import Command
 from clearing.model.house import House
-from clearing.model.ids import AccountKey, member_of
+from clearing.model.ids import AccountKey, RegulatorId, member_of
 from clearing.model.outcomes import Outcome, Reason
 from clearing.server.errors import Fault, Refused, require_accepted
-from clearing.server.identity import Identity, IdentityRefused, identity_of, parse_spiffe
+from clearing.server.identity import Identity, IdentityRefused, Role, identity_of, parse_spiffe
 from clearing.server.wire import names
+from ledger.require import InvariantViolated
 from ledger.store.writer import Published
 
 WAIT_MAX_S = 3_600.0
@@ -21,8 +23,34 @@ IDENTITY_METADATA = "x-clearing-identity"
 """Says who calls on a port without TLS, as a SPIFFE id; on a port with TLS it counts for nothing."""
 
 
+_ADMITTED = "_clearing_caller"
+"""Under this name a call's context holds who makes it."""
+
+
 def caller_of(context: grpc.ServicerContext) -> Identity:
-    """Who calls, by the certificate of the connection. Raises :class:`Refused`.
+    """Who calls, as the door admitted it: with what it may see."""
+    caller = vars(context).get(_ADMITTED)
+    if not isinstance(caller, Identity):
+        raise InvariantViolated("the door admits a caller before a service asks for it")
+    return caller
+
+
+def admit(context: grpc.ServicerContext, caller: Identity) -> None:
+    """Have :func:`caller_of` answer ``caller`` for this call from now on."""
+    vars(context)[_ADMITTED] = caller
+
+
+def scoped(caller: Identity, house: House) -> Identity:
+    """``caller`` as far as ``house`` lets it see: a regulator with a grant sees the members of its jurisdictions."""
+    grant = house.grants.get(RegulatorId(caller.id)) if caller.role is Role.REGULATOR else None
+    if grant is None:
+        return replace(caller, granted=None) if caller.granted is not None else caller
+    seen = (row.id for row in house.members.values() if row.jurisdiction in grant.jurisdictions)
+    return replace(caller, granted=frozenset(seen))
+
+
+def certified(context: grpc.ServicerContext) -> Identity:
+    """Who calls, by the certificate of the connection alone. Raises :class:`Refused`.
 
     A connection without TLS exists only with ``--insecure-loopback``, and its callers are believed.
     """

@@ -118,6 +118,8 @@ REASON_CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.DEFAULT_UNKNOWN: Code.NOT_FOUND,
     Reason.DEFAULT_NOT_RECOVERING: Code.FAILED_PRECONDITION,
     Reason.SERIAL_MALFORMED: Code.INVALID_ARGUMENT,
+    Reason.JURISDICTION_MALFORMED: Code.INVALID_ARGUMENT,
+    Reason.GRANT_UNKNOWN: Code.NOT_FOUND,
     Reason.NOT_AN_ADMINISTRATOR: Code.PERMISSION_DENIED,
     Reason.SAME_ADMINISTRATOR: Code.PERMISSION_DENIED,
     Reason.TWO_ADMINISTRATORS_NEEDED: Code.FAILED_PRECONDITION,
@@ -148,6 +150,10 @@ class Fault(Enum):
     CERTIFICATE_REVOKED = (Code.UNAUTHENTICATED, "the client certificate was revoked")
     METHOD_CLOSED = (Code.PERMISSION_DENIED, "nobody may call this method")
     ROLE_NOT_ALLOWED = (Code.PERMISSION_DENIED, "your role may not call this method")
+    GRANT_TOO_NARROW = (
+        Code.PERMISSION_DENIED,
+        "this is about all members together, and you were granted those of some jurisdictions",
+    )
     NOT_YOURS = (Code.PERMISSION_DENIED, "you may name only what is yours")
     REQUEST_INVALID = (Code.INVALID_ARGUMENT, "fields of the request are wrong")
     IDEMPOTENCY_KEY_REUSED = (Code.ALREADY_EXISTS, "the request id was used before with another body")
@@ -179,6 +185,12 @@ class Fault(Enum):
     )
     TILE_UNKNOWN = (Code.NOT_FOUND, "no such tile")
     REPORT_UNKNOWN = (Code.NOT_FOUND, "no such report, or none that you may pull")
+    REPORT_NOT_REPRODUCED = (
+        Code.FAILED_PRECONDITION,
+        "the report was signed before, its file is gone, and this program would make another one",
+    )
+    REPORT_TOO_LARGE = (Code.FAILED_PRECONDITION, "the report does not fit into this form")
+    REPORT_NOT_SIGNED = (Code.UNAVAILABLE, "too few officers can sign now; ask again later")
     SEQUENCE_AHEAD = (Code.OUT_OF_RANGE, "the journal has not come so far")
     HISTORY_BEHIND = (Code.UNAVAILABLE, "the history has not come so far; ask again in a moment")
     OVERLOADED = (Code.RESOURCE_EXHAUSTED, "too much waits already; send the same request again in a moment")

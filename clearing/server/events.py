@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import grpc
 
 from clearing.engine import Engine
-from clearing.server.calls import caller_of, founded, require_good
+from clearing.server.calls import caller_of, founded, require_good, scoped
 from clearing.server.errors import Fault, Refused
 from clearing.server.identity import Identity
 from clearing.server.pages import size_of
 from clearing.server.tail import Follower, Happening, Tail
 from clearing.server.wire import events as wire
-from clearing.server.wire.concerns import owner_of
+from clearing.server.wire.concerns import owners_of
 from clearing.server.wire.ledger import Kinds, kinds
 from clearinghouse.v1 import event_service_pb2 as pb
 from clearinghouse.v1.event_service_pb2_grpc import EventServiceServicer
@@ -74,7 +74,9 @@ class Events(EventServiceServicer):
             if admitted.is_over:
                 require_good(caller, self._engine.view.state, self._engine.now_ms())
                 admitted.begin()
-            for one in self._tail.take(follower):
+            taken = self._tail.take(follower)
+            caller = scoped(caller, self._engine.view.state)  # not before: what was taken is not newer
+            for one in taken:
                 if _is_for(one, caller, wanted):
                     yield pb.StreamEventsResponse(event=wire.message(one, self._engine.view.state, caller))
                     silence.begin()
@@ -124,7 +126,7 @@ def _require_reached(position: int, size: int) -> None:
 
 def _is_for(one: Happening, caller: Identity, wanted: Kinds) -> bool:
     is_wanted = not wanted or one.entry.kind in wanted
-    return is_wanted and one.is_for(owner_of(caller), caller.sees_all)
+    return is_wanted and one.is_for(owners_of(caller))
 
 
 def _heartbeat(position: int) -> pb.StreamEventsResponse:

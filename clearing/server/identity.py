@@ -5,6 +5,9 @@ A SPIFFE id is ``spiffe://<house>/<role>/<id>``. Rules kept here: the spelling i
 alternative names. Whether its trust domain is this house is the interceptor's question.
 
 An administrator is known by the key of its certificate too: "another administrator" means another key.
+
+What a caller may read follows from one value, ``members``. All but a regulator's stands in the certificate; what a
+regulator was granted, the door adds from the state of the house (``calls.scoped``).
 """
 
 import hashlib
@@ -33,7 +36,7 @@ class Role(Enum):
 
 
 SEES_ALL = frozenset({Role.REGULATOR, Role.ADMINISTRATOR})
-"""Roles that read what belongs to any member."""
+"""Roles that read what belongs to any member, unless a regulator's grant says of which."""
 
 _COLLECTION = {
     Role.MEMBER: "members",
@@ -68,13 +71,15 @@ class Credential:
 class Identity:
     """A caller: of which house, in which role, by which id; and by which certificate, if it came with one.
 
-    Two identities are equal if they name the same caller.
+    ``granted``: the members to which a regulator is limited, None if it is not. Two identities are equal if they name
+    the same caller.
     """
 
     house: str
     role: Role
     id: str
     credential: Credential | None = field(default=None, compare=False)
+    granted: frozenset[MemberId] | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -89,9 +94,16 @@ class Identity:
         return f"{self.name}/{self.credential.key[:KEY_DIGITS]}"
 
     @property
+    def members(self) -> frozenset[MemberId] | None:
+        """The members of whose business the caller may read; None: of everybody's."""
+        if self.role in SEES_ALL:
+            return self.granted
+        return frozenset({MemberId(self.id)} if _COLLECTION.get(self.role) == "members" else ())
+
+    @property
     def sees_all(self) -> bool:
-        """Whether the caller may read what belongs to any member."""
-        return self.role in SEES_ALL
+        """Whether the caller may read what belongs to any member, and to the house."""
+        return self.members is None
 
     @property
     def names_all(self) -> bool:
@@ -109,7 +121,13 @@ class Identity:
 
     def sees(self, member: MemberId) -> bool:
         """Whether the caller may read what belongs to ``member``."""
-        return self.sees_all or (_COLLECTION.get(self.role) == "members" and self.id == member)
+        return self.members is None or member in self.members
+
+    def reads(self, name: str) -> bool:
+        """Whether the caller may read the resource ``name``: its own, or of a member that it sees."""
+        collection, _, rest = name.partition("/")
+        is_seen = collection == "members" and self.sees(MemberId(rest.partition("/")[0]))
+        return self.sees_all or is_seen or self.owns(name)
 
     def owns(self, name: str) -> bool:
         """Whether the resource ``name`` is the caller's own member or source, or stands under it."""

@@ -8,7 +8,8 @@ Steps of a call, each of which refuses:
 4. The method names the caller's role among those allowed.
 5. The request comes, in time and well formed. Until here a call has cost next to nothing.
 6. The method says how far it reaches. If it is about what one caller owns, the field that names it must name
-   something of this caller, unless its role may name all.
+   something of this caller, unless its role may name all. A regulator with a grant names what is of its members, and
+   has no method that is about all members together.
 7. The house is not about to stop: health is still told, all else is refused (``drain``).
 8. The service answers; whatever it raises becomes a status in ``errors``, and ``watch`` tells of it.
 
@@ -30,7 +31,7 @@ from google.protobuf.message import DecodeError, Message
 
 from clearing.model.house import House
 from clearing.model.ids import AccountKey, member_of
-from clearing.server.calls import caller_of, require_good
+from clearing.server.calls import admit, certified, require_good, scoped
 from clearing.server.drain import Drain
 from clearing.server.errors import Fault, Refused
 from clearing.server.identity import Identity, Role
@@ -279,7 +280,7 @@ class Authority(grpc.ServerInterceptor):
         def refuse(_requests: Iterator[bytes], context: grpc.ServicerContext) -> None:
             watching = Call(path, is_stream=fault is Fault.STREAMS_TAKEN)
             with watched(watching, context, self._told):
-                watching.caller = caller_of(context)
+                watching.caller = certified(context)
                 raise Refused(fault)
 
         return refuse
@@ -326,9 +327,12 @@ class Authority(grpc.ServerInterceptor):
         A stream may send none for long, and what is true of the caller may change while it is open. Raises
         :class:`Refused` or :class:`RequestInvalid`.
         """
-        caller = watching.caller = caller_of(context)
+        house, caller = self._inside.state(), certified(context)
+        watching.caller = caller
         self._require_house(caller)
-        require_good(caller, self._inside.state(), self._inside.clock())
+        require_good(caller, house, self._inside.clock())
+        caller = scoped(caller, house)
+        admit(context, caller)
         if request is None:
             self._limits.charge(caller, CALL_COST, time.monotonic_ns())
         _require_role(caller, access)
@@ -361,6 +365,9 @@ class Authority(grpc.ServerInterceptor):
     def _require_reach(self, caller: Identity, access: Access, request: Any) -> None:
         if access.reach == options_pb2.REACH_EVERYONE:
             return
+        if access.reach == options_pb2.REACH_HOUSE:
+            _require_all(caller)
+            return
         if access.reach not in {options_pb2.REACH_OWN, options_pb2.REACH_FILTERED}:
             raise Refused(Fault.METHOD_CLOSED)
         if caller.names_all:
@@ -368,7 +375,7 @@ class Authority(grpc.ServerInterceptor):
         named = getattr(request, access.own) if access.own else names.ALL_MEMBERS
         if access.reach == options_pb2.REACH_FILTERED and named == names.ALL_MEMBERS:
             return
-        if not any(caller.owns(name) for name in owners(named, self._inside.state())):
+        if not any(caller.reads(name) for name in owners(named, self._inside.state())):
             _require_well_named(request, access.own)
             raise Refused(Fault.NOT_YOURS, f"{access.own} is not under the name of {caller.actor}")
 
@@ -409,6 +416,11 @@ def _require_role(caller: Identity, access: Access) -> None:
     if caller.role not in access.allowed:
         allowed = ", ".join(sorted(role.value for role in access.allowed))
         raise Refused(Fault.ROLE_NOT_ALLOWED, f"it is for: {allowed}; you are {caller.actor}")
+
+
+def _require_all(caller: Identity) -> None:
+    if not caller.sees_all:
+        raise Refused(Fault.GRANT_TOO_NARROW)
 
 
 def _require_well_named(request: Message, field: str) -> None:

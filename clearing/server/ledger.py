@@ -80,9 +80,7 @@ class Ledgers(LedgerServiceServicer):
 
     def _shown(self, sequence: int, row: Entry, caller: Identity) -> pb.Entry | None:
         """The entry as ``caller`` sees it, None if it sees none of it."""
-        own = [
-            index for index, leg in enumerate(row.legs) if caller.sees_all or caller.owns(leg.account.path)
-        ]
+        own = [index for index, leg in enumerate(row.legs) if caller.reads(leg.account.path)]
         if not own and not caller.sees_all:
             return None
         house = self._engine.view.state
@@ -139,7 +137,7 @@ class Ledgers(LedgerServiceServicer):
         """The receipt of an entry, or of one account's legs in it."""
         _require_account_whole(request)
         caller, path = caller_of(context), request.ledger_account
-        if path and not (caller.sees_all or caller.owns(path)):
+        if path and not caller.reads(path):
             raise Refused(Fault.NOT_YOURS, f"ledger_account is not under the name of {caller.actor}")
         sequence = int(names.own_id(request.name))
         if sequence >= self._journal.size:

@@ -1,61 +1,48 @@
 """ReportService."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import grpc
 
-from clearing.attest.liabilities import LiabilityRefused, Proof
-from clearing.attest.recompute_bundle import RecomputeBundle
+from clearing.attest.envelope import SignerAway
+from clearing.attest.liabilities import LiabilityRefused
 from clearing.engine import Engine
+from clearing.model.commands import PullReport
 from clearing.model.house import House
 from clearing.model.ids import MemberId
-from clearing.model.outcomes import Reason
-from clearing.reports.rows import Balanced, Moved, Recorded
-from clearing.reports.table import ACCOUNT, FROM, REPORTS, UNIT, Report
-from clearing.server.calls import caller_of, founded
+from clearing.model.kinds import Kind
+from clearing.model.outcomes import Outcome, Reason
+from clearing.model.values import Form, Given, ReportAsked
+from clearing.reporting import Made, NotShown, ReportChanged, Reporting
+from clearing.reports.render import NotRenderable
+from clearing.reports.statement import ACCOUNT, FROM, UNIT
+from clearing.reports.table import REPORTS, Audience, Report
+from clearing.server.calls import caller_of, founded, write
 from clearing.server.errors import Fault, Refused
 from clearing.server.history import Books
 from clearing.server.identity import Identity
 from clearing.server.pages import page_of
-from clearing.server.spool import Download, Spool
-from clearing.server.wire import ledger as ledger_wire
 from clearing.server.wire import names
 from clearing.server.wire import reports as wire
 from clearing.server.wire.violations import RequestInvalid, Violations, require_valid
-from clearing.workings import NothingAttested, NotReproduced, Replaying, Workings
+from clearing.spool import Download
+from clearing.store.queries import pulled
+from clearing.workings import NothingAttested, NotReproduced, Replaying
 from clearinghouse.v1 import report_service_pb2 as pb
 from clearinghouse.v1.report_service_pb2_grpc import ReportServiceServicer
 from ledger.account import account_id
-from ledger.store import history
-from ledger.store.history import AccountUnknown
 
 CHUNK_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pull:
-    """A report that is asked for: of how many entries, with what, and where its rows come from. ``member``: whose
-    cut of it, None for all of it.
-    """
-
-    as_of: int
-    given: Mapping[str, str]
-    house: House
-    books: Books
-    workings: Workings
-    member: MemberId | None
-    context: grpc.ServicerContext
+PROGRESS_S = 0.5
 
 
 class Reports(ReportServiceServicer):
-    """Makes reports, and sends them in parts."""
+    """Journals who pulls what, has it made, and sends it in parts."""
 
-    def __init__(self, engine: Engine, books: Books, workings: Workings, spool: Spool) -> None:
-        self._engine, self._books, self._workings, self._spool = engine, books, workings, spool
+    def __init__(self, engine: Engine, books: Books, reporting: Reporting) -> None:
+        self._engine, self._books, self._reporting = engine, books, reporting
 
     def ListReports(  # named by the proto
         self, request: pb.ListReportsRequest, context: grpc.ServicerContext
@@ -68,48 +55,94 @@ class Reports(ReportServiceServicer):
             reports=[wire.message(REPORTS[key]) for key in page.keys], next_page_token=page.next_token
         )
 
-    def DownloadReport(
-        self, request: pb.DownloadReportRequest, context: grpc.ServicerContext
-    ) -> Iterator[pb.DownloadReportResponse]:
-        """A report: what it is, then its bytes from an offset on."""
+    def PullReport(
+        self, request: pb.PullReportRequest, context: grpc.ServicerContext
+    ) -> pb.PullReportResponse:
+        """Journal the pull. The state of now is kept: the caller will ask for the file in a moment."""
         require_valid(request)
-        caller, house = caller_of(context), founded(self._engine.view)
+        caller, view = caller_of(context), self._engine.view
+        house = founded(view)
         report = REPORTS.get(names.own_id(request.name))
         if report is None or not _may(caller, report):
             raise Refused(Fault.REPORT_UNKNOWN, request.name)
-        _require_given(report, request, caller)
-        as_of = self._books.past.reached(request.as_of, context)
-        pull = Pull(
-            as_of=as_of,
-            given=dict(request.parameters),
-            house=house,
-            books=self._books,
-            workings=self._workings,
-            member=MemberId(caller.id) if report.cut and not caller.sees_all else None,
-            context=context,
+        if request.as_of > view.size:
+            raise Refused(Fault.SEQUENCE_AHEAD, f"it has {view.size} entries")
+        asked = ReportAsked(
+            report=report.id,
+            as_of=self._as_of(request.as_of or view.size, report, caller),
+            form=_form(report, request),
+            given=_given(report, request),
+            members=_part(report, caller),
         )
-        asked = json.dumps([report.id, self._made_of(report, as_of), sorted(pull.given.items()), pull.member])
-        download = self._spool.open(asked, lambda: _wanted(report.render(ROWS[report.id](pull)), context))
-        with download.file:
-            if request.offset > download.spooled.size:
-                raise RequestInvalid({"offset": f"the report has {download.spooled.size} bytes"})
-            yield pb.DownloadReportResponse(header=wire.header(report, as_of, download.spooled))
-            yield from _chunks(download, request.offset)
+        _require_account(asked, house, caller)
+        outcome = write(self._engine, PullReport(asked=asked), request, context)
+        self._reporting.keep(house)
+        return pb.PullReportResponse(pull=names.pull(report.id, request.request_id), as_of=_as_of(outcome))
 
-    def _made_of(self, report: Report, as_of: int) -> str:
-        """What a report of ``as_of`` entries is made of: of one attestation it is the same until the next."""
-        if report.id not in OF_ATTESTATIONS:
-            return f"{as_of} entries"
-        with _attested():
-            return f"attestation {self._workings.number(as_of)}"
+    def _as_of(self, as_of: int, report: Report, caller: Identity) -> int:
+        if report.audience is not Audience.PUBLIC or caller.sees_all:
+            return as_of
+        with _refusing():
+            return self._reporting.public_size(as_of)
+
+    def DownloadReport(
+        self, request: pb.DownloadReportRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.DownloadReportResponse]:
+        """A report that the caller pulls: how far it is, what it is, then its bytes from an offset on."""
+        require_valid(request)
+        caller = caller_of(context)
+        report, own_id = names.of_pull(request.name)
+        found = pulled(self._books.database, caller.request_id(own_id))
+        if found is None or found.report != report or not _may(caller, REPORTS[report]):
+            raise Refused(Fault.REPORT_UNKNOWN, request.name)
+        _require_still_seen(found, caller)
+        self._books.past.reached(found.as_of, context)
+        with _refusing():
+            made = yield from self._made(found)
+        with made.download.file:
+            if request.offset > made.download.spooled.size:
+                raise RequestInvalid({"offset": f"the report has {made.download.spooled.size} bytes"})
+            yield pb.DownloadReportResponse(header=wire.header(report, found.as_of, found.form, made))
+            yield from _chunks(made.download, request.offset)
+
+    def _made(self, asked: ReportAsked) -> Generator[pb.DownloadReportResponse, None, Made]:
+        """How far the report is, now and then, until it is made."""
+        making, told_s = self._reporting.make(asked), time.monotonic()
+        while True:
+            try:
+                size = next(making)
+            except StopIteration as done:
+                made: Made = done.value
+                return made
+            if time.monotonic() - told_s >= PROGRESS_S:
+                told_s = time.monotonic()
+                yield pb.DownloadReportResponse(progress=pb.ReportProgress(size=size))
 
 
 def _may(caller: Identity, report: Report) -> bool:
-    return report.for_members or caller.sees_all
+    """A bundle is of one member or of all: a regulator that sees some has none of its own."""
+    if report.audience is Audience.WHOLE or (report.build is None and report.audience is Audience.CUT):
+        return caller.sees_all or (report.audience is Audience.CUT and len(caller.members or ()) == 1)
+    return True
 
 
-def _require_given(report: Report, request: pb.DownloadReportRequest, caller: Identity) -> None:
-    """Raise ``RequestInvalid`` for parameters that are not the report's, :class:`Refused` for a foreign account."""
+def _part(report: Report, caller: Identity) -> tuple[MemberId, ...] | None:
+    """Whose part of the report the caller gets; None for all of it."""
+    if report.audience is not Audience.CUT or caller.members is None:
+        return None
+    return tuple(sorted(caller.members))
+
+
+def _form(report: Report, request: pb.PullReportRequest) -> Form:
+    form = wire.form_of(request, report)
+    if form is None:
+        forms = ", ".join(one.value for one in report.forms)
+        raise RequestInvalid({"form": f"this report comes as {forms}"})
+    return form
+
+
+def _given(report: Report, request: pb.PullReportRequest) -> tuple[Given, ...]:
+    """What the report is asked for with. Raises ``RequestInvalid`` for what are not its parameters."""
     violations, known = Violations(request), {one.key: one for one in report.parameters}
     for key in request.parameters:
         if key not in known:
@@ -120,19 +153,34 @@ def _require_given(report: Report, request: pb.DownloadReportRequest, caller: Id
             violations.add(f"parameters[{key}]", f"is missing: {parameter.description}")
         elif text is not None and parameter.pattern.fullmatch(text) is None:
             violations.add(f"parameters[{key}]", f"must be {parameter.description}")
-    if request.offset and not request.as_of:
-        violations.add("as_of", "must say of how many entries the report is that is resumed")
     violations.require_none()
-    if ACCOUNT in known and not (caller.sees_all or caller.owns(request.parameters[ACCOUNT])):
+    return tuple(Given(key=key, text=request.parameters[key]) for key in sorted(request.parameters))
+
+
+def _require_account(asked: ReportAsked, house: House, caller: Identity) -> None:
+    """Raise :class:`Refused` for an account that is not there, or not the caller's to ask about."""
+    given = {one.key: one.text for one in asked.given}
+    if ACCOUNT not in given:
+        return
+    if not caller.reads(given[ACCOUNT]):
         raise Refused(Fault.NOT_YOURS, f"{ACCOUNT} is not under the name of {caller.actor}")
+    if UNIT in given and house.book.find(account_id(given[ACCOUNT], given[UNIT])) is None:
+        raise Refused(Reason.ACCOUNT_UNKNOWN, f"{given[ACCOUNT]} {given[UNIT]}")
+    if int(given.get(FROM, "0")) > asked.as_of:
+        raise RequestInvalid({f"parameters[{FROM}]": f"must not be behind as_of, {asked.as_of}"})
 
 
-def _wanted(parts: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-    """The same while somebody waits for them."""
-    for part in parts:
-        if not context.is_active():
-            raise Refused(Fault.DEADLINE_PASSED)
-        yield part
+def _require_still_seen(asked: ReportAsked, caller: Identity) -> None:
+    """What a caller may see can become less between its pull and the download."""
+    part = _part(REPORTS[asked.report], caller)
+    if part is not None and (asked.members is None or not set(asked.members) <= set(part)):
+        raise Refused(Fault.REPORT_UNKNOWN, "it shows more than you may see now")
+
+
+def _as_of(outcome: Outcome) -> int:
+    """Of how many entries the report is that a pull was accepted for; a repeated request gets its first answer."""
+    (told,) = (event.subject for event in outcome.events if event.kind == Kind.REPORT_PULLED.name)
+    return int(told.partition("@")[2])
 
 
 def _chunks(download: Download, offset: int) -> Iterator[pb.DownloadReportResponse]:
@@ -142,90 +190,21 @@ def _chunks(download: Download, offset: int) -> Iterator[pb.DownloadReportRespon
         offset += len(data)
 
 
-# --- where the rows come from -----------------------------------------------------------------------------
-
-
-def _journal(pull: Pull) -> Iterator[Recorded]:
-    at = 0
-    while at < pull.as_of:
-        for sequence, entry in pull.books.tail.journal.decoded(pull.books.tail.journal.segments(at), at):
-            if sequence >= pull.as_of:
-                return
-            at = sequence + 1
-            yield Recorded(sequence, entry)
-
-
-def _trial_balance(pull: Pull) -> Iterator[Balanced]:
-    after = -1
-    with pull.books.past.as_of(pull.as_of, 0, pull.context) as (connection, size):
-        while page := history.standings(connection, size, after=after):
-            after = page[-1].opened.number
-            for one in page:
-                account = one.opened.account
-                text = ledger_wire.unit_of(account.path, account.unit, pull.house).render(abs(one.balance))
-                sides = (text, "") if one.balance >= 0 else ("", text)
-                yield Balanced(account.path, account.unit, *sides)
-
-
-def _statement(pull: Pull) -> Iterator[Moved]:
-    path, unit = pull.given[ACCOUNT], pull.given[UNIT]
-    start = int(pull.given.get(FROM, "0"))
-    if start > pull.as_of:
-        raise RequestInvalid({f"parameters[{FROM}]": f"must not be behind as_of, {pull.as_of}"})
-    with pull.books.past.as_of(pull.as_of, 0, pull.context) as (connection, size):
-        try:
-            page = history.statement(connection, account_id(path, unit), start, size)
-        except AccountUnknown:
-            raise Refused(Reason.ACCOUNT_UNKNOWN, f"{path} {unit}") from None
-        steps, sided = ledger_wire.unit_of(path, unit, pull.house), page.account.on_normal_side
-        yield Moved("opening balance", steps.render(sided(page.opening)))
-        while True:
-            for line in page.lines:
-                yield Moved(
-                    what=ledger_wire.kind_name(line.entry.kind),
-                    balance=steps.render(sided(line.balance)),
-                    sequence=line.entry.sequence,
-                    leg=line.leg,
-                    time_ms=line.entry.effective_ms,
-                    amount=steps.render(sided(line.amount)),
-                )
-            if page.after is None:
-                break
-            page = history.statement(connection, account_id(path, unit), start, size, after=page.after)
-        yield Moved("closing balance", steps.render(sided(page.closing)))
-
-
-def _bundle(pull: Pull) -> Iterator[RecomputeBundle]:
-    with _attested():
-        yield pull.workings.bundle(pull.as_of, pull.member)
-
-
-def _liability(pull: Pull) -> Iterator[Proof]:
-    with _attested():
-        yield pull.workings.liability(pull.as_of, pull.given[ACCOUNT])
+_FAULTS: Mapping[type[Exception], Fault] = {
+    NothingAttested: Fault.ATTESTATION_UNKNOWN,
+    Replaying: Fault.ATTESTATION_REPLAYED,
+    NotReproduced: Fault.ATTESTATION_NOT_REPRODUCED,
+    LiabilityRefused: Fault.LIABILITY_UNKNOWN,
+    ReportChanged: Fault.REPORT_NOT_REPRODUCED,
+    NotRenderable: Fault.REPORT_TOO_LARGE,
+    SignerAway: Fault.REPORT_NOT_SIGNED,
+    NotShown: Fault.ENTRY_NOT_SHOWN_YET,
+}
 
 
 @contextmanager
-def _attested() -> Iterator[None]:
+def _refusing() -> Iterator[None]:
     try:
         yield
-    except NothingAttested as error:
-        raise Refused(Fault.ATTESTATION_UNKNOWN, str(error)) from None
-    except Replaying as error:
-        raise Refused(Fault.ATTESTATION_REPLAYED, str(error)) from None
-    except NotReproduced as error:
-        raise Refused(Fault.ATTESTATION_NOT_REPRODUCED, str(error)) from None
-    except LiabilityRefused as error:
-        raise Refused(Fault.LIABILITY_UNKNOWN, str(error)) from None
-
-
-ROWS: Mapping[str, Callable[[Pull], Iterable[Any]]] = {
-    "journal": _journal,
-    "liability-proof": _liability,
-    "recompute-bundle": _bundle,
-    "statement": _statement,
-    "trial-balance": _trial_balance,
-}
-"""Where the rows of each report in ``REPORTS`` come from. A test compares the two."""
-OF_ATTESTATIONS = frozenset({"liability-proof", "recompute-bundle"})
-"""Reports of the newest attestation."""
+    except tuple(_FAULTS) as error:
+        raise Refused(_FAULTS[type(error)], str(error)) from None

@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from clearing.engine import Engine
+from clearing.reporting import Reporting
 from clearing.server.accounts import Accounts
 from clearing.server.admin import Administration
 from clearing.server.attestations import Attestations
@@ -23,7 +24,6 @@ from clearing.server.members import Members
 from clearing.server.prices import Prices
 from clearing.server.reports import Reports
 from clearing.server.scenario import Scenario, Steps
-from clearing.server.spool import Spool
 from clearing.server.trades import Trades
 from clearing.workings import Workings
 from clearinghouse.scenario.v1 import scenario_service_pb2, scenario_service_pb2_grpc
@@ -62,14 +62,14 @@ from clearinghouse.v1 import (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Where the services get their answers: the engine, the clock, the journal with all that is made of it, the
-    attestations with all that they were made of, and the folder in which reports are made.
+    attestations with all that they were made of, and who makes reports.
     """
 
     engine: Engine
     clock: Callable[[], int]
     books: Books
     workings: Workings
-    spool: Spool
+    reporting: Reporting
     steps: Steps | None = None
     """Where a scripted scenario is stepped; only a demonstration has it."""
 
@@ -132,7 +132,7 @@ SERVICES: Sequence[Service] = (
     Service(
         report_service_pb2.DESCRIPTOR.services_by_name["ReportService"],
         report_service_pb2_grpc.add_ReportServiceServicer_to_server,
-        lambda sources: Reports(sources.engine, sources.books, sources.workings, sources.spool),
+        lambda sources: Reports(sources.engine, sources.books, sources.reporting),
     ),
     Service(
         trade_service_pb2.DESCRIPTOR.services_by_name["TradeService"],

@@ -7,7 +7,8 @@ Rules kept here:
 2. Who is further behind than the ring reads pages from the store itself.
 3. There is no queue for anybody: who reads slowly is waited for by nobody, and who is idle is not woken by what does
    not concern it.
-4. What is told of an entry follows from the journal up to it and from nothing else.
+4. What is told of an entry follows from the journal up to it and from nothing else. To whom, that does too, but for a
+   regulator with a grant: it is told what its grant covers when it is told.
 """
 
 import threading
@@ -21,8 +22,9 @@ from types import TracebackType
 from typing import Self
 
 from clearing.model.house import Change, House, decode_changes
+from clearing.server.calls import scoped
 from clearing.server.identity import Identity
-from clearing.server.wire.concerns import Concern, Members, of_change, owner_of, owner_of_account
+from clearing.server.wire.concerns import Concern, Members, of_change, owner_of_account, owners_of
 from clearing.store.links import Links
 from ledger.account import Account, AccountId
 from ledger.entry import Entry
@@ -47,9 +49,9 @@ class Happening:
     owners: frozenset[str]
     is_public: bool
 
-    def is_for(self, owner: str, sees_all: bool) -> bool:
-        """Whether it concerns who owns as ``owner`` does, or sees everything."""
-        return sees_all or self.is_public or owner in self.owners
+    def is_for(self, owners: frozenset[str] | None) -> bool:
+        """Whether it concerns one of ``owners``, as ``concerns.owners_of`` gives them."""
+        return owners is None or self.is_public or not self.owners.isdisjoint(owners)
 
 
 def happening(sequence: int, entry: Entry, members: Members) -> Happening:
@@ -100,10 +102,12 @@ class Journal:
 
 @dataclass(slots=True)
 class Follower:
-    """Somebody who follows the journal: as whom, from which entry on, and what wakes it."""
+    """Somebody who follows the journal: as whom, from which entry on, and what wakes it.
 
-    owner: str
-    sees_all: bool
+    ``owners`` gives what stands for it now: what a regulator sees changes with its grant.
+    """
+
+    owners: Callable[[], frozenset[str] | None]
     position: int
     wake: threading.Event = field(default_factory=threading.Event)
 
@@ -129,6 +133,7 @@ class Tail:
 
     def __init__(self, database: Database, view: Callable[[], Published[House]]) -> None:
         self.journal = Journal(database, view)
+        self._view = view
         self._links = Links(database)
         self._lock = threading.Lock()
         self._followers: list[Follower] = []
@@ -165,7 +170,7 @@ class Tail:
     @contextmanager
     def following(self, caller: Identity, position: int) -> Iterator[Follower]:
         """Follow from the entry ``position`` on while the block runs."""
-        follower = Follower(owner_of(caller), caller.sees_all, position)
+        follower = Follower(lambda: owners_of(scoped(caller, self._view().state)), position)
         with self._lock:
             if not self._followers:
                 self._ring.clear()
@@ -266,7 +271,8 @@ class Tail:
         while len(self._ring) > 1 and self._is_full():
             self._ring.popleft()
         for follower in self._followers:
-            if any(one.is_for(follower.owner, follower.sees_all) for one in batch.happened):
+            owners = follower.owners()
+            if any(one.is_for(owners) for one in batch.happened):
                 follower.wake.set()
             elif follower.position == batch.start:
                 follower.position = batch.end

@@ -86,11 +86,12 @@ def replaced(now: Parameters, then: Parameters) -> Iterator[RenderableType]:
 
 def impact(client: Client, found: pb.Impact) -> Iterator[RenderableType]:
     """Who would be called or liquidated at the newest marks."""
-    unit = unit_of(client)
-    yield f"All requirements together change by {grouped(found.requirement_change or '0')} {unit}."
-    sets = list(found.netting_sets)
+    unit, sets = unit_of(client), list(found.netting_sets)
+    if found.requirement_change:  # left out for a regulator that does not see all
+        yield f"All requirements together change by {grouped(found.requirement_change)} {unit}."
     title = f"Would not meet their requirement, in {unit}"
-    yield from listings(title, sets, AFFECTED) if sets else ["Every netting set would meet its requirement."]
+    told = "Every netting set that you see would meet its requirement."
+    yield from listings(title, sets, AFFECTED) if sets else [told]
 
 
 def _text(parameters: Parameters, field: str) -> str:
@@ -105,7 +106,9 @@ def _details(change: pb.Change) -> list[tuple[str, RenderableType]]:
     if change.HasField("import_history"):
         return _history(change.import_history)
     fields: dict[str, Any] = MessageToDict(getattr(change, str(change.WhichOneof("change"))))
-    return [(label, str(value)) for label, value in fields.items()]
+    return [
+        (label, " ".join(value) if isinstance(value, list) else str(value)) for label, value in fields.items()
+    ]
 
 
 def _history(change: pb.ImportHistoryChange) -> list[tuple[str, RenderableType]]:

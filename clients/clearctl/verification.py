@@ -7,7 +7,7 @@ leaves have to lead to every tree that was found signed. What nobody asked for i
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rich.text import Text
 from clearing.attest.policy import Policy, PolicyRefused, parse_policy
 from clearing.attest.recompute_bundle import MAX_BUNDLE_BYTES
 from clearing.attest.statement import VerifiedStatement, format_time, parse_time
+from clearing_client import sealed
 from clearing_client.journaled import AttestedLeaves, Shown, verify_journaled
 from clearing_client.offline import (
     Check,
@@ -82,7 +83,8 @@ class Asked:
 
 def verify(policy: Path | None, asked: Asked) -> Report:
     """Check what is ``asked`` for against ``policy`` or the trust root. Raises :class:`CannotVerify`."""
-    trusted, root = _believed(policy, asked)
+    places = [] if asked.directory is None else [asked.directory / "trust"]
+    trusted, root = _believed(policy, asked.pinned, places, asked.now_ms)
     reports = [root] if root is not None else []
     reports += [verify_checkpoint(trusted, f"seen {path.name}", _read(path)) for path in asked.seen]
     owner = None if asked.account is None else asked.account.id
@@ -108,22 +110,67 @@ def verify(policy: Path | None, asked: Asked) -> Report:
     return _joined(reports, left_out(trusted, asked))
 
 
-def _believed(policy: Path | None, asked: Asked) -> tuple[Policy, Report | None]:
-    """Whom to believe, and what was checked to know it."""
-    if (policy is None) == (asked.pinned is None):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A report, what officers signed of it, and the JSON that it was made of: each beside it if it is not named."""
+
+    file: Path
+    signed: Path | None = None
+    source: Path | None = None
+
+    @property
+    def envelope(self) -> Path:
+        """Where the envelope is."""
+        return self.signed or self.file.with_name(self.file.name + sealed.SEAL_SUFFIX)
+
+    @property
+    def json(self) -> Path | None:
+        """Where the JSON is, if it is there."""
+        beside = self.file.with_suffix(".json")
+        return self.source or (beside if beside != self.file and beside.is_file() else None)
+
+
+def verify_reports(
+    policy: Path | None, pinned: Path | None, reports: Sequence[Sealed], tiles: Path | None
+) -> Report:
+    """Check reports against what was signed of them, and the trees that they name against the log in ``tiles``.
+
+    Raises :class:`CannotVerify`.
+    """
+    trusted, root = _believed(policy, pinned, [], None)
+    found = [] if root is None else [root]
+    for one in reports:
+        envelope = _read(one.envelope)
+        try:
+            found.append(sealed.verify_report(trusted, one.file, envelope, one.json))
+        except OSError as error:
+            raise CannotVerify(f"{error.filename} cannot be read: {error.strerror}") from None
+    if tiles is None:
+        return _joined(found, ["whether the log has the tree that a report names (--tiles)"])
+    note = _checkpoint(trusted, tiles)
+    return _joined([*found, verify_log(trusted, note, _leaves(trusted, note, tiles), _trees(found))], [])
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a file. Raises :class:`CannotVerify`."""
+    try:
+        return parse_policy(_read(path))
+    except PolicyRefused as refused:
+        raise CannotVerify(f"{path}: {refused}") from None
+
+
+def _believed(
+    policy: Path | None, pinned: Path | None, places: Sequence[Path], now_ms: int | None
+) -> tuple[Policy, Report | None]:
+    """Whom to believe, and what was checked to know it; later trust roots are looked for in ``places`` too."""
+    if (policy is None) == (pinned is None):
         raise CannotVerify("say whom you believe: either --policy or --trust")
     if policy is not None:
-        try:
-            return parse_policy(_read(policy)), None
-        except PolicyRefused as refused:
-            raise CannotVerify(f"{policy}: {refused}") from None
+        return read_policy(policy), None
     from clearctl import trusting  # noqa: PLC0415  # the extra `trust`
 
-    places = [] if asked.directory is None else [asked.directory / "trust"]
     try:
-        chain = trusting.walk(
-            asked.pinned or Path(), places, time_ms("now") if asked.now_ms is None else asked.now_ms
-        )
+        chain = trusting.walk(pinned or Path(), places, time_ms("now") if now_ms is None else now_ms)
     except trusting.CannotTrust as refused:
         raise CannotVerify(str(refused)) from None
     newest = chain.newest
@@ -271,10 +318,12 @@ def _trees(reports: list[Report]) -> tuple[Checkpoint, ...]:
     return tuple(tree for report in reports for tree in report.trees)
 
 
-def _joined(reports: list[Report], not_asked: Iterator[str]) -> Report:
+def _joined(reports: list[Report], not_asked: Iterable[str]) -> Report:
     return Report(
         checks=tuple(check for report in reports for check in report.checks),
-        not_checked=(*(one for report in reports for one in report.not_checked), *not_asked),
+        not_checked=tuple(
+            dict.fromkeys((*(one for report in reports for one in report.not_checked), *not_asked))
+        ),
     )
 
 

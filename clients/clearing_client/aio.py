@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -129,14 +129,14 @@ class AsyncClient(AsyncServices):
             await asyncio.sleep(follower.pauses.after(ended))
 
     async def download_report(
-        self, name: str, parameters: Mapping[str, str] | None = None, as_of: int = 0
-    ) -> tuple[report_pb.ReportHeader, bytes]:
-        """A whole report, its digest checked; what breaks off goes on from there.
+        self, request: report_pb.PullReportRequest, into: BinaryIO
+    ) -> report_pb.ReportHeader:
+        """Pull a report into a file, its digest checked; what breaks off goes on from there.
 
         Raises :class:`clearing_client.reports.ReportBroken` if what comes is not what was promised.
         """
-        request = report_pb.DownloadReportRequest(name=name, parameters=parameters, as_of=as_of)
-        download, pauses = Download(request), Pauses(DOWNLOAD_TRIES_MAX)
+        pulled = await self.reports.PullReport(request)
+        download, pauses = Download(pulled.pull, into), Pauses(DOWNLOAD_TRIES_MAX)
         while True:
             try:
                 async for part in self.reports.DownloadReport(download.next_request()):

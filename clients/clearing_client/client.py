@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -139,19 +139,19 @@ class Client(Services):
 
     def download_report(
         self,
-        name: str,
-        parameters: Mapping[str, str] | None = None,
-        as_of: int = 0,
+        request: report_pb.PullReportRequest,
+        into: BinaryIO,
         progress: Callable[[int, int], None] | None = None,
-    ) -> tuple[report_pb.ReportHeader, bytes]:
-        """A whole report, its digest checked; what breaks off goes on from there.
+    ) -> report_pb.ReportHeader:
+        """Pull a report into a file, its digest checked; what breaks off goes on from there.
 
-        ``progress`` is told how many bytes have come, of how many.
+        :func:`clearing_client.reports.pull_request` makes the request. With a ``request_id`` of your own and the same
+        file, opened to be read and appended to (``a+b``), a later call goes on where this one ended.
+        ``progress`` is told how many bytes have come, of how many; of 0 while the report is made.
 
         Raises :class:`clearing_client.reports.ReportBroken` if what comes is not what was promised.
         """
-        request = report_pb.DownloadReportRequest(name=name, parameters=parameters, as_of=as_of)
-        download, pauses = Download(request), Pauses(DOWNLOAD_TRIES_MAX)
+        download, pauses = Download(self.reports.PullReport(request).pull, into), Pauses(DOWNLOAD_TRIES_MAX)
         while True:
             try:
                 for part in self.reports.DownloadReport(download.next_request()):

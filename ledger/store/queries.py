@@ -181,6 +181,18 @@ def _claims(start: int) -> Select[Any]:
     )
 
 
+def refused_between(connection: Connection, start: int, end: int) -> Iterator[tuple[str, int, str]]:
+    """Of each request of which something was refused when the journal had ``start`` entries or more, and fewer than
+    ``end``: its id, how many there were, and its answer; in the order of how many there were. Once the journal has
+    ``end`` entries they stay the same. Rows are read as they are needed, so ``connection`` is a snapshot.
+    """
+    query = select(requests.c.id, requests.c.first_sequence, requests.c.answer)
+    at = requests.c.first_sequence
+    query = query.where(requests.c.refusals != 0, at >= start, at < end).order_by(at)
+    for row in connection.execution_options(yield_per=PAGE_SEGMENTS).execute(query):
+        yield row[0], row[1], row[2]
+
+
 def find_answers(connection: Connection, request_ids: list[str]) -> dict[str, Answered]:
     """The stored answers among ``request_ids``."""
     query = select(requests).where(requests.c.id.in_(request_ids))

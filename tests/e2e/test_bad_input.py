@@ -29,6 +29,7 @@ from clearing.server.interceptors import access_of
 from clearing_client.client import new_id, new_trade
 from clearing_client.connect import channel
 from clearing_client.errors import ClearingError, of_call
+from clearing_client.reports import pull_request
 from clearinghouse.v1 import account_service_pb2 as accounts_pb
 from clearinghouse.v1 import collateral_service_pb2 as money_pb
 from clearinghouse.v1 import house_service_pb2 as house_pb
@@ -213,7 +214,9 @@ def test_of_two_requests_in_a_call_that_takes_one_the_first_counts(served: Serve
 def test_a_slow_reader_of_a_report_holds_up_nobody_and_gets_it_whole(served: Served) -> None:
     with channel(served.address, served.keys / "clients" / RITA) as connected:
         reports = ReportServiceStub(connected)
-        download = reports.DownloadReport(report_pb.DownloadReportRequest(name="reports/journal"), timeout=60)
+        time.sleep(1.5)  # until the log shows what the report speaks of
+        pull = reports.PullReport(pull_request("reports/journal", request_id=new_id())).pull
+        download = reports.DownloadReport(report_pb.DownloadReportRequest(name=pull), timeout=60)
         header = next(download).header
         began = time.monotonic()
         with served.client(ALPHA) as alpha:

@@ -1,6 +1,7 @@
 """The Python client, sync and asyncio, over mutual TLS against a served house."""
 
 import asyncio
+import io
 import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from clearing_client.aio import AsyncClient, pages
 from clearing_client.client import Client, new_trade
 from clearing_client.connect import KeysUnreadable
 from clearing_client.errors import ClearingError
+from clearing_client.reports import pull_request
 from clearinghouse.v1 import trade_service_pb2 as trade_pb
 from tests import asking
 from tests.serving import HOUSE, Served, served_house, serving
@@ -73,10 +75,12 @@ def test_events_are_followed_and_a_report_is_downloaded(served: Served) -> None:
         assert event.sequence >= before
         assert asyncio.run(follow(before - 1)) == event.sequence
     with served.client("regulator/rita") as rita:
-        header, data = rita.download_report("reports/trial-balance")
-        again, same = rita.download_report("reports/trial-balance", as_of=header.as_of)
-        assert (again, same) == (header, data)
-        assert len(data) == header.size > 0
+        first, second = io.BytesIO(), io.BytesIO()
+        header = rita.download_report(pull_request("reports/trial-balance"), first)
+        again = pull_request("reports/trial-balance", as_of=header.as_of)
+        assert rita.download_report(again, second) == header
+        assert second.getvalue() == first.getvalue()
+        assert len(first.getvalue()) == header.size > 0
 
 
 def test_a_client_goes_on_over_a_restart_of_the_house(tmp_path: Path) -> None:

@@ -182,3 +182,30 @@ def test_the_page_of_clearctl_works_as_typed(reader: Path, house: Served, headin
         asked_for = f"{command} --yes" if "propose " in command else command
         done = typed(reader, f"{settings}{asked_for}")
         assert done.returncode == 0, (command, done.stdout, done.stderr)
+
+
+@pytest.mark.slow
+def test_the_page_for_regulators_works_as_typed(reader: Path, house: Served) -> None:
+    """Every command, in the order of the page, with a regulator's certificate."""
+    found = commands("regulators.md", "clearctl (?!profile)")
+    assert {command.split()[2] for command in found if "report" in command} >= {
+        "list",
+        "pull",
+        "verify",
+        "explain",
+    }
+    for name, place in (
+        ("policy.txt", house.keys / "policy.txt"),
+        ("published", house.directory / "house.db.tiles"),
+    ):
+        (reader / name).unlink()
+        (reader / name).symlink_to(place)
+    begin = (
+        f"clearctl profile add me --house {house.address} --keys {house.keys / 'clients' / 'regulator/rita'}"
+    )
+    settings = f"export CLEARCTL_CONFIG={reader / 'config.toml'}\n"
+    assert typed(reader, f"{settings}{begin}").returncode == 0
+    (reader / "receipts").unlink()
+    for command in found[:-1]:  # the last is of the demonstration
+        done = typed(reader, f"{settings}{command}")
+        assert done.returncode == 0, (command, done.stdout, done.stderr)

@@ -236,6 +236,24 @@ KINDS: dict[str, tuple[admin_pb.Change, str]] = {
         admin_pb.Change(group_member=admin_pb.GroupMemberChange(member="members/nobody", group="north")),
         "MEMBER_UNKNOWN",
     ),
+    "law": (
+        admin_pb.Change(
+            set_jurisdiction=admin_pb.SetJurisdictionChange(member="members/beta", jurisdiction="CH")
+        ),
+        "",
+    ),
+    "grant": (
+        admin_pb.Change(
+            grant_regulator=admin_pb.GrantRegulatorChange(
+                regulator="regulators/zoe", jurisdictions=["CH", "LI"]
+            )
+        ),
+        "",
+    ),
+    "no-grant": (
+        admin_pb.Change(grant_regulator=admin_pb.GrantRegulatorChange(regulator="regulators/zoe", all=True)),
+        "GRANT_UNKNOWN",
+    ),
     "default": (
         admin_pb.Change(declare_default=admin_pb.DeclareDefaultChange(member="members/nobody")),
         "MEMBER_UNKNOWN",

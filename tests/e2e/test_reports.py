@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,17 +18,20 @@ from clearing.attest.policy import parse_policy
 from clearing.attest.recompute import recompute
 from clearing.attest.recompute_bundle import open_bundle, parse_bundle
 from clearing.attest.statement import VerifiedStatement, parse
-from clearing_client.client import new_trade
+from clearing.reports.table import REPORTS, Audience
+from clearing_client.client import new_id, new_trade
 from clearing_client.connect import channel
 from clearing_client.errors import ClearingError, of_call
+from clearing_client.reports import pull_request
 from clearinghouse.v1 import attestation_service_pb2 as att_pb
+from clearinghouse.v1 import ledger_service_pb2 as ledger_pb
 from clearinghouse.v1 import report_service_pb2 as pb
 from clearinghouse.v1 import report_service_pb2_grpc as pb_grpc
 from tests.serving import SOURCES, Served, served_house, serving, signing_key, wait_until
 
 pytestmark = pytest.mark.slow
 
-ALPHA, RITA = "member/alpha", "regulator/rita"
+ALPHA, RITA, ANNA = "member/alpha", "regulator/rita", "administrator/anna"
 PRICES = {"feeds/BTC": "64100.0", "feeds/ETH": "2000.0"}
 ONE, TWO = "members/alpha/accounts/one", "members/alpha/accounts/two"
 STATEMENT = {"ledger_account": f"{ONE}/position", "unit": "BTC-PERP"}
@@ -47,37 +51,74 @@ def trade(served: Served, count: int = 1) -> None:
         alpha.submit_trades("members/alpha", trades)
 
 
-def pulled(stub: pb_grpc.ReportServiceStub, name: str, **asked: Any) -> tuple[pb.ReportHeader, bytes]:
-    """A whole download, its chunks checked."""
-    stream = stub.DownloadReport(pb.DownloadReportRequest(name=f"reports/{name}", **asked), timeout=60)
-    header, data, offset = next(stream).header, b"", asked.get("offset", 0)
+def pulled(
+    stub: pb_grpc.ReportServiceStub, name: str, offset: int = 0, **asked: Any
+) -> tuple[pb.ReportHeader, bytes]:
+    """A whole report, its chunks checked."""
+    return downloaded(stub, pull(stub, name, **asked), offset)
+
+
+def pull(stub: pb_grpc.ReportServiceStub, name: str, **asked: Any) -> str:
+    return stub.PullReport(
+        pull_request(f"reports/{name}", **{"request_id": new_id()} | asked), timeout=60
+    ).pull
+
+
+def downloaded(stub: pb_grpc.ReportServiceStub, name: str, offset: int = 0) -> tuple[pb.ReportHeader, bytes]:
+    """What was not there yet is not shown in the log for a moment: it is asked for again."""
+    end = time.monotonic() + 20
+    while True:
+        stream = stub.DownloadReport(pb.DownloadReportRequest(name=name, offset=offset), timeout=60)
+        try:
+            return taken(stream, offset)
+        except grpc.RpcError as error:
+            if of_call(error).reason != "ENTRY_NOT_SHOWN_YET" or time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+def taken(stream: Any, offset: int) -> tuple[pb.ReportHeader, bytes]:
+    header, data = pb.ReportHeader(), b""
     for message in stream:
-        assert message.chunk.offset == offset + len(data)
-        assert 0 < len(message.chunk.data) <= 64 * 1024
-        data += message.chunk.data
+        match message.WhichOneof("part"):
+            case "header":
+                header = message.header
+            case "chunk":
+                assert message.chunk.offset == offset + len(data)
+                assert 0 < len(message.chunk.data) <= 64 * 1024
+                data += message.chunk.data
+            case _:
+                pass
     assert offset + len(data) == header.size
     return header, data
 
 
 def refused(stub: pb_grpc.ReportServiceStub, **asked: Any) -> ClearingError:
+    """Why a report is not pulled, or not downloaded."""
+    offset = asked.pop("offset", 0)
+    name = asked.pop("name").removeprefix("reports/")
     with pytest.raises(grpc.RpcError) as error:
-        list(stub.DownloadReport(pb.DownloadReportRequest(**asked), timeout=20))
+        pulled(stub, name, offset, **asked)
     return of_call(error.value)
+
+
+def rows(data: bytes, table: str) -> list[dict[str, str]]:
+    """The rows of a table of a report in CSV."""
+    lines = [line for line in csv.reader(data.decode().splitlines()) if line[0] == table]
+    return [dict(zip(lines[0][1:], line[1:], strict=True)) for line in lines[1:]]
 
 
 def test_everyone_is_shown_what_it_may_pull(served: Served) -> None:
     with reports(served, ALPHA) as alpha, reports(served, RITA) as rita:
-        assert [r.name for r in alpha.ListReports(pb.ListReportsRequest()).reports] == [
-            *("reports/liability-proof", "reports/recompute-bundle", "reports/statement"),
-        ]
+        own = [r.name for r in alpha.ListReports(pb.ListReportsRequest()).reports]
         every = rita.ListReports(pb.ListReportsRequest())
-        assert [r.name for r in every.reports] == [
-            *("reports/journal", "reports/liability-proof", "reports/recompute-bundle", "reports/statement"),
-            "reports/trial-balance",
+        assert [r.name for r in every.reports] == [f"reports/{key}" for key in sorted(REPORTS)]
+        assert own == [
+            f"reports/{key}" for key in sorted(REPORTS) if REPORTS[key].audience is not Audience.WHOLE
         ]
         page = rita.ListReports(pb.ListReportsRequest(page_size=3))
-        last = rita.ListReports(pb.ListReportsRequest(page_size=3, page_token=page.next_page_token))
-        assert [*page.reports, *last.reports] == list(every.reports)
+        rest = rita.ListReports(pb.ListReportsRequest(page_token=page.next_page_token))
+        assert [*page.reports, *rest.reports] == list(every.reports)
 
 
 def test_the_journal_is_exported_whole_and_with_its_digest(served: Served) -> None:
@@ -86,47 +127,102 @@ def test_the_journal_is_exported_whole_and_with_its_digest(served: Served) -> No
         size = served.journal_size()
         header, data = pulled(rita, "journal", as_of=size)
     assert hashlib.sha256(data).hexdigest() == header.sha256
-    assert (header.as_of, header.media_type) == (size, "application/jsonl")
-    assert header.file_name == f"journal-{size}.jsonl"
+    assert (header.as_of, header.form) == (size, pb.REPORT_FORM_JSON)
+    assert header.file_name == f"journal-{size}.json"
     assert len(data) > 64 * 1024, "more than a chunk"
-    lines = [json.loads(line) for line in data.splitlines()]
-    assert [line["sequence"] for line in lines] == [str(n) for n in range(size)]
-    assert lines[-1]["kind_name"] == "TRADE_NOVATED"
+    (table,) = json.loads(data)["tables"]
+    assert [row[0] for row in table["rows"]] == [str(n) for n in range(size)]
+    assert table["rows"][-1][2] == "TRADE_NOVATED"
+
+
+def test_a_pull_is_journaled_before_a_byte_is_given_and_once(served: Served) -> None:
+    with reports(served, RITA) as rita, served.client(RITA) as regulator:
+        before = served.journal_size()
+        own_id = new_id()
+        name = pull(rita, "trial-balance", form="csv", request_id=own_id)
+        assert name == f"reports/trial-balance/pulls/{own_id}"
+        entry = regulator.ledger.GetEntry(ledger_pb.GetEntryRequest(name=f"entries/{before}")).entry
+        assert (entry.kind, entry.actor) == ("REPORT_PULLED", RITA)
+        ((_, _, asked),) = json.loads(entry.fact)
+        assert (asked["report"], asked["as_of"], asked["form"]) == ("trial-balance", str(before), "csv")
+        first = downloaded(rita, name)
+        entry = regulator.ledger.GetEntry(ledger_pb.GetEntryRequest(name=f"entries/{before + 1}")).entry
+        assert (entry.kind, entry.actor) == ("REPORT_SIGNED", "house/testhouse")
+        size = served.journal_size()
+        assert pull(rita, "trial-balance", form="csv", request_id=own_id) == name
+        assert downloaded(rita, name) == first
+        assert served.journal_size() == size
+        with pytest.raises(grpc.RpcError) as error:
+            pull(rita, "journal", request_id=own_id)
+        assert of_call(error.value).reason == "IDEMPOTENCY_KEY_REUSED"
+
+
+def test_a_pull_is_downloaded_by_who_pulls_and_by_nobody_else(served: Served) -> None:
+    with reports(served, RITA) as rita, reports(served, ALPHA) as alpha, reports(served, ANNA) as anna:
+        name = pull(rita, "trial-balance")
+        for other in (alpha, anna):
+            with pytest.raises(grpc.RpcError) as error:
+                downloaded(other, name)
+            assert of_call(error.value).reason == "REPORT_UNKNOWN"
+        with pytest.raises(grpc.RpcError) as error:
+            downloaded(rita, name.replace("trial-balance", "journal"))
+        assert of_call(error.value).reason == "REPORT_UNKNOWN"
+
+
+def test_what_is_only_tried_is_not_pulled(served: Served) -> None:
+    with reports(served, RITA) as rita:
+        size = served.journal_size()
+        told = rita.PullReport(pull_request("reports/journal", request_id="tried", validate_only=True))
+        assert (told.as_of, served.journal_size()) == (size, size)
+        with pytest.raises(grpc.RpcError) as error:
+            downloaded(rita, "reports/journal/pulls/tried")
+        assert of_call(error.value).reason == "REPORT_UNKNOWN"
 
 
 def test_a_download_that_broke_off_goes_on_with_the_same_bytes(served: Served) -> None:
     trade(served, 100)
     with reports(served, RITA) as rita:
-        stream = rita.DownloadReport(pb.DownloadReportRequest(name="reports/journal"), timeout=60)
-        header, begun = next(stream).header, next(stream).chunk.data
+        name = pull(rita, "journal")
+        header, whole = downloaded(rita, name)
+        stream = rita.DownloadReport(pb.DownloadReportRequest(name=name), timeout=60)
+        begun = next(part.chunk.data for part in stream if part.WhichOneof("part") == "chunk")
         stream.cancel()
         trade(served)
-        again, rest = pulled(rita, "journal", as_of=header.as_of, offset=len(begun))
+        again, rest = downloaded(rita, name, len(begun))
         assert again == header
-        assert hashlib.sha256(begun + rest).hexdigest() == header.sha256
-        assert pulled(rita, "journal", as_of=header.as_of, offset=header.size) == (header, b"")
+        assert begun + rest == whole
+        assert hashlib.sha256(whole).hexdigest() == header.sha256
+        assert downloaded(rita, name, header.size) == (header, b"")
 
 
-def test_a_house_that_was_started_again_makes_the_same_file(tmp_path: Any) -> None:
+def test_a_house_that_was_started_again_gives_the_same_files_and_signatures(tmp_path: Path) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = [
+        (name, {"form": form, "parameters": STATEMENT if name == "statement" else {}})
+        for name in ("journal", "trial-balance", "statement")
+        for form in ("json", "csv", "xlsx", "html")
+    ]
     with served_house(tmp_path) as first, reports(first, RITA) as rita:
         trade(first, 3)
         size = first.journal_size()
-        before = [pulled(rita, name, as_of=size) for name in ("journal", "trial-balance")]
-        before.append(pulled(rita, "statement", as_of=size, parameters=STATEMENT))
+        before = [pulled(rita, name, as_of=size, **more) for name, more in asked]
+    kept = list((tmp_path / "house.db.reports").iterdir())
+    for number, path in enumerate(sorted(kept)):
+        if number % 2:
+            path.unlink()  # what is lost is made again
+        else:
+            path.write_bytes(b"forged")
     with serving(tmp_path) as second, reports(second, RITA) as rita:
         trade(second, 2)
-        after = [pulled(rita, name, as_of=size) for name in ("journal", "trial-balance")]
-        after.append(pulled(rita, "statement", as_of=size, parameters=STATEMENT))
-        assert after == before
+        assert [pulled(rita, name, as_of=size, **more) for name, more in asked] == before
         assert pulled(rita, "journal")[0].as_of > size
 
 
 def test_the_trial_balance_balances(served: Served) -> None:
     trade(served)
     with reports(served, RITA) as rita:
-        _, data = pulled(rita, "trial-balance", as_of=served.journal_size())
+        _, data = pulled(rita, "trial-balance", as_of=served.journal_size(), form="csv")
     sums: dict[str, int] = {}
-    for row in csv.DictReader(data.decode().splitlines()):
+    for row in rows(data, "accounts"):
         debit, credit = (int((row[side] or "0").replace(".", "")) for side in ("debit", "credit"))
         sums[row["unit"]] = sums.get(row["unit"], 0) + debit - credit
     assert sums == {"BTC-PERP": 0, "ETH": 0, "USDC": 0}
@@ -136,14 +232,14 @@ def test_a_member_pulls_the_statement_of_its_own_account(served: Served) -> None
     trade(served, 2)
     with reports(served, ALPHA) as alpha:
         size = served.journal_size()
-        _, data = pulled(alpha, "statement", as_of=size, parameters=STATEMENT)
-        rows = list(csv.DictReader(data.decode().splitlines()))
-        assert [rows[0]["what"], rows[-1]["what"]] == ["opening balance", "closing balance"]
-        assert rows[-1]["balance"] == rows[-2]["balance"]
-        assert [row["amount"] for row in rows[-3:-1]] == ["0.001", "0.001"]
+        _, data = pulled(alpha, "statement", as_of=size, parameters=STATEMENT, form="csv")
+        lines = rows(data, "lines")
+        assert [lines[0]["what"], lines[-1]["what"]] == ["opening balance", "closing balance"]
+        assert lines[-1]["balance"] == lines[-2]["balance"]
+        assert [line["amount"] for line in lines[-3:-1]] == ["0.001", "0.001"]
         later = STATEMENT | {"from_sequence": str(size - 1)}
-        _, data = pulled(alpha, "statement", as_of=size, parameters=later)
-        assert len(data.splitlines()) == 4
+        _, data = pulled(alpha, "statement", as_of=size, parameters=later, form="csv")
+        assert len(rows(data, "lines")) == 3
 
 
 def attested(served: Served) -> tuple[int, VerifiedStatement]:
@@ -236,8 +332,9 @@ def test_workings_of_an_attestation_are_the_same_bytes_after_a_restart(tmp_path:
         ({"parameters": STATEMENT | {"ledger_account": "members/beta/accounts/one/cash"}}, "NOT_YOURS"),
         ({"parameters": STATEMENT | {"unit": "DOGE"}}, "ACCOUNT_UNKNOWN"),
         ({"parameters": STATEMENT, "as_of": 10**12}, "SEQUENCE_AHEAD"),
-        ({"parameters": STATEMENT, "offset": 1}, "REQUEST_INVALID"),
         ({"parameters": STATEMENT, "as_of": 28, "offset": -1}, "REQUEST_INVALID"),
+        ({"name": "reports/recompute-bundle", "form": "csv"}, "REQUEST_INVALID"),
+        ({"parameters": STATEMENT, "form": "file"}, "REQUEST_INVALID"),
     ],
 )
 def test_a_report_that_is_not_given_says_why(served: Served, asked: dict[str, Any], reason: str) -> None:

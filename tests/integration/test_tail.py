@@ -7,19 +7,20 @@ from contextlib import closing
 import pytest
 
 from clearing.engine import Engine
-from clearing.model.commands import Deposit
-from clearing.model.ids import MemberId, SetId
+from clearing.model.commands import AdmitMember, Deposit, GrantRegulator, SetJurisdiction
+from clearing.model.ids import MemberId, RegulatorId, SetId
 from clearing.server import tail as tails
+from clearing.server.calls import scoped
 from clearing.server.identity import Identity, parse_spiffe
 from clearing.server.tail import Follower, Tail
 from clearing.server.wire import events as wire
-from clearing.server.wire.concerns import owner_of
+from clearing.server.wire.concerns import owners_of
 from clearing.store import migrate
 from clearing.store.links import Links
 from clearinghouse.v1 import event_service_pb2 as pb
 from ledger.salt import seeded_salts
 from ledger.store.connect import Database, open_store
-from tests.builders import Asked, World
+from tests.builders import ALICE, Asked, World, two_traders
 from tests.stories import a_long_life, the_end_of_a_house
 
 WAIT_S = 60
@@ -49,7 +50,7 @@ def told(tail: Tail, follower: Follower, caller: Identity, engine: Engine) -> li
         found += [
             wire.message(one, engine.view.state, caller)
             for one in tail.take(follower)
-            if one.is_for(follower.owner, follower.sees_all)
+            if one.is_for(follower.owners())
         ]
         follower.wake.wait(0.01)
     return found
@@ -63,7 +64,7 @@ def paged(tail: Tail, caller: Identity, engine: Engine) -> list[pb.Event]:
         found += [
             wire.message(one, engine.view.state, caller)
             for one in page.happened
-            if one.is_for(owner_of(caller), caller.sees_all)
+            if one.is_for(owners_of(caller))
         ]
         position = page.end
     return found
@@ -163,6 +164,44 @@ def test_who_is_idle_is_woken_by_what_concerns_it_alone(database: Database) -> N
             tail.drain()
             assert idle.wake.is_set()
             assert tail.is_draining
+
+
+def test_a_regulator_is_woken_by_what_its_grant_covers_at_that_time(database: Database) -> None:
+    world, now, rita = two_traders(), [0], parse_spiffe("spiffe://h/regulator/rita")
+    world.ok(AdmitMember(member=MemberId("other"), name="Other"))
+    carol = world.account("other", "carol")
+    world.ok(SetJurisdiction(member=MemberId("dex"), jurisdiction="CH"))
+    world.ok(SetJurisdiction(member=MemberId("other"), jurisdiction="LI"))
+    world.ok(_granting("CH"))
+    begun = len(world.asked)
+    world.deposit(carol, 1)
+    world.deposit(ALICE, 2)
+    world.ok(_granting("LI"))
+    world.deposit(ALICE, 3)
+    world.deposit(carol, 4)
+    world.ok(_granting())
+    world.deposit(ALICE, 5)
+    world.deposit(carol, 6)
+    with (
+        closing(Engine(database, clock=lambda: now[0], salts=seeded_salts(b"told"))) as engine,
+        Tail(database, lambda: engine.view) as tail,
+    ):
+        for one in world.asked[:begun]:
+            _ask(engine, one, now)
+        found: list[pb.Event] = []
+        with tail.following(rita, engine.view.size) as follower:
+            for one in world.asked[begun:]:
+                _ask(engine, one, now)
+                found += told(tail, follower, scoped(rita, engine.view.state), engine)
+    amounts = {
+        change.amount for event in found for change in event.changes if change.ledger_account.startswith("m")
+    }
+    assert amounts == {f"0.00000{number}" for number in (2, 4, 5, 6)}
+    assert [event.kind for event in found if "regulators/rita" in event.names] == ["REGULATOR_GRANTED"] * 2
+
+
+def _granting(*jurisdictions: str) -> GrantRegulator:
+    return GrantRegulator(regulator=RegulatorId("rita"), jurisdictions=jurisdictions)
 
 
 def _ask(engine: Engine, one: Asked, now: list[int]) -> None:

@@ -45,6 +45,8 @@ LAWS: Mapping[str, Law] = {
     "MEMBER_ADMITTED": laws_of_members.takes_two,
     "MEMBER_REINSTATED": laws_of_members.takes_two,
     "MEMBER_GROUPED": laws_of_members.grouped,
+    "JURISDICTION_SET": laws_of_members.takes_two,
+    "REGULATOR_GRANTED": laws_of_members.takes_two,
     "CHANGE_APPROVED": laws_of_members.approved,
     "PARAMETERS_APPROVED": laws_of_members.approved,
     "PARAMETERS_CHANGED": laws_of_members.parameters_changed,

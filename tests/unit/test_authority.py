@@ -6,10 +6,10 @@ import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
-from clearing.model.commands import AdmitMember, RevokeCertificate
+from clearing.model.commands import AdmitMember, GrantRegulator, RevokeCertificate, SetJurisdiction
 from clearing.model.house import House
-from clearing.model.ids import MemberId
-from clearing.server.calls import IDENTITY_METADATA, require_good
+from clearing.model.ids import MemberId, RegulatorId
+from clearing.server.calls import IDENTITY_METADATA, caller_of, require_good
 from clearing.server.drain import Drain
 from clearing.server.errors import Refused
 from clearing.server.identity import Role, identity_of
@@ -26,11 +26,14 @@ from clearing.server.interceptors import (
 from clearing.server.services import DESCRIBED
 from clearinghouse.v1 import options_pb2
 from clearinghouse.v1.account_service_pb2 import GetAccountRequest
+from ledger.require import InvariantViolated
 from tests.builders import ALICE, ANNA, empty_house, link, two_traders
 from tests.unit.test_identity import certificate
 
 METHODS = [method for service in DESCRIBED for method in service.methods]
 IDS = [method.full_name.removeprefix("clearinghouse.v1.") for method in METHODS]
+JOURNALS_ITS_READING = {"PullReport"}
+"""To read a report is journaled; nothing else of the house changes by it."""
 READS = ("Get", "List", "Preview", "Explain", "WhatIf", "StreamEvents", "Download")
 
 
@@ -40,6 +43,7 @@ def test_every_method_says_who_may_call_it_and_how_far_it_reaches(method: Method
     assert access.allowed, "give it `option (clearinghouse.v1.allowed)`"
     assert access.reach in {
         *(options_pb2.REACH_EVERYONE, options_pb2.REACH_OWN, options_pb2.REACH_FILTERED),
+        options_pb2.REACH_HOUSE,
     }, "give it `option (clearinghouse.v1.reach)`"
     if access.reach == options_pb2.REACH_OWN:
         assert access.own, "REACH_OWN needs `option (clearinghouse.v1.own)`"
@@ -51,7 +55,9 @@ def test_every_method_says_who_may_call_it_and_how_far_it_reaches(method: Method
 def test_what_changes_something_takes_a_request_id_and_only_the_callers_own(method: MethodDescriptor) -> None:
     access, is_read = access_of(method), method.name.startswith(READS)
     assert ("request_id" in method.input_type.fields_by_name) is not is_read
-    if not is_read:
+    if method.name in JOURNALS_ITS_READING:
+        assert access.reach == options_pb2.REACH_FILTERED
+    elif not is_read:
         assert access.reach == options_pb2.REACH_OWN
         assert not access.allowed & {Role.REGULATOR}, "regulators write nothing"
 
@@ -74,6 +80,24 @@ def test_what_everyone_gets_alike_is_this_and_no_more() -> None:
         "ListUnderlyings",
         *("GetAttestation", "ListAttestations"),
         *("GetCheckpoint", "GetConsistencyProof", "GetInclusionProof", "GetTile"),  # the public log
+    }
+
+
+def test_what_no_member_may_call_says_what_a_regulator_with_a_grant_gets_of_it() -> None:
+    """What is open to all regulators alike says nothing that belongs to one member; what is cut down to the caller
+    has its own test (``tests/unit/test_jurisdictions.py``); all else is for who sees all.
+    """
+    found: dict[int, set[str]] = {}
+    for path, access in accesses(DESCRIBED).items():
+        if Role.REGULATOR in access.allowed and Role.MEMBER not in access.allowed:
+            found.setdefault(access.reach, set()).add(path.rpartition("/")[2])
+    assert found == {
+        options_pb2.REACH_EVERYONE: {"GetOutage", "ListBreakers", "ListGates", "ListGrants", "ListSources"},
+        options_pb2.REACH_FILTERED: {"GetProposal", "ListProposals"},
+        options_pb2.REACH_HOUSE: {
+            *("GetTrialBalance", "ListRevocations", "PreviewDefault"),
+            *("GetContagion", "GetPoolCoverage", "GetReverseStress", "GetShadow"),
+        },
     }
 
 
@@ -114,9 +138,11 @@ def guarded(
     return found
 
 
-def outcome(access: Access, caller: str | None, name: str = "", path: str = "/x/Get") -> str:
+def outcome(
+    access: Access, caller: str | None, name: str = "", path: str = "/x/Get", house: House | None = None
+) -> str:
     """``answered``, or why not."""
-    handler = guarded(access, path)
+    handler = guarded(access, path, house)
     call = call_with() if caller is None else call_with(certificate(caller))
     assert handler.stream_unary is not None
     try:
@@ -159,6 +185,80 @@ def test_a_member_names_only_what_is_its_own(name: str, expected: str) -> None:
 def test_who_sees_all_may_name_anything() -> None:
     access = Access(allowed=frozenset({Role.REGULATOR}), reach=options_pb2.REACH_OWN, own="name")
     assert outcome(access, "spiffe://h/regulator/rita", "members/beta/accounts/house") == "answered"
+
+
+@pytest.fixture(scope="module")
+def granted() -> House:
+    """Of dex and other, rita was granted the jurisdiction of dex; of nobody has none of its members."""
+    world = two_traders()
+    world.ok(AdmitMember(member=MemberId("other"), name="Other"))
+    for member, jurisdiction in (("dex", "CH"), ("other", "DE")):
+        world.ok(SetJurisdiction(member=MemberId(member), jurisdiction=jurisdiction))
+    for regulator, jurisdiction in (("rita", "CH"), ("nobody", "LI")):
+        world.ok(GrantRegulator(regulator=RegulatorId(regulator), jurisdictions=(jurisdiction,)))
+    return world.state
+
+
+def reaching(reach: "options_pb2.Reach.ValueType", own: str = "name") -> Access:
+    return Access(allowed=frozenset({Role.REGULATOR}), reach=reach, own=own)
+
+
+@pytest.mark.parametrize(
+    ("regulator", "name", "expected"),
+    [
+        ("rita", "members/dex/accounts/alice", "answered"),
+        ("rita", "members/other/accounts/alice", "PERMISSION_DENIED you may name only what is yours"),
+        ("rita", "members/de/accounts/alice", "PERMISSION_DENIED you may name only what is yours"),
+        ("rita", "members/rita/accounts/alice", "PERMISSION_DENIED you may name only what is yours"),
+        ("nobody", "members/dex/accounts/alice", "PERMISSION_DENIED you may name only what is yours"),
+        ("all", "members/other/accounts/alice", "answered"),
+    ],
+)
+@pytest.mark.parametrize("reach", [options_pb2.REACH_OWN, options_pb2.REACH_FILTERED])
+def test_a_regulator_with_a_grant_names_what_is_of_its_members(
+    granted: House, reach: "options_pb2.Reach.ValueType", regulator: str, name: str, expected: str
+) -> None:
+    found = outcome(reaching(reach), f"spiffe://h/regulator/{regulator}", name, house=granted)
+    assert found.startswith(expected)
+
+
+def test_what_is_about_all_members_together_is_for_who_sees_all(granted: House) -> None:
+    whole = reaching(options_pb2.REACH_HOUSE, own="")
+    assert outcome(whole, "spiffe://h/regulator/all", house=granted) == "answered"
+    refused = "PERMISSION_DENIED this is about all members together"
+    for regulator in ("rita", "nobody"):
+        assert outcome(whole, f"spiffe://h/regulator/{regulator}", house=granted).startswith(refused)
+    open_to_members = Access(allowed=frozenset({Role.MEMBER}), reach=options_pb2.REACH_HOUSE, own="")
+    assert outcome(open_to_members, "spiffe://h/member/dex", house=granted).startswith(refused)
+
+
+def test_a_grant_is_of_a_regulator_and_of_nobody_else_of_its_name(granted: House) -> None:
+    whole = Access(allowed=frozenset(Role), reach=options_pb2.REACH_HOUSE, own="")
+    assert outcome(whole, "spiffe://h/administrator/rita", house=granted) == "answered"
+
+
+def test_what_the_door_admits_is_what_the_service_sees(granted: House) -> None:
+    seen: list[frozenset[MemberId] | None] = []
+    inside = Inside(house="h", state=lambda: granted, clock=lambda: 0, drain=Drain())
+    authority = Authority(inside, {"/x/Get": reaching(options_pb2.REACH_FILTERED, own="")})
+
+    def answer(_request: object, context: grpc.ServicerContext) -> None:
+        seen.append(caller_of(context).members)
+
+    handler: grpc.RpcMethodHandler[object, object] = grpc.unary_unary_rpc_method_handler(
+        answer, request_deserializer=GetAccountRequest.FromString
+    )
+    found = authority.intercept_service(lambda _: handler, Mock(method="/x/Get"))
+    assert found is not None
+    assert found.stream_unary is not None
+    for who in ("rita", "nobody", "all"):
+        found.stream_unary(iter([b""]), call_with(certificate(f"spiffe://h/regulator/{who}")))
+    assert seen == [{"dex"}, set(), None]
+
+
+def test_without_the_door_a_service_knows_no_caller() -> None:
+    with pytest.raises(InvariantViolated):
+        caller_of(call_with(certificate("spiffe://h/regulator/rita")))
 
 
 def test_the_custodian_names_anybodys_where_a_method_is_open_to_it_and_only_there() -> None:

@@ -13,14 +13,15 @@ from clearing.model.commands import SubmitTrades
 from clearing.model.house import House
 from clearing.model.outcomes import Outcome, Reason, Rejected, Result, accepted, refused
 from clearing.server import trades
+from clearing.server.calls import admit
 from clearing.server.errors import Refused
+from clearing.server.identity import parse_spiffe
 from clearing.server.trades import IN_FLIGHT_MAX, Trades
 from clearing.server.wire.violations import RequestInvalid
 from clearinghouse.v1 import trade_service_pb2 as pb
 from ledger.store.writer import Overloaded, RequestReused
 from tests.builders import two_traders
 from tests.unit.test_authority import call_with
-from tests.unit.test_identity import certificate
 from tests.unit.test_wire_batches import trade
 
 
@@ -80,7 +81,8 @@ def house() -> SlowHouse:
 
 
 def call(*, active: bool = True) -> grpc.ServicerContext:
-    context: Any = call_with(certificate("spiffe://testhouse/member/dex"))
+    context: Any = call_with()
+    admit(context, parse_spiffe("spiffe://testhouse/member/dex"))
     context.time_remaining.return_value = 60.0
     context.is_active.return_value = active
     return cast("grpc.ServicerContext", context)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from clearing_client.client import Client, new_trade
 from clearing_client.connect import insecure_channel, service_config
 from clearing_client.errors import ClearingError, Violation
 from clearing_client.following import PAUSE_MAX_S, Follower, Pauses
-from clearing_client.reports import Download, ReportBroken
+from clearing_client.reports import Download, ReportBroken, pull_request
 from clearing_client.requests import PAGE_SIZE, identified, new_id, page_after
 from clearinghouse.v1 import event_service_pb2 as event_pb
 from clearinghouse.v1 import house_service_pb2 as house_pb
@@ -74,6 +75,7 @@ REQUESTS: dict[str, Any] = {
     "ListTrades": trade_pb.ListTradesRequest.FromString,
     "StreamEvents": event_pb.StreamEventsRequest.FromString,
     "DownloadReport": report_pb.DownloadReportRequest.FromString,
+    "PullReport": report_pb.PullReportRequest.FromString,
 }
 
 
@@ -412,6 +414,7 @@ def test_a_client_that_reconnects_goes_on_following(house: Scripted) -> None:
 # reports ------------------------------------------------------------------------------------------------
 
 FILE = bytes(range(256)) * 10
+PULL = "reports/statement/pulls/r"
 
 
 def header_of(data: bytes, **changes: Any) -> report_pb.ReportHeader:
@@ -439,15 +442,32 @@ def test_a_download_goes_on_where_it_broke_off(house: Scripted) -> None:
     house.answers["DownloadReport"] = breaking_off
 
     async def download() -> bytes:
+        file = io.BytesIO()
         async with AsyncClient.connect_insecurely(house.address, WHO) as connected:
-            return (await connected.download_report("reports/statement", {"account": "a"}))[1]
+            await connected.download_report(asked, file)
+        return file.getvalue()
 
+    asked = pull_request("reports/statement", parameters={"account": "a"}, request_id="r")
+    house.answers["PullReport"] = lambda request, context: report_pb.PullReportResponse(pull=PULL, as_of=17)
+    file = io.BytesIO()
     with Client.connect_insecurely(house.address, WHO) as connected:
-        header, data = connected.download_report("reports/statement", {"account": "a"})
-    assert (header.size, data) == (len(FILE), FILE)
+        header = connected.download_report(asked, file)
+    assert (header.size, file.getvalue()) == (len(FILE), FILE)
     assert asyncio.run(download()) == FILE
-    assert [(asked.offset, asked.as_of) for asked in house.asked] == [(0, 0), (1_000, 17), (2_000, 17)] * 2
-    assert {asked.parameters["account"] for asked in house.asked} == {"a"}
+    downloads = [one for one in house.asked if isinstance(one, report_pb.DownloadReportRequest)]
+    assert [(one.name, one.offset) for one in downloads] == [(PULL, 0), (PULL, 1_000), (PULL, 2_000)] * 2
+    assert [one for one in house.asked if one not in downloads] == [asked, asked]
+
+
+def test_a_file_that_was_begun_before_is_gone_on_with(house: Scripted) -> None:
+    house.answers["DownloadReport"] = breaking_off
+    house.answers["PullReport"] = lambda request, context: report_pb.PullReportResponse(pull=PULL, as_of=17)
+    file = io.BytesIO(FILE[:1_500])
+    with Client.connect_insecurely(house.address, WHO) as connected:
+        connected.download_report(pull_request("reports/statement", request_id="r"), file)
+    assert file.getvalue() == FILE
+    downloads = [one for one in house.asked if isinstance(one, report_pb.DownloadReportRequest)]
+    assert [one.offset for one in downloads] == [1_500, 2_500]
 
 
 @pytest.mark.parametrize(
@@ -463,7 +483,7 @@ def test_a_download_goes_on_where_it_broke_off(house: Scripted) -> None:
     ],
 )
 def test_what_is_not_the_promised_report_is_not_handed_over(parts: list[Any], complaint: str) -> None:
-    download = Download(report_pb.DownloadReportRequest(name="reports/statement"))
+    download = Download(PULL, io.BytesIO())
 
     def take_all() -> None:
         for part in parts:

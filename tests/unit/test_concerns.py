@@ -1,6 +1,7 @@
 """Whose a fact is: every table of the state says it, and what says nothing is shown to nobody."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -16,8 +17,8 @@ from clearing.server.wire.concerns import (
     NOBODY,
     Concern,
     of_change,
-    owner_of,
     owner_of_account,
+    owners_of,
 )
 from clearing.server.wire.events import SAID
 from ledger.entry import Entry
@@ -43,9 +44,9 @@ def test_every_table_of_the_state_says_whose_its_rows_are() -> None:
 def test_a_table_that_nobody_listed_concerns_nobody() -> None:
     assert dropped("secrets", "alpha/one") == NOBODY == Concern("", frozenset(), False)
     told = Happening(1, Entry(entry_id=bytes(16), kind=100, effective_ms=0), (), frozenset(), False)
-    assert not told.is_for(ALPHA, sees_all=False)
-    assert not told.is_for("", sees_all=False)
-    assert told.is_for("", sees_all=True)
+    assert not told.is_for(frozenset({ALPHA}))
+    assert not told.is_for(frozenset())
+    assert told.is_for(None)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def test_a_table_that_nobody_listed_concerns_nobody() -> None:
         ("bids", "a17/beta/one", "auctions/a17", {BETA}),
         ("sources", "s1", "sources/s1", {"sources/s1"}),
         ("observations", "BTC/s1", "sources/s1", {"sources/s1"}),
+        ("grants", "rita", "regulators/rita", {"regulators/rita"}),
         ("half_refs", "ref", "", set()),
         ("change_proposals", "p1", "", set()),
         ("withdrawals", "w1", "", set()),
@@ -111,18 +113,25 @@ def test_accounts_and_members_that_a_row_of_a_set_names_are_concerned_too() -> N
 
 
 @pytest.mark.parametrize(
-    ("who", "owner"),
+    ("who", "owners"),
     [
-        ("member/alpha", ALPHA),
-        ("liquidity-provider/alpha", ALPHA),
-        ("price-source/s1", "sources/s1"),
-        ("custodian/alpha", CUSTODY),
-        ("regulator/alpha", ""),
-        ("administrator/alpha", ""),
+        ("member/alpha", {ALPHA}),
+        ("liquidity-provider/alpha", {ALPHA}),
+        ("price-source/s1", {"sources/s1"}),
+        ("custodian/alpha", {CUSTODY}),
+        ("regulator/alpha", None),
+        ("administrator/alpha", None),
     ],
 )
-def test_a_caller_owns_what_stands_under_its_name_in_its_role(who: str, owner: str) -> None:
-    assert owner_of(parse_spiffe(f"spiffe://h/{who}")) == owner
+def test_a_caller_owns_what_stands_under_its_name_in_its_role(who: str, owners: set[str] | None) -> None:
+    assert owners_of(parse_spiffe(f"spiffe://h/{who}")) == owners
+
+
+def test_a_regulator_with_a_grant_stands_for_its_members_and_is_told_of_its_grant() -> None:
+    rita = parse_spiffe("spiffe://h/regulator/rita")
+    assert owners_of(replace(rita, granted=frozenset())) == frozenset({"regulators/rita"})
+    some = replace(rita, granted=frozenset({MemberId("alpha"), MemberId("beta")}))
+    assert owners_of(some) == frozenset({ALPHA, BETA, "regulators/rita"})
 
 
 @pytest.mark.parametrize(

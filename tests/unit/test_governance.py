@@ -17,6 +17,7 @@ from clearing.model.commands import (
     ApproveProposal,
     Command,
     DeclareDefault,
+    GrantRegulator,
     GroupMember,
     ImportHistory,
     ListAsset,
@@ -28,12 +29,13 @@ from clearing.model.commands import (
     ReinstateMember,
     RejectProposal,
     RetireSource,
+    SetJurisdiction,
     SuspendMember,
     Tick,
     WindDown,
 )
 from clearing.model.house import rows_of
-from clearing.model.ids import AssetId, FeedId, InstrumentId, MemberId, SourceId
+from clearing.model.ids import AssetId, FeedId, InstrumentId, MemberId, RegulatorId, SourceId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Outcome, Reason
 from clearing.model.values import (
@@ -519,6 +521,8 @@ GOVERNED_COMMANDS: tuple[Command, ...] = (
     DeclareDefault(member=MemberId("dex"), reason="its protocol was exploited"),
     ImportHistory(underlying=BTC, first_day="2020-01-01", moves_ppm=(-20_000,)),
     GroupMember(member=MemberId("dex"), group="north"),
+    SetJurisdiction(member=MemberId("dex"), jurisdiction="CH"),
+    GrantRegulator(regulator=RegulatorId("rita"), jurisdictions=("CH", "DE")),
 )
 
 

@@ -25,6 +25,7 @@ from clearing.model.commands import (
     Deposit,
     FoundHouse,
     FundHouse,
+    GrantRegulator,
     GroupMember,
     HouseMoney,
     ImportHistory,
@@ -39,9 +40,11 @@ from clearing.model.commands import (
     ProposeChange,
     ProposeParameters,
     PublishFunding,
+    PullReport,
     RecordAttestation,
     RecordNonDefaultLoss,
     RecordRecovery,
+    RecordReport,
     RegisterProvider,
     RegisterSource,
     ReinstateMember,
@@ -52,6 +55,7 @@ from clearing.model.commands import (
     RevokeCertificate,
     SendWithdrawal,
     SetBreaker,
+    SetJurisdiction,
     SettleWithdrawal,
     SizePool,
     SubmitTrades,
@@ -70,6 +74,7 @@ from clearing.model.ids import (
     InstrumentId,
     MemberId,
     ParticipantId,
+    RegulatorId,
     SetId,
     SourceId,
     account_key,
@@ -84,13 +89,16 @@ from clearing.model.values import (
     AccountStatus,
     Asset,
     BreakerState,
+    Form,
     Instrument,
     InstrumentKind,
     MemberStatus,
     NettingSet,
     Offset,
     Parameters,
+    ReportAsked,
     ScanRange,
+    SignedReport,
 )
 from tests.builders import (
     ALICE,
@@ -136,6 +144,7 @@ def founding(**changes: Any) -> FoundHouse:
 # ---------------------------------------------------------------------------------------------- the founding
 
 
+JOURNAL = ReportAsked(report="journal", as_of=1, form=Form.JSON)
 COMMANDS: tuple[Command, ...] = (
     ListAsset(asset=ETHER),
     ListInstrument(instrument=INSTRUMENTS[0]),
@@ -144,6 +153,8 @@ COMMANDS: tuple[Command, ...] = (
     SuspendMember(member=DEX, reason="why"),
     ReinstateMember(member=DEX, reason="why"),
     GroupMember(member=DEX, group="north"),
+    SetJurisdiction(member=DEX, jurisdiction="CH"),
+    GrantRegulator(regulator=RegulatorId("rita"), jurisdictions=("CH", "DE")),
     LeaveHouse(member=DEX),
     OpenAccount(member=DEX, account="a", participant=PARTICIPANT),
     LinkAccounts(member=DEX, participant=PARTICIPANT, accounts=(ALICE, ALICE_AGAIN)),
@@ -177,6 +188,8 @@ COMMANDS: tuple[Command, ...] = (
     RecordNonDefaultLoss(asset=USDC, amount_minor=1, reason="why"),
     ReplaceLostAsset(asset=USDC, amount_minor=1),
     RecordAttestation(sequence=1, cycle=1, tree_size=1, payload_sha256="00" * 32, envelope=""),
+    PullReport(asked=JOURNAL),
+    RecordReport(signed=SignedReport(asked=JOURNAL, sha256="00" * 32, size=1, envelope="{}")),
     Tick(),
     WindDown(reason="why"),
     RevokeCertificate(serial="1f", reason="why"),
@@ -752,3 +765,37 @@ def test_an_attestation_without_a_digest_of_its_payload_is_refused(digest: str) 
     """The next one is chained to it: a digest that is none would stop them all."""
     recorded = RecordAttestation(sequence=1, cycle=1, tree_size=1, payload_sha256=digest, envelope="{}")
     assert two_traders().reason(recorded) == Reason.NAME_MALFORMED.name
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (replace(JOURNAL, report="../journal"), Reason.NAME_MALFORMED),
+        (replace(JOURNAL, as_of=0), Reason.TERM_OUT_OF_RANGE),
+        (replace(JOURNAL, as_of=1_000_000), Reason.TERM_OUT_OF_RANGE),
+    ],
+)
+def test_a_report_of_what_is_not_there_is_not_pulled_nor_signed(asked: ReportAsked, reason: Reason) -> None:
+    world = two_traders()
+    assert world.reason(PullReport(asked=asked)) == reason.name
+    signed = SignedReport(asked=asked, sha256="00" * 32, size=1, envelope="{}")
+    assert world.reason(RecordReport(signed=signed)) == reason.name
+
+
+def test_a_report_without_a_digest_is_not_signed() -> None:
+    world = two_traders()
+    signed = SignedReport(asked=replace(JOURNAL, as_of=world.state.size), sha256="0", size=1, envelope="{}")
+    assert world.reason(RecordReport(signed=signed)) == Reason.NAME_MALFORMED.name
+
+
+def test_a_report_is_of_all_entries_before_its_pull() -> None:
+    world = two_traders()
+    size = world.state.size
+    asked = replace(JOURNAL, as_of=size)
+    assert world.ok(PullReport(asked=asked), "regulator/rita").events[0].subject == f"journal@{size}"
+    assert (world.state.size, world.state.pull, world.entries[-1].actor) == (
+        size + 1,
+        asked,
+        "regulator/rita",
+    )
+    assert world.reason(PullReport(asked=replace(asked, as_of=size + 2))) == Reason.TERM_OUT_OF_RANGE.name

@@ -18,14 +18,16 @@ POSTGRESQL = "postgresql://clearing@db.example.org/clearing"
 
 @pytest.fixture(autouse=True)
 def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DATABASE", "LISTEN", "KEYS", "STATE", "ANCHOR", "TILES_DIR"):
+    for name in ("DATABASE", "LISTEN", "KEYS", "STATE", "ANCHOR", "TILES_DIR", "REPORTS_DIR"):
         monkeypatch.delenv(f"CLEARING_{name}", raising=False)
 
 
-def test_a_file_has_its_anchor_and_its_tiles_beside_it(tmp_path: Path) -> None:
+def test_a_file_has_its_anchor_its_tiles_and_its_reports_beside_it(tmp_path: Path) -> None:
     file = tmp_path / "house.db"
     places = places_of(read_settings(database=f"sqlite:///{file}"))
-    assert places == Places(anchor=Path(f"{file}.anchor"), tiles=Path(f"{file}.tiles"))
+    assert places == Places(
+        anchor=Path(f"{file}.anchor"), tiles=Path(f"{file}.tiles"), reports=Path(f"{file}.reports")
+    )
 
 
 def test_options_come_before_the_environment_and_that_before_what_is_usual(
@@ -34,7 +36,9 @@ def test_options_come_before_the_environment_and_that_before_what_is_usual(
     monkeypatch.setenv("CLEARING_ANCHOR", "from-environment.anchor")
     monkeypatch.setenv("CLEARING_TILES_DIR", "from-environment")
     given = read_settings(database=f"sqlite:///{tmp_path / 'house.db'}", anchor=Path("given"))
-    assert places_of(given) == Places(anchor=Path("given"), tiles=Path("from-environment"))
+    assert places_of(given) == Places(
+        anchor=Path("given"), tiles=Path("from-environment"), reports=tmp_path / "house.db.reports"
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,9 +58,11 @@ def test_a_server_has_no_place_beside_it_and_what_is_missing_is_named(
 
 
 def test_with_both_given_a_server_is_as_good_as_a_file() -> None:
-    places = Places(anchor=Path("house.anchor"), tiles=Path("log"))
+    places = Places(anchor=Path("house.anchor"), tiles=Path("log"), reports=Path("log.reports"))
     settings = read_settings(database=POSTGRESQL, anchor=places.anchor, tiles_dir=places.tiles)
     assert places_of(settings) == places
+    elsewhere = settings.model_copy(update={"reports_dir": Path("elsewhere")})
+    assert places_of(elsewhere).reports == Path("elsewhere")
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.0.0.1:7443", "127.8.9.1:1", "[::1]:7443"])

@@ -91,7 +91,7 @@ def test_everybody_is_told_that_a_source_said_what_no_market_does() -> None:
     assert not world.do(absurd).accepted
     told = happening(7, world.entries[-1], lambda _: ())
     member = parse_spiffe("spiffe://testhouse/member/dex")
-    assert told.is_for("members/dex", sees_all=False)
+    assert told.is_for(frozenset({"members/dex"}))
     event = events.message(told, world.state, member)
     assert event.kind == Kind.DATA_REFUSED.name
     (fact,) = event.facts

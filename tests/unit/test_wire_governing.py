@@ -7,9 +7,11 @@ import pytest
 
 from clearing.decide.changes import GOVERNED
 from clearing.model import units
-from clearing.model.commands import PlaceBid
+from clearing.model.commands import GrantRegulator, PlaceBid, SetJurisdiction
+from clearing.model.ids import MemberId, RegulatorId
 from clearing.model.values import Parameters
 from clearing.server.auctions import Auctions
+from clearing.server.calls import admit, scoped
 from clearing.server.identity import Identity, parse_spiffe
 from clearing.server.wire import auctions, changes, parameters, portings
 from clearing.server.wire.violations import Violations
@@ -18,7 +20,6 @@ from tests.builders import empty_house, link
 from tests.unit.test_authority import call_with
 from tests.unit.test_defaults import OIL, key
 from tests.unit.test_governance import GOVERNED_COMMANDS
-from tests.unit.test_identity import certificate
 from tests.unit.test_insolvency import EXPLOITED, exploited
 
 
@@ -104,10 +105,17 @@ def test_nobody_but_the_bidder_sees_a_bid_in_whatever_role() -> None:
     wanted = auction_service_pb2.ListBidsRequest(parent="members/-")
 
     def seen_by(who: str) -> list[str]:
-        call = call_with(certificate(f"spiffe://h/{who}"))
+        call = call_with()
+        admit(call, scoped(caller(who), world.state))
         return [bid.account for bid in Auctions(engine).ListBids(wanted, call).bids]
 
     for who in ("liquidity-provider/z", "member/z"):
         assert seen_by(who) == ["members/z/accounts/house"]
     for who in ("member/x", "liquidity-provider/y", "regulator/rita", "administrator/anna"):
         assert seen_by(who) == []
+    world.ok(SetJurisdiction(member=MemberId("z"), jurisdiction="CH"))
+    world.ok(GrantRegulator(regulator=RegulatorId("rita"), jurisdictions=("CH",)))
+    assert scoped(caller("regulator/rita"), world.state).members == frozenset({MemberId("z")})
+    assert seen_by("regulator/rita") == [], (
+        "what is sealed before who sees all is sealed before who sees some"
+    )

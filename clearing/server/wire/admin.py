@@ -32,6 +32,7 @@ from clearing.model.units import Unit
 from clearing.model.values import (
     Breaker,
     ChangeProposal,
+    Grant,
     Impact,
     Outage,
     ParametersProposal,
@@ -41,6 +42,7 @@ from clearing.model.values import (
 )
 from clearing.server.identity import Identity
 from clearing.server.wire import changes, names, parameters, terms, times
+from clearing.server.wire.defaults import sees_set
 from clearing.server.wire.house import BREAKER_STATES
 from clearing.server.wire.margin import HEALTH
 from clearing.server.wire.violations import Violations
@@ -234,8 +236,15 @@ def sized(outcome: Outcome, unit: Unit) -> pb.SizePoolResponse:
 # how the house stands -----------------------------------------------------------------------------------
 
 
-def proposal(row: Proposal, house: House) -> pb.Proposal:
-    """A proposal of either kind."""
+def sees_proposal(row: Proposal, caller: Identity) -> bool:
+    """Whether ``caller`` is shown a proposal: one about a member is for who sees that member."""
+    wanted = None if isinstance(row, ParametersProposal) else command_of(row.command, row.body)
+    member: MemberId | None = getattr(wanted, "member", None)
+    return member is None or caller.sees(member)
+
+
+def proposal(row: Proposal, house: House, caller: Identity) -> pb.Proposal:
+    """A proposal of either kind, as ``caller`` may see it."""
     found = pb.Proposal(
         name=names.proposal(row.id),
         reason=row.reason,
@@ -250,25 +259,29 @@ def proposal(row: Proposal, house: House) -> pb.Proposal:
     if isinstance(row, ChangeProposal):
         found.change.CopyFrom(changes.message(command_of(row.command, row.body), house))
     else:
-        found.parameters.CopyFrom(_proposed(row, house))
+        found.parameters.CopyFrom(_proposed(row, house, caller))
     return found
 
 
-def _proposed(row: ParametersProposal, house: House) -> pb.ProposedParameters:
+def _proposed(row: ParametersProposal, house: House, caller: Identity) -> pb.ProposedParameters:
     unit = units.of_settlement(house)
     return pb.ProposedParameters(
         parameters=parameters.message(row.parameters, unit),
         base_version=row.base_version,
         immediate=row.immediate,
-        impact=_impact(row.impact, unit),
+        impact=_impact(row.impact, house, caller),
         effective_time=terms.time(row.effective_ms),
     )
 
 
-def _impact(row: Impact, unit: Unit) -> pb.Impact:
+def _impact(row: Impact, house: House, caller: Identity) -> pb.Impact:
+    """On the netting sets that ``caller`` sees; the sum of all is for who sees all."""
+    unit = units.of_settlement(house)
+    change_minor = row.requirement_after_minor - row.requirement_before_minor
+    seen = (one for one in row.sets if sees_set(house, one.netting_set, caller))
     return pb.Impact(
-        requirement_change=unit.render(row.requirement_after_minor - row.requirement_before_minor),
-        netting_sets=[_set_impact(one.after, one.netting_set, one.short_minor, unit) for one in row.sets],
+        requirement_change=unit.render(change_minor) if caller.sees_all else "",
+        netting_sets=[_set_impact(one.after, one.netting_set, one.short_minor, unit) for one in seen],
     )
 
 
@@ -307,6 +320,11 @@ def revocation(row: Revocation) -> pb.Revocation:
         revoker=names.administrator(row.revoked_by),
         revoke_time=times.from_ms(row.revoked_ms),
     )
+
+
+def grant(row: Grant) -> pb.Grant:
+    """What a regulator was granted."""
+    return pb.Grant(regulator=names.regulator(row.regulator), jurisdictions=row.jurisdictions)
 
 
 def outage(row: Outage) -> pb.OutageDetail:

@@ -11,6 +11,7 @@ from clearing.model.commands import (
     AdmitMember,
     Command,
     DeclareDefault,
+    GrantRegulator,
     GroupMember,
     ImportHistory,
     ListAsset,
@@ -19,10 +20,11 @@ from clearing.model.commands import (
     RegisterSource,
     ReinstateMember,
     RetireSource,
+    SetJurisdiction,
     WindDown,
 )
 from clearing.model.house import House
-from clearing.model.ids import AssetId, FeedId, InstrumentId, SourceId
+from clearing.model.ids import AssetId, FeedId, InstrumentId, RegulatorId, SourceId
 from clearing.model.units import Unit
 from clearing.model.values import Asset, Instrument, OptionTerms
 from clearing.server.wire import names, terms, times
@@ -51,6 +53,10 @@ def parse(change: pb.Change, reason: str, house: House, violations: Violations) 
         loss = _loss(change.record_non_default_loss, reason, house, field, violations)
         violations.require_none()
         return loss
+    if which == "grant_regulator" and change.grant_regulator.all is bool(
+        change.grant_regulator.jurisdictions
+    ):
+        violations.add(f"{field}.jurisdictions", "give some, or say all: one of the two")
     violations.require_none()
     return _PLAIN[str(which)](change, reason)
 
@@ -80,6 +86,14 @@ _PLAIN: Final[Mapping[str, Callable[[pb.Change, str], Command]]] = {
     ),
     "group_member": lambda change, _: GroupMember(
         member=names.member_id(change.group_member.member), group=change.group_member.group
+    ),
+    "set_jurisdiction": lambda change, _: SetJurisdiction(
+        member=names.member_id(change.set_jurisdiction.member),
+        jurisdiction=change.set_jurisdiction.jurisdiction,
+    ),
+    "grant_regulator": lambda change, _: GrantRegulator(
+        regulator=RegulatorId(names.own_id(change.grant_regulator.regulator)),
+        jurisdictions=tuple(change.grant_regulator.jurisdictions),
     ),
 }
 """The changes that have no amounts."""
@@ -220,6 +234,18 @@ _MESSAGES: Final[Mapping[type, Callable[[Any, House], pb.Change]]] = {
     ),
     GroupMember: lambda command, _: pb.Change(
         group_member=pb.GroupMemberChange(member=names.member(command.member), group=command.group)
+    ),
+    SetJurisdiction: lambda command, _: pb.Change(
+        set_jurisdiction=pb.SetJurisdictionChange(
+            member=names.member(command.member), jurisdiction=command.jurisdiction
+        )
+    ),
+    GrantRegulator: lambda command, _: pb.Change(
+        grant_regulator=pb.GrantRegulatorChange(
+            regulator=names.regulator(command.regulator),
+            jurisdictions=command.jurisdictions,
+            all=not command.jurisdictions,
+        )
     ),
 }
 """Each command that takes two administrators as a message."""

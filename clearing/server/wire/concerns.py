@@ -20,6 +20,7 @@ from clearing.model.ids import (
     DefaultId,
     InstrumentId,
     MemberId,
+    RegulatorId,
     SetId,
     SourceId,
     TradeKey,
@@ -35,6 +36,13 @@ LINKED = "link/"
 """How the id of a set of linked accounts begins."""
 _AFOOT = (ProposalState.APPROVED, ProposalState.IN_FORCE, ProposalState.LAPSED)
 
+_BESIDES: Mapping[Role, Callable[[str], str]] = {
+    Role.CUSTODIAN: lambda _: CUSTODY,
+    Role.PRICE_SOURCE: lambda own: names.source(SourceId(own)),
+    Role.REGULATOR: lambda own: names.regulator(RegulatorId(own)),
+}
+"""What a caller of the role owns besides what is of members."""
+
 Members: TypeAlias = Callable[[SetId], Iterable[MemberId]]
 """Gives the members that have an account in a netting set when something happens."""
 
@@ -46,6 +54,10 @@ class Concern:
     name: str = ""
     owners: frozenset[str] = frozenset()
     is_public: bool = False
+
+    def is_for(self, owners: frozenset[str] | None) -> bool:
+        """Whether it concerns one of ``owners``, as :func:`owners_of` gives them."""
+        return owners is None or self.is_public or not self.owners.isdisjoint(owners)
 
 
 Of: TypeAlias = Callable[[str, Any, Members], Concern]
@@ -61,12 +73,15 @@ def of_change(change: Change, members: Members) -> Concern:
     return NOBODY if of is None else of(change.key, row, members)
 
 
-def owner_of(caller: Identity) -> str:
-    """What stands for ``caller`` among the owners of a fact; empty for a role that owns nothing."""
-    if caller.role is Role.CUSTODIAN:
-        return CUSTODY
-    owned = (names.member(MemberId(caller.id)), names.source(SourceId(caller.id)))
-    return next((name for name in owned if caller.owns(name)), "")
+def owners_of(caller: Identity) -> frozenset[str] | None:
+    """What stands for ``caller`` among the owners of a fact: the members that it sees, and what is its own besides.
+    None for who sees all.
+    """
+    if caller.members is None:
+        return None
+    besides = _BESIDES.get(caller.role)
+    own = frozenset({besides(caller.id)} if besides is not None else ())
+    return own | frozenset(map(names.member, caller.members))
 
 
 def owner_of_account(path: str) -> str:
@@ -115,6 +130,11 @@ def _call(key: str, row: Any, members: Members) -> Concern:
 
 def _source(key: str, row: Any, members: Members) -> Concern:
     name = names.source(SourceId(key))
+    return Concern(name, frozenset({name}))
+
+
+def _grant(key: str, row: Any, members: Members) -> Concern:
+    name = names.regulator(RegulatorId(key))
     return Concern(name, frozenset({name}))
 
 
@@ -198,6 +218,7 @@ CONCERNS: Mapping[str, Of] = {
     "auctions": _public(names.auction),
     "bids": _bid,
     "revocations": _hidden,
+    "grants": _grant,
     "daily_moves": _public(str),
     "shadow": _hidden,
     "pull": _hidden,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from clearing import chart
+from clearing.model import units
 from clearing.model.house import Change, House, Put
 from clearing.model.values import (
     Auction,
@@ -40,9 +41,8 @@ from clearing.server.wire import (
     members,
     names,
     times,
-    units,
 )
-from clearing.server.wire.concerns import Concern, owner_of, owner_of_account
+from clearing.server.wire.concerns import Concern, owner_of_account, owners_of
 from clearing.server.wire.house import BREAKER_STATES
 from clearinghouse.v1 import event_service_pb2 as pb
 from clearinghouse.v1 import margin_service_pb2 as margin_pb
@@ -68,13 +68,9 @@ Say: TypeAlias = Callable[[pb.EventFact, Any, Reader], None]
 
 def message(happened: Happening, house: House, caller: Identity) -> pb.Event:
     """What ``caller`` may see of an entry that concerns it."""
-    owner, entry = owner_of(caller), happened.entry
-    seen = [(c, concern) for c, concern in happened.facts if _sees(caller, owner, concern)]
-    legs = [
-        leg
-        for leg in entry.legs
-        if caller.sees_all or (owner and owner_of_account(leg.account.path) == owner)
-    ]
+    owners, entry = owners_of(caller), happened.entry
+    seen = [(c, concern) for c, concern in happened.facts if concern.is_for(owners)]
+    legs = [leg for leg in entry.legs if owners is None or owner_of_account(leg.account.path) in owners]
     reader = Reader(caller, house)
     facts = [_fact(change, concern, reader) for change, concern in seen]
     changes = [_change(leg, house) for leg in legs[:CHANGES_MAX]]
@@ -87,10 +83,6 @@ def message(happened: Happening, house: House, caller: Identity) -> pb.Event:
         changes=changes,
         changes_cut=len(legs) > CHANGES_MAX,
     )
-
-
-def _sees(caller: Identity, owner: str, concern: Concern) -> bool:
-    return caller.sees_all or concern.is_public or owner in concern.owners
 
 
 def _named(found: Iterable[str]) -> list[str]:
@@ -106,7 +98,7 @@ def _more(facts: list[pb.EventFact], changes: list[pb.BalanceChange]) -> list[st
 def _change(leg: Leg, house: House) -> pb.BalanceChange:
     account = leg.account
     holder = chart.holder(account.path)
-    unit = ledger.unit_of(account.path, account.unit, house)
+    unit = units.of_account(account.path, account.unit, house)
     return pb.BalanceChange(
         ledger_account=account.path,
         account="" if holder is None else names.account(holder[0]),

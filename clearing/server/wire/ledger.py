@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
+from clearing import chart
 from clearing.model import units
 from clearing.model.house import House
 from clearing.model.ids import AssetId, InstrumentId
@@ -22,7 +23,7 @@ Kinds: TypeAlias = frozenset[int]
 
 def unit_name(account: Account) -> str:
     """The name of what the account counts."""
-    if units.counts_lots(account.path):
+    if chart.counts_lots(account.path):
         return names.instrument(InstrumentId(account.unit))
     return names.asset(AssetId(account.unit))
 

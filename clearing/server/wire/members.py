@@ -40,6 +40,7 @@ def message(member: Member, house: House, caller: Identity) -> pb.Member:
         display_name=member.name,
         status=STATUSES[member.status],
         leave_time=terms.time(member.left_ms),
+        jurisdiction=member.jurisdiction,
     )
     if caller.sees(member.id):
         found.stake.CopyFrom(_stake(member, house))

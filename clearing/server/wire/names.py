@@ -13,6 +13,7 @@ from clearing.model.ids import (
     InstrumentId,
     MemberId,
     ParticipantId,
+    RegulatorId,
     SetId,
     SourceId,
     TradeKey,
@@ -74,6 +75,11 @@ def source(name: SourceId) -> str:
     return f"sources/{name}"
 
 
+def regulator(name: RegulatorId) -> str:
+    """Name of a regulator."""
+    return f"regulators/{name}"
+
+
 def default(name: DefaultId) -> str:
     """Name of a default."""
     return f"defaults/{name}"
@@ -92,6 +98,17 @@ def entry(sequence: int) -> str:
 def report(report_id: str) -> str:
     """Name of a report."""
     return f"reports/{report_id}"
+
+
+def pull(report_id: str, request_id: str) -> str:
+    """Name of a pull of a report: by the id of the request that asked for it."""
+    return f"{report(report_id)}/pulls/{request_id}"
+
+
+def of_pull(name: str) -> tuple[str, str]:
+    """The ids of the report and of the request that the name of a pull spells."""
+    _, report_id, _, request_id = name.split("/", 3)
+    return report_id, request_id
 
 
 def attestation(number: int) -> str:

@@ -189,6 +189,33 @@ def import_history(
     propose_all(context, wanted, reason, ids, at_once=at_once, yes=yes)
 
 
+@app.command("grant-regulator")
+def grant_regulator(
+    context: typer.Context,
+    regulator: Annotated[str, typer.Argument(help="The id in its certificate.", metavar="REGULATOR")],
+    reason: Reason,
+    jurisdictions: Annotated[
+        list[str] | None,
+        typer.Option("--jurisdiction", help="A country such as CH; as often as wanted.", metavar="COUNTRY"),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="It sees all members again.")] = False,
+    proposal_id: ProposalId = None,
+    at_once: AtOnce = False,
+) -> None:
+    """Propose which members a regulator sees: those of some jurisdictions, or all. It replaces what was granted before.
+
+    A regulator that was never granted anything sees all. `clearctl member grants` lists the others.
+
+    Example: clearctl change grant-regulator finma --jurisdiction CH --reason "it supervises the Swiss members"
+    """
+    if everything is bool(jurisdictions):
+        raise typer.BadParameter("give jurisdictions, or --all: one of the two", param_hint="--jurisdiction")
+    change = pb.GrantRegulatorChange(
+        regulator=names.named("regulators", regulator), jurisdictions=jurisdictions, all=everything
+    )
+    propose(context, pb.Change(grant_regulator=change), reason, proposal_id, at_once=at_once)
+
+
 def propose_all(
     context: typer.Context,
     changes: list[pb.Change],

@@ -12,7 +12,7 @@ from clearctl.connecting import connected, own_member, send, tried
 from clearctl.nouns.account import accounts
 from clearctl.nouns.change import AtOnce, ProposalId, propose
 from clearctl.nouns.status import unit_of
-from clearctl.tables import amount, enum, facts, listings, name, text, time
+from clearctl.tables import Column, amount, enum, facts, listings, name, text, time
 from clearctl.writing import write, write_done, write_rows
 from clearing_client.client import Client, pages
 from clearinghouse.v1 import account_service_pb2 as account_pb
@@ -22,7 +22,14 @@ from clearinghouse.v1 import membership_service_pb2 as pb
 app = noun("Members: who they are, applying, leaving, being suspended.")
 
 DisplayName = Annotated[str, typer.Option("--name", help="The name that people read.", metavar="TEXT")]
-MEMBERS = (name("member", "name"), text("name", "display_name"), enum("status"), time("leaves", "leave_time"))
+MEMBERS = (
+    name("member", "name"),
+    text("name", "display_name"),
+    enum("status"),
+    text("jurisdiction"),
+    time("leaves", "leave_time"),
+)
+GRANTS = (name("regulator"), Column("jurisdictions", lambda row: " ".join(row.jurisdictions)))
 DUES = (enum("kind"), name("default", "default_name"), amount("amount"), time("due"))
 
 
@@ -145,6 +152,39 @@ def group(
     propose(context, admin_pb.Change(group_member=change), reason, proposal_id, at_once=at_once)
 
 
+@app.command()
+def jurisdiction(
+    context: typer.Context,
+    member: Member,
+    reason: Reason,
+    country: Annotated[
+        str, typer.Option("--in", help="Such as CH; left out: it is not stated.", metavar="COUNTRY")
+    ] = "",
+    proposal_id: ProposalId = None,
+    at_once: AtOnce = False,
+) -> None:
+    """Propose, as administrator, under whose law a member stands. Another one approves.
+
+    The country is written as two capital letters (ISO 3166-1 alpha-2). Who sees a member may depend on it.
+
+    Example: clearctl member jurisdiction alpha --in CH --reason "its statutes say so"
+    """
+    change = admin_pb.SetJurisdictionChange(member=names.member(member), jurisdiction=country)
+    propose(context, admin_pb.Change(set_jurisdiction=change), reason, proposal_id, at_once=at_once)
+
+
+@app.command()
+def grants(context: typer.Context) -> None:
+    """List the regulators that see the members of some jurisdictions only. For administrators and regulators.
+
+    Example: clearctl member grants
+    """
+    with connected(context) as client:
+        request = admin_pb.ListGrantsRequest()
+        found = [one for page in pages(client.administration.ListGrants, request) for one in page.grants]
+        write_rows(context, found, "Grants", GRANTS, "Every regulator sees all.")
+
+
 def _member(client: Client, member: str) -> pb.Member:
     return client.membership.GetMember(pb.GetMemberRequest(name=names.member(member))).member
 
@@ -156,6 +196,8 @@ def _about(found: pb.Member) -> list[tuple[str, str]]:
     ]
     if found.HasField("leave_time"):
         about.append(("Leaves", when(found.leave_time)))
+    if found.jurisdiction:
+        about.append(("Jurisdiction", found.jurisdiction))
     if found.HasField("stake"):
         stake = found.stake
         must, has = grouped(stake.required_contribution or "0"), grouped(stake.held_contribution or "0")

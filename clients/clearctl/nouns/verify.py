@@ -66,7 +66,7 @@ At = Annotated[
 ]
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def verify(  # each is an option that stands alone
     context: typer.Context,
     policy: Policy = None,
@@ -97,7 +97,11 @@ def verify(  # each is an option that stands alone
     Example: clearctl verify --policy policy.txt --dir published --liability my-cash.proof
 
     Example: clearctl verify --policy policy.txt --dir published --recompute bundle.txt
+
+    Example: clearctl verify report margin-412.json --policy policy.txt
     """
+    if context.invoked_subcommand is not None:
+        return
     try:
         asked = verification.Asked(
             directory=directory,
@@ -119,3 +123,46 @@ def verify(  # each is an option that stands alone
         stop(str(error), REFUSED)
     write(context, verification.as_json(report), lambda: verification.table(report))
     raise typer.Exit(0 if report.ok else REFUSED)
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(help="Reports that were pulled.", metavar="FILE…")],
+    signed: Annotated[
+        Path | None,
+        typer.Option(help="What officers signed of it.", metavar="FILE", show_default="FILE.dsse.json"),
+    ] = None,
+    policy: Policy = None,
+    trust: Trust = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            help="The JSON that it was made of.",
+            metavar="FILE",
+            show_default="beside it, if it is there",
+        ),
+    ] = None,
+    tiles: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also whether the log has the tree that it names: checkpoint and tile/…", metavar="DIR"
+        ),
+    ] = None,
+) -> None:
+    """Check that reports are those that the house signed, without asking it.
+
+    Example: clearctl verify report margin-412.json --policy policy.txt
+
+    Example: clearctl verify report reports/*.html --trust 1.root.json --tiles published
+    """
+    if len(files) > 1 and (signed or source):
+        raise typer.BadParameter("--signed and --json speak of one file")
+    sealed = [verification.Sealed(file=file, signed=signed, source=source) for file in files]
+    try:
+        found = verification.verify_reports(policy, trust, sealed, tiles)
+    except verification.CannotVerify as error:
+        stop(str(error), REFUSED)
+    write(context, verification.as_json(found), lambda: verification.table(found))
+    raise typer.Exit(0 if found.ok else REFUSED)

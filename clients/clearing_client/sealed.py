@@ -1,0 +1,117 @@
+"""Whether a report is the one that a house signed: files in, checks out, nobody is asked (rulebook §14).
+
+The checks, in this order: the envelope (enough of the officers of the time at which it was signed), the statement in
+it, the file (its SHA-256 is the one that was signed), and, for a report in JSON or CSV, that the head that people read
+says what was signed. XLSX and HTML name the SHA-256 of the JSON that they were made of; the JSON, if it is given too,
+has to have it. The tree of the entries that the report speaks of is given on, to be held against the log.
+"""
+
+import csv
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from clearing.attest.envelope import EnvelopeRefused, JsonRefused, VerifiedPayload, read_json
+from clearing.attest.opening import open_at
+from clearing.attest.policy import Policy
+from clearing.attest.report import ReportRefused, ReportStatement, parse
+from clearing.attest.statement import format_time
+from clearing_client.offline import Check, Report
+
+SEAL_SUFFIX = ".dsse.json"
+"""Behind the name of a report: the file with what was signed of it."""
+READ_BYTES = 1 << 20
+HEAD_BYTES_MAX = 65_536
+FORMS = {".json": "json", ".csv": "csv", ".xlsx": "xlsx", ".html": "html", ".txt": "file"}
+
+
+def verify_report(policy: Policy, file: Path, envelope: bytes, source: Path | None = None) -> Report:
+    """Check the report in ``file`` against what was signed of it; ``source``: the JSON that it was made of, if it is at
+    hand. Raises ``OSError`` for a file that cannot be read.
+    """
+    try:
+        opened, trust = open_at(policy, envelope, lambda payload: parse(payload).signed_ms)
+        statement = parse(VerifiedPayload(opened.payload))
+    except (EnvelopeRefused, ReportRefused) as refused:
+        return Report(checks=(Check(name="report signature", passed=False, detail=str(refused)),))
+    said = statement.said
+    roles = ", ".join(opened.roles)
+    checks = [
+        Check(
+            name="report signature",
+            passed=True,
+            detail=f"signed by {roles} ({trust.threshold} are needed) at {format_time(statement.signed_ms)}",
+        ),
+        Check(
+            name="report of the log",
+            passed=said["origin"] == policy.origin,
+            detail=f"{said['report']} of {said['house']}, after {said['as_of']} entries of {said['origin']}",
+        ),
+        _file(file, statement),
+    ]
+    if said["form"] in ("json", "csv"):
+        checks.append(_head(file, said))
+    if source is not None:
+        found = _sha256(source)
+        passed = found == said["json_sha256"]
+        checks.append(Check(name="report in JSON", passed=passed, detail=f"{source.name} has {found}"))
+    not_checked = (
+        "that the report follows from the journal: `clearctl report explain` shows the entries of each figure",
+    )
+    return Report(checks=tuple(checks), trees=(statement.tree,), not_checked=not_checked)
+
+
+def _file(file: Path, statement: ReportStatement) -> Check:
+    found = _sha256(file)
+    passed = found == statement.sha256 and FORMS.get(file.suffix) in (statement.said["form"], None)
+    detail = f"{file.name} has {found}" + ("" if passed else f", signed was {statement.sha256}")
+    return Check(name="report file", passed=passed, detail=detail)
+
+
+def _head(file: Path, said: Mapping[str, str]) -> Check:
+    """Whether the head of the file says what was signed."""
+    try:
+        head = _json_head(file) if said["form"] == "json" else _csv_head(file)
+    except ValueError as error:
+        return Check(name="report head", passed=False, detail=str(error))
+    others = sorted(key for key in head if key in said and head[key].removeprefix("'") != said[key])
+    wrong = ", ".join(others)
+    passed = not others and set(head) <= {*said, "version"}
+    return Check(
+        name="report head", passed=passed, detail=f"it says otherwise: {wrong}" if others else "as signed"
+    )
+
+
+def _json_head(file: Path) -> dict[str, str]:
+    with file.open("rb") as opened:
+        line = opened.readline(HEAD_BYTES_MAX)
+    try:
+        value = read_json(line.rstrip() + b"]}")
+    except JsonRefused as refused:
+        raise ValueError(f"it does not begin as a report does: {refused}") from None
+    match value:
+        case {"report": dict(head)}:
+            return {key: text for key, text in head.items() if isinstance(text, str)}
+        case _:
+            raise ValueError("it does not begin as a report does")
+
+
+def _csv_head(file: Path) -> dict[str, str]:
+    with file.open(newline="", encoding="utf-8", errors="replace") as opened:
+        rows = csv.reader(opened)
+        head: dict[str, str] = {}
+        for row in rows:
+            if len(row) != 3 or row[0] != "report":
+                break
+            head[row[1]] = row[2]
+    if head.pop("field", None) != "value":
+        raise ValueError("it does not begin as a report does")
+    return head
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while data := opened.read(READ_BYTES):
+            digest.update(data)
+    return digest.hexdigest()
