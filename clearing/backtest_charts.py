@@ -1,13 +1,8 @@
-"""The charts of a backtest as SVG. The same figures give the same bytes: nothing in them says when they were drawn."""
+"""The charts of a backtest as SVG."""
 
-import io
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
@@ -15,45 +10,12 @@ from clearing.margin.backtest.pooled import Pooled
 from clearing.margin.backtest.reliability import Reliability
 from clearing.margin.backtest.report import Comparison, CrashDay
 from clearing.margin.backtest.results import PROMISE, BookResult, Windows
-
-ASKED, LOST, MISSED, CALM = "#1f5fa8", "#8a8f98", "#c8342b", "#b7c9de"
-STYLE: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 11,
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "grid.color": "#e4e6ea",
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "clearing",
-    "text.parse_math": False,
-}
-
-
-def style() -> AbstractContextManager[None]:
-    """What all charts have in common."""
-    return mpl.rc_context(STYLE)
-
-
-def _drawn(figure: Figure) -> str:
-    file = io.StringIO()
-    figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    text = file.getvalue()
-    return text[text.index("<svg") :]
-
-
-def _figure(height: float, width: float = 9.5) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height))
-    return figure, figure.add_subplot()
+from clearing.reports.drawing import ASKED, CALM, LOST, MISSED, SERIES, drawn, sized
 
 
 def coverage(books: Sequence[BookResult]) -> str:
     """A point and a 95 % interval for each book, the promise as a line."""
-    figure, axes = _figure(0.24 * len(books) + 1.0)
+    figure, axes = sized(0.24 * len(books) + 1.0)
     for place, one in enumerate(books):
         colour = ASKED if one.is_tested else CALM
         axes.plot([one.coverage_low, one.coverage_high], [place, place], color=colour, linewidth=2)
@@ -66,12 +28,12 @@ def coverage(books: Sequence[BookResult]) -> str:
     axes.set_xlim(max(0.9, min(0.97, *(one.coverage_low for one in books))), 1.0005)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     axes.set_xlabel("coverage of one day, with 95 % interval (number of windows); dashed: the promise")
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def over_time(seen: Windows, title: str) -> str:
     """Requirement and loss of one book, day by day; exceptions as dots."""
-    figure, axes = _figure(2.9)
+    figure, axes = sized(2.9)
     days = seen.at_ms.astype("datetime64[ms]").astype("datetime64[D]")
     asked, lost = seen.requirement / seen.gross, seen.loss / seen.gross
     axes.vlines(days, 0, np.maximum(lost, 0), color=LOST, linewidth=0.6, label="lost in the next day")
@@ -84,12 +46,12 @@ def over_time(seen: Windows, title: str) -> str:
     axes.set_title(title, loc="left")
     axes.set_ylabel("of gross notional")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def crashes(days: Sequence[CrashDay]) -> str:
     """How many requirements were lost on the worst days."""
-    figure, axes = _figure(0.32 * len(days) + 1.0)
+    figure, axes = sized(0.32 * len(days) + 1.0)
     places = np.arange(len(days))
     axes.barh(
         places + 0.2, [one.exceedance for one in days], 0.38, color=ASKED, label="at the end of the day"
@@ -101,12 +63,12 @@ def crashes(days: Sequence[CrashDay]) -> str:
     axes.invert_yaxis()
     axes.set_xlabel("loss as a multiple of the requirement; dashed: all of it used up")
     axes.legend(loc="lower right")
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def comparison(found: Sequence[Comparison]) -> str:
     """Average requirements by kind of book at equal coverage of outright books."""
-    figure, axes = _figure(3.0, 7.5)
+    figure, axes = sized(3.0, 7.5)
     kinds = list(dict.fromkeys(one.portfolio for one in found))
     others = list(dict.fromkeys(one.against for one in found))
     width = 0.8 / (len(others) + 1)
@@ -122,13 +84,13 @@ def comparison(found: Sequence[Comparison]) -> str:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylabel("average requirement of gross")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def swings(books: Iterable[BookResult]) -> str:
     """Peak to trough of the requirement of each book, and its largest rise in a day and in 20 days."""
     known = [one for one in books if one.peak_to_trough is not None]
-    figure, axes = _figure(3.2)
+    figure, axes = sized(3.2)
     places = np.arange(len(known))
     axes.bar(
         places - 0.27, [one.peak_to_trough or 0 for one in known], 0.26, color=ASKED, label="peak ÷ trough"
@@ -140,7 +102,7 @@ def swings(books: Iterable[BookResult]) -> str:
     axes.axhline(2.0, color=MISSED, linewidth=1, linestyle="--")
     axes.set_xticks(places, [one.book for one in known], rotation=60, ha="right")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def pooled(found: Sequence[Pooled]) -> str:
@@ -159,13 +121,12 @@ def pooled(found: Sequence[Pooled]) -> str:
     right.barh(range(len(found)), [one.mean_requirement for one in found], 0.6, color=CALM)
     right.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     right.set_xlabel("average requirement of gross notional")
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def reliability(found: Sequence[tuple[str, Reliability]]) -> str:
     """Stated against seen, both on a logarithmic scale; on the line a probability is what it says."""
-    figure, axes = _figure(4.4, 5.2)
-    colours = (ASKED, "#d98a2b", "#4a9a62", "#8b5fb0", "#7a7f87", "#b3477d", "#29a3a3", "#8a5a3c")
+    figure, axes = sized(4.4, 5.2)
     edges = (1e-4, 1.0)
     axes.plot(edges, edges, color=LOST, linewidth=1, linestyle="--")
     for number, (name, one) in enumerate(found):
@@ -179,7 +140,7 @@ def reliability(found: Sequence[tuple[str, Reliability]]) -> str:
             stated,
             seen,
             yerr=[below, np.maximum(above, 0)],
-            color=colours[number % len(colours)],
+            color=SERIES[number % len(SERIES)],
             marker="o",
             markersize=4,
             linewidth=1,
@@ -194,4 +155,4 @@ def reliability(found: Sequence[tuple[str, Reliability]]) -> str:
     axes.set_xlabel("stated probability of ruin within a day")
     axes.set_ylabel("seen, 95 % interval by blocks of days")
     axes.legend()
-    return _drawn(figure)
+    return drawn(figure)

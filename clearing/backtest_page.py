@@ -67,8 +67,7 @@ def page(report: Report, walked: Sequence[Walked], markets: Markets | None = Non
         keep_trailing_newline=True,
     )
     environment.filters |= FILTERS
-    with charts.style():
-        drawn = {name: Markup(svg) for name, svg in _charts(report, walked, markets).items()}  # noqa: S704  # ours
+    drawn = {name: Markup(svg) for name, svg in _charts(report, walked, markets).items()}  # noqa: S704  # ours
     return environment.get_template(TEMPLATE).render(
         report=report,
         markets=markets,

@@ -7,14 +7,12 @@ Rules kept here:
 2. The JSON has one row a line. So whoever writes or reads one needs memory for a row, not for a report.
 3. The CSV (RFC 4180, line feeds) has all tables in one file: each line begins with the name of its table, and the first
    line of each table names its columns. Text that a spreadsheet would run as a formula has an apostrophe before it.
-4. In XLSX a number stands as a number if the spreadsheet keeps all its digits, else as text.
+4. XLSX is written by ``sheet.py`` and HTML by ``page.py``, which need the house's libraries.
 """
 
 import csv
 import io
-import itertools
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +23,6 @@ from clearing.reports.document import FIELD, SOURCE, Chart, Column, Drawing, Hea
 
 VERSION = "1"
 PART_BYTES = 64 * 1024
-XLSX_ROWS_MAX = 1_048_575
-XLSX_CELL_MAX = 32_767
-XLSX_DIGITS_MAX = 15
-HTML_ROWS_MAX = 1_000
-"""A page shows so many rows of a table and says how many there are."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 MEDIA_TYPES: Mapping[Form, str] = {
     Form.JSON: "application/json",
@@ -230,86 +223,15 @@ def _harmless(text: str) -> str:
 
 
 def _xlsx(report: ReadReport, sha256: str) -> Iterator[bytes]:
-    import xlsxwriter  # noqa: PLC0415  # of the house only; this module is read by verifiers too
+    from clearing.reports import sheet  # noqa: PLC0415  # of the house only; this module is read by verifiers too
 
-    with tempfile.TemporaryDirectory(prefix="clearing-xlsx-") as folder:
-        path = Path(folder) / "report.xlsx"
-        options = {"constant_memory": True, "tmpdir": folder, "strings_to_formulas": False}
-        with xlsxwriter.Workbook(path, options) as book:
-            book.set_properties({"title": report.head["title"], "created": _created()})
-            bold = book.add_format({"bold": True})
-            sheet = book.add_worksheet("report")
-            sheet.set_column(0, 1, 34)
-            for number, (key, value) in enumerate([*report.head.items(), ("json_sha256", sha256)]):
-                sheet.write_string(number, 0, key, bold)
-                sheet.write_string(number, 1, value)
-            for table in report.tables:
-                _sheet(book, bold, table)
-        with path.open("rb") as file:
-            yield from iter(lambda: file.read(PART_BYTES), b"")
-
-
-def _created() -> Any:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    return datetime(2000, 1, 1, tzinfo=UTC)
-
-
-def _sheet(book: Any, bold: Any, table: Table) -> None:
-    sheet = book.add_worksheet(table.id[:31])
-    sheet.freeze_panes(1, 1)
-    titles = [FIELD, *(f"{c.title} ({c.unit})" if c.unit else c.title for c in table.columns), SOURCE]
-    for place, title in enumerate(titles):
-        sheet.set_column(place, place, max(12, min(40, len(title) + 2)))
-        sheet.write_string(0, place, title, bold)
-    measures = [Measure.TEXT, *(column.measure for column in table.columns), Measure.TEXT]
-    for number, row in enumerate(table.rows, 1):
-        if number > XLSX_ROWS_MAX:
-            raise NotRenderable(f"{table.id} has more than {XLSX_ROWS_MAX:,} rows: ask for CSV or JSON")
-        for place, cell in enumerate((row.field, *row.cells, row.source)):
-            if not cell:
-                continue
-            if measures[place] in _NUMBERS and _is_kept(cell):
-                sheet.write_number(number, place, float(cell))
-            else:
-                sheet.write_string(number, place, _short(cell))
-
-
-_NUMBERS = (Measure.COUNT, Measure.AMOUNT, Measure.PERCENT)
-
-
-def _is_kept(cell: str) -> bool:
-    """Whether a spreadsheet keeps every digit of a number."""
-    digits = cell.lstrip("-").replace(".", "")
-    return digits.isascii() and digits.isdigit() and len(digits.lstrip("0")) <= XLSX_DIGITS_MAX
-
-
-def _short(cell: str) -> str:
-    """A cell as far as a spreadsheet takes it; the JSON has it whole."""
-    return cell if len(cell) <= XLSX_CELL_MAX else cell[: XLSX_CELL_MAX - 1] + "…"
+    yield from sheet.parts(report, sha256)
 
 
 def _html(report: ReadReport, sha256: str) -> Iterator[bytes]:
     from clearing.reports import page  # noqa: PLC0415  # of the house only, and slow to load
 
-    shown = [_shown(table) for table in report.tables]
-    yield from _parts(page.lines(report.head, shown, sha256))
-
-
-def _shown(table: Table) -> "ShownTable":
-    """A table as a page shows it; the rest of its rows are counted, not kept."""
-    rows = iter(table.rows)
-    first = list(itertools.islice(rows, HTML_ROWS_MAX))
-    return ShownTable(table, first, len(first) + sum(1 for _ in rows))
-
-
-@dataclass(frozen=True, slots=True)
-class ShownTable:
-    """A table of a page: its first rows, and how many it has."""
-
-    table: Table
-    rows: list[Row]
-    count: int
+    yield from _parts(page.lines(report, sha256))
 
 
 _RENDERERS: Mapping[Form, Callable[[ReadReport, str], Iterator[bytes]]] = {
