@@ -23,8 +23,9 @@ from clearing.model.kinds import Kind
 from clearing.model.values import Form, Parameters, ReportAsked
 from clearing.reporting import JournalReading
 from clearing.reports import journal
+from clearing.reports.canonical import to_json
 from clearing.reports.document import Head
-from clearing.reports.render import render, to_json
+from clearing.reports.render import render
 from clearing.store.past import house_at
 from ledger.store.connect import Lease, open_store, system_salts
 from ledger.store.writer import Writer

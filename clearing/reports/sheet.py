@@ -19,8 +19,8 @@ from typing import Any
 import xlsxwriter
 from xlsxwriter.exceptions import FileSizeError
 
+from clearing.reports.canonical import NotRenderable, ReadReport
 from clearing.reports.document import FIELD, SOURCE, Column, Measure, Table
-from clearing.reports.render import NotRenderable, ReadReport
 
 ROWS_MAX = 1_048_575
 """Rows of a sheet below its titles."""
@@ -42,7 +42,7 @@ _WIDTHS = {
 def parts(report: ReadReport, sha256: str) -> Iterator[bytes]:
     """The workbook, in parts. Raises :class:`NotRenderable`."""
     with tempfile.TemporaryDirectory(prefix="clearing-xlsx-") as folder:
-        path = Path(folder) / "report.xlsx"
+        path = Path(folder, "report.xlsx")
         try:
             with xlsxwriter.Workbook(path, {"constant_memory": True, "tmpdir": folder}) as book:
                 book.use_zip64()
