@@ -42,7 +42,7 @@ _WIDTHS = {
 def parts(report: ReadReport, sha256: str) -> Iterator[bytes]:
     """The workbook, in parts. Raises :class:`NotRenderable`."""
     with tempfile.TemporaryDirectory(prefix="clearing-xlsx-") as folder:
-        path = Path(folder) / "report.xlsx"
+        path = Path(folder, "report.xlsx")
         try:
             with xlsxwriter.Workbook(path, {"constant_memory": True, "tmpdir": folder}) as book:
                 book.use_zip64()
