@@ -31,9 +31,10 @@ from clearing.model.ids import MemberId
 from clearing.model.kinds import Kind
 from clearing.model.outcomes import Outcome
 from clearing.model.values import Form, ReportAsked, SignedReport
+from clearing.reports.canonical import to_json
 from clearing.reports.document import Head
 from clearing.reports.reading import Moved, Recorded, RefusedCall
-from clearing.reports.render import SUFFIXES, render, to_json
+from clearing.reports.render import SUFFIXES, render
 from clearing.reports.statement import ACCOUNT
 from clearing.reports.table import REPORTS
 from clearing.spool import Download, Spool, Spooled

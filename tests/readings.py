@@ -8,9 +8,9 @@ from functools import cached_property
 from clearing.model.house import House, fold
 from clearing.model.ids import MemberId
 from clearing.model.kinds import Kind
+from clearing.reports.canonical import read, to_json
 from clearing.reports.document import Head, Row, Table
 from clearing.reports.reading import Moved, Recorded, RefusedCall
-from clearing.reports.render import read, to_json
 from clearing.reports.table import REPORTS
 from ledger.account import Account
 from tests.builders import World

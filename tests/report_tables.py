@@ -7,8 +7,9 @@ from pathlib import Path
 
 from clearing.model.values import Form
 from clearing.reports import sources
+from clearing.reports.canonical import to_json
 from clearing.reports.document import Chart, Column, Drawing, Head, Measure, Row, Table
-from clearing.reports.render import render, to_json
+from clearing.reports.render import render
 from clearing.reports.table import REPORTS
 from tests.readings import HEAD, WorldReading
 

@@ -69,7 +69,7 @@ OFFLINE = (
         "clearing.attest.statement",
     ),
     *("clearing.attest.bundle", "clearing.attest.opening", "clearing.attest.report", "clearing.signing"),
-    *("clearing.reports.document", "clearing.reports.render", "clearing.reports.sources"),
+    *("clearing.reports.canonical", "clearing.reports.document", "clearing.reports.sources"),
 )
 RECOMPUTING = ("clients/clearing_client/recomputing.py", "clearing.attest.recompute")
 """The one module of a client that needs the house's margin, and an extra; and what it imports for that."""

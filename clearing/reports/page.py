@@ -17,10 +17,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from clearing.reports import sources
+from clearing.reports.canonical import ReadReport
 from clearing.reports.charts import Picture, picture
 from clearing.reports.document import Column, Measure, Row, Table
 from clearing.reports.points import NUMBER, Gathered
-from clearing.reports.render import ReadReport
 
 TEMPLATE = "page.html.j2"
 ROWS_MAX = 1_000

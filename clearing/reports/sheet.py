@@ -19,8 +19,8 @@ from typing import Any
 import xlsxwriter
 from xlsxwriter.exceptions import FileSizeError
 
+from clearing.reports.canonical import NotRenderable, ReadReport
 from clearing.reports.document import FIELD, SOURCE, Column, Measure, Table
-from clearing.reports.render import NotRenderable, ReadReport
 
 ROWS_MAX = 1_048_575
 """Rows of a sheet below its titles."""

@@ -16,7 +16,7 @@ from clearing.model.kinds import Kind
 from clearing.model.outcomes import Outcome, Reason
 from clearing.model.values import Form, Given, ReportAsked
 from clearing.reporting import Made, NotShown, ReportChanged, Reporting
-from clearing.reports.render import NotRenderable
+from clearing.reports.canonical import NotRenderable
 from clearing.reports.statement import ACCOUNT, FROM, UNIT
 from clearing.reports.table import REPORTS, Audience, Report
 from clearing.server.calls import caller_of, founded, write

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from clearing.reports import sources
+from clearing.reports.canonical import NotAReport, read
 from clearing.reports.document import Row, Table
-from clearing.reports.render import NotAReport, read
 from clearing.reports.sources import Origin, Term
 from clearing_client.client import Client, pages
 from clearing_client.reports import pull_request

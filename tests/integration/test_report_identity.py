@@ -142,7 +142,7 @@ def test_a_report_that_comes_out_otherwise_is_not_given_out(
         house.digest(asked)
         for path in (tmp_path / "spool").iterdir():
             path.unlink()
-        monkeypatch.setattr("clearing.reports.render.VERSION", "2")
+        monkeypatch.setattr("clearing.reports.canonical.VERSION", "2")
         with pytest.raises(ReportChanged, match="trial-balance"):
             house.digest(asked)
 

@@ -10,7 +10,7 @@ from clearing.model.commands import AdmitMember
 from clearing.model.ids import MemberId, SetId, account_key
 from clearing.model.kinds import Kind
 from clearing.model.values import HOUR_MS, MINUTE_MS
-from clearing.reports.render import to_json
+from clearing.reports.canonical import to_json
 from clearing.reports.table import REPORTS, Audience
 from tests.builders import ALICE, BOB, ETH, USD, World, copy_of, empty_house, link
 from tests.readings import HEAD, WorldReading, built, reading, rows

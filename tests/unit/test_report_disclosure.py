@@ -119,6 +119,13 @@ def until(world: World, day: str, hour: int = 9) -> None:
 @cache
 def over_the_quarter() -> World:
     """Two members with a house and client accounts, over the end of March 2020; zoe fails in April."""
+    world = founded_in_march()
+    through_march(world)
+    into_april(world)
+    return world
+
+
+def founded_in_march() -> World:
     world = empty_house(replace(PARAMETERS, pool_floor_minor=100 * USD))
     for one, cash in ((ZEBRA, 340), (QUAGGA, 3_000)):
         world.ok(AdmitMember(member=one, name=one.title()))
@@ -135,6 +142,10 @@ def over_the_quarter() -> World:
     size_pool(world)
     contribute(world, **{ZEBRA: 100 * USD, QUAGGA: 120 * USD, "desk": 100 * USD})
     attest(world)
+    return world
+
+
+def through_march(world: World) -> None:
     assert world.trade(house_account(ZEBRA), ZACK, 100, 80_000).accepted
     assert world.trade(ZOE, ZACK, 900, 80_100).accepted
     until(world, "2020-03-13")
@@ -162,6 +173,9 @@ def over_the_quarter() -> World:
         ANNA,
     )
     world.ok(ApproveProposal(proposal="p1"), BERT)
+
+
+def into_april(world: World) -> None:
     until(world, "2020-04-01")
     world.prices(BTC=78_000, ETH=1_610)
     attest(world)
@@ -175,7 +189,6 @@ def over_the_quarter() -> World:
     world.prices(BTC=60_500, ETH=1_600)
     attest(world)
     world.ok(RecordRecovery(default=D1, amount_minor=10 * USD))
-    return world
 
 
 def ends(world: World, since: str = "2000-01-01") -> dict[str, House]:

@@ -17,8 +17,9 @@ import pytest
 
 from clearing.model.values import Form
 from clearing.reports import sheet, sources
+from clearing.reports.canonical import NotRenderable
 from clearing.reports.document import Column, Measure, Row, Table
-from clearing.reports.render import NotRenderable, render
+from clearing.reports.render import render
 from tests.readings import HEAD, reading
 from tests.report_tables import HOSTILE, LONG_DIGITS, all_kinds, amounts, made, of_world, written
 from tests.stories import a_long_life

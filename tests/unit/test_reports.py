@@ -14,8 +14,9 @@ from clearing import spool as spools
 from clearing.model.kinds import Kind
 from clearing.model.values import Form
 from clearing.reports import sources
+from clearing.reports.canonical import NotAReport, read, to_json
 from clearing.reports.document import Column, Measure, Row, Table
-from clearing.reports.render import NotAReport, read, render, to_json
+from clearing.reports.render import render
 from clearing.reports.sources import Origin
 from clearing.reports.table import REPORTS, Audience
 from clearing.spool import Download, Spool
