@@ -79,7 +79,7 @@ class ShownTable:
     @property
     def is_broad(self) -> bool:
         """Whether it needs the long side of the paper."""
-        return len(self.table.columns) > BROAD
+        return len(self.table.columns) > BROAD and self.count > 0
 
 
 def lines(report: ReadReport, sha256: str) -> Iterator[str]:

@@ -18,6 +18,8 @@ from clearing.reports import sheet
 from clearing.reports.canonical import ReadReport, in_parts, read
 from clearing.reports.document import FIELD, SOURCE, Measure
 
+_CSV_END = "\r\n"
+"""Written with it, and ended otherwise: the writer quotes only what stands in it, and readers end lines at both."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 MEDIA_TYPES: Mapping[Form, str] = {
     Form.JSON: "application/json",
@@ -50,14 +52,14 @@ def _csv(report: ReadReport, sha256: str) -> Iterator[bytes]:
 
 def _csv_lines(report: ReadReport) -> Iterator[str]:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator=_CSV_END)
 
     def line(*cells: str) -> str:
         writer.writerow(cells)
-        said = text.getvalue()
+        said = text.getvalue().removesuffix(_CSV_END)
         text.seek(0)
         text.truncate()
-        return said
+        return f"{said}\n"
 
     yield line("report", FIELD, "value")
     for key, value in report.head.items():
