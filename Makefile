@@ -17,8 +17,9 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3
 	"$$python" -c '$(SUITABLE)' 2>/dev/null && echo "$$python" && break; done)
 
 .PHONY: demo
-demo: $(READY) ## run a clearing house from a trade to a default, on made-up members
-	$(BIN)/clearing demo $(ARGS)
+demo: $(READY) ## run a clearing house from a trade to a default, on made-up members; leaves build/demo
+	@rm -rf build/demo
+	$(BIN)/clearing demo $(if $(findstring --out,$(ARGS)),,--out build/demo) $(ARGS)
 
 .PHONY: serve
 serve: $(READY) ## run the house on this machine

@@ -97,7 +97,7 @@ def figure(table: str, field: str = "") -> str:
 
 def outside(what: str) -> str:
     """What is not in the journal: ``what`` names the input that is missing."""
-    return f"outside {what.replace(';', ',')}"
+    return f"outside {' '.join(what.replace(';', ',').split())}"
 
 
 def parse(source: str) -> tuple[Term, ...]:

@@ -54,22 +54,31 @@ class Opened:
 
 
 def open_report(path: Path, wanted: str) -> Opened:
-    """The rows with the field ``wanted``, or ``TABLE/FIELD``. Raises :class:`NotExplained`."""
+    """The rows with the field ``wanted``, or ``TABLE/FIELD``, or if there is none its parts, ``wanted/…``.
+
+    Raises :class:`NotExplained`.
+    """
     tables: list[str] = []
     found: list[Figure] = []
+    parts: list[Figure] = []
     try:
         with path.open("rb") as file:
             report = read(file)
             for table in report.tables:
                 tables.append(table.id)
-                found += [_figure(table, row) for row in table.rows if _is(table, row, wanted)]
+                for row in table.rows:
+                    names = (row.field, f"{table.id}/{row.field}")
+                    if wanted in names:
+                        found.append(_figure(table, row))
+                    elif any(name.startswith(f"{wanted}/") for name in names) and wanted != table.id:
+                        parts.append(_figure(table, row))
     except OSError as error:
         raise NotExplained(f"{path} cannot be read: {error.strerror}") from None
     except NotAReport as error:
         raise NotExplained(f"{path}: {error}; give the report in JSON (--form json)") from None
-    if not found:
+    if not found and not parts:
         raise NotExplained(f"{path} has no field {wanted}; its tables are {', '.join(tables)}")
-    return Opened(dict(report.head), found)
+    return Opened(dict(report.head), found or parts)
 
 
 def trace(client: Client, path: Path, opened: Opened, figure: Figure, limit: int) -> Iterator[Traced]:
@@ -160,7 +169,3 @@ def _figures(path: Path, table_id: str, name: str) -> Iterator[Figure]:
 def _figure(table: Table, row: Row) -> Figure:
     titles = [f"{one.title} ({one.unit})" if one.unit else one.title for one in table.columns]
     return Figure(table.id, row.field, dict(zip(titles, row.cells, strict=True)), row.source)
-
-
-def _is(table: Table, row: Row, wanted: str) -> bool:
-    return wanted in (row.field, f"{table.id}/{row.field}")

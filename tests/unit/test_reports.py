@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +126,7 @@ def test_sources_are_read_as_they_are_written() -> None:
         sources.attestation(4),
         sources.figure("accounts"),
         sources.figure("accounts", "custody:USDC"),
-        sources.outside("audited accounts; of the bank"),
+        sources.outside("audited accounts;\nof the bank"),
     )
     text = sources.joined(*terms, sources.entries([]))
     assert text.startswith(
@@ -243,6 +244,24 @@ def test_csv_says_the_same_and_runs_no_formula(tmp_path: Path) -> None:
         (text, f"-{n}.50") for n, text in enumerate(HOSTILE)
     ]
     assert [row[1][:1] for row in named[1:5]] == ["'"] * 4
+
+
+def test_a_report_of_any_length_takes_the_memory_of_a_row(tmp_path: Path) -> None:
+    columns = (Column("name", "Name"),)
+
+    def peak(count: int) -> int:
+        rows = (Row(str(number), ("x" * 200,), "entries 1") for number in range(count))
+        path = tmp_path / f"{count}.json"
+        tracemalloc.start()
+        with path.open("wb") as file:
+            for part in to_json(HEAD, [Table(id="t", title="T", columns=columns, rows=rows)]):
+                file.write(part)
+        assert sum(len(part) for part in render(Form.CSV, path, "00")) > 200 * count
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(20_000) < 2 * peak(2_000)
 
 
 # --- files ---------------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """``clearctl report``: reports as files that prove themselves: pulled, explained, verified."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from clearctl import names, verification
 from clearctl.asked import REFUSED, WRONG_USE, Limit, asked_in, noun, stop
@@ -92,6 +93,7 @@ def pull(
         form=form,
         request_id=asked_in(context).request_id or new_id(),
     )
+    began_s = time.monotonic()
     with connected(context) as client:
         if asked_in(context).dry_run:
             request.validate_only = True
@@ -99,9 +101,13 @@ def pull(
             write_done(context, told, f"{report} after {told.as_of:,} entries would be pulled.")
             return
         path, header = _downloaded(client, request, report, out)
-    told_of = f"{path}: {header.size:,} bytes, after {header.as_of:,} entries, sha256 {header.sha256}"
-    checks = f"{told_of}\nclearctl report verify {path} --policy policy.txt checks it without asking."
-    write_done(context, header, checks)
+    took_s = time.monotonic() - began_s
+    told_of = (
+        f"{path}: {header.size:,} bytes, after {header.as_of:,} entries, sha256 {header.sha256}\n"
+        f"In {took_s:.1f} s, {header.as_of / took_s:,.0f} entries and {header.size / took_s:,.0f} bytes a second.\n"
+        f"clearctl report verify {path} --policy policy.txt checks it without asking."
+    )
+    write_done(context, header, told_of)
 
 
 def _downloaded(
@@ -246,5 +252,5 @@ def _pair(text: str) -> tuple[str, str]:
 def _progress() -> Progress:
     """On standard error, and only on a terminal."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
