@@ -18,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3
 
 .PHONY: demo
 demo: $(READY) ## run a clearing house from a trade to a default, on made-up members; leaves build/demo
-	@rm -rf build/demo
+	@$(if $(findstring --out,$(ARGS)),,rm -rf build/demo)
 	$(BIN)/clearing demo $(if $(findstring --out,$(ARGS)),,--out build/demo) $(ARGS)
 
 .PHONY: serve
