@@ -114,7 +114,7 @@ class Journal:
             "SELECT first_sequence, count, leaves, legs, bodies FROM segments "
             "WHERE first_sequence < ? ORDER BY first_sequence"
         )
-        found = []
+        found: list[tuple[int, int, int, Any, list[tuple[bytes, int]]]] = []
         for first, count, leaves, legs, bodies in rows_of(self.url, statement, self.as_of):
             found += _unsealed(first, count, bytes(leaves), bytes(legs), bytes(bodies))
         return found[: self.as_of]
@@ -310,7 +310,8 @@ def the_journal(judge: Judge) -> None:
 
 def trial_balance(judge: Judge) -> None:
     """Per unit, and per account."""
-    accounts, units = {}, {}
+    accounts: dict[str, Row] = {}
+    units: dict[str, tuple[int, int]] = {}
     for (path, unit), balance in judge.journal.balances.items():
         text = judge.text(abs(balance), unit)
         sides = {"debit": text, "credit": ""} if balance >= 0 else {"debit": "", "credit": text}
@@ -540,7 +541,8 @@ def _recoveries(judge: Judge) -> None:
 
 def calls(judge: Judge) -> None:
     """Calls that were issued, met, expired and are open."""
-    counts, amounts, kinds = Counter[tuple[str, str]](), Counter[str](), {}
+    counts, amounts = Counter[tuple[str, str]](), Counter[str]()
+    kinds: dict[str, str] = {}
     names = {CALL_ISSUED: "issued", CALL_MET: "met", CALL_EXPIRED: "expired"}
     for _, number, fact in judge.journal.facts(*names):
         for table, key, row in fact:
