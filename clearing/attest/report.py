@@ -95,7 +95,9 @@ def _statement(name: str, sha256: str, said: Mapping[str, JsonValue]) -> ReportS
         raise ReportRefused("the predicate does not say what one about a report does")
     statement = ReportStatement(file_name=name, sha256=sha256, said=texts)
     try:
-        _ = statement.tree, statement.signed_ms
+        tree, _ = statement.tree, statement.signed_ms
     except ValueError as error:
         raise ReportRefused(f"the predicate names no state of a journal: {error}") from None
+    if (str(tree.size), tree.root.hex()) != (texts["as_of"], texts["root"]):
+        raise ReportRefused("the predicate spells a number or a root as nobody writes it here")
     return statement

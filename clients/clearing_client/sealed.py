@@ -8,20 +8,24 @@ has to have it. The tree of the entries that the report speaks of is given on, t
 
 import csv
 import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
 from clearing.attest.envelope import EnvelopeRefused, JsonRefused, VerifiedPayload, read_json
 from clearing.attest.opening import open_at
 from clearing.attest.policy import Policy
-from clearing.attest.report import ReportRefused, ReportStatement, parse
+from clearing.attest.report import MEMBERS, ReportRefused, ReportStatement, parse
 from clearing.attest.statement import format_time
+from clearing.reports.canonical import VERSION
 from clearing_client.offline import Check, Report
 
 SEAL_SUFFIX = ".dsse.json"
 """Behind the name of a report: the file with what was signed of it."""
 READ_BYTES = 1 << 20
 HEAD_BYTES_MAX = 65_536
+HEAD = frozenset(MEMBERS) - {"form", "json_sha256", "signed_time"}
+"""What of that which is signed stands in the head of the file."""
 FORMS = {".json": "json", ".csv": "csv", ".xlsx": "xlsx", ".html": "html", ".txt": "file"}
 
 
@@ -74,12 +78,9 @@ def _head(file: Path, said: Mapping[str, str]) -> Check:
         head = _json_head(file) if said["form"] == "json" else _csv_head(file)
     except ValueError as error:
         return Check(name="report head", passed=False, detail=str(error))
-    others = sorted(key for key in head if key in said and head[key].removeprefix("'") != said[key])
-    wrong = ", ".join(others)
-    passed = not others and set(head) <= {*said, "version"}
-    return Check(
-        name="report head", passed=passed, detail=f"it says otherwise: {wrong}" if others else "as signed"
-    )
+    wrong = ", ".join(sorted(key for key in HEAD | head.keys() if head.get(key) != said.get(key)))
+    detail = f"it says otherwise: {wrong}" if wrong else "as signed"
+    return Check(name="report head", passed=not wrong, detail=detail)
 
 
 def _json_head(file: Path) -> dict[str, str]:
@@ -90,20 +91,27 @@ def _json_head(file: Path) -> dict[str, str]:
     except JsonRefused as refused:
         raise ValueError(f"it does not begin as a report does: {refused}") from None
     match value:
-        case {"report": dict(head)}:
-            return {key: text for key, text in head.items() if isinstance(text, str)}
+        case {"report": {"version": version, **head}, "tables": [], **rest} if (
+            version == VERSION and not rest
+        ):
+            return {str(key): text if isinstance(text, str) else repr(text) for key, text in head.items()}
         case _:
             raise ValueError("it does not begin as a report does")
 
 
 def _csv_head(file: Path) -> dict[str, str]:
-    with file.open(newline="", encoding="utf-8", errors="replace") as opened:
-        rows = csv.reader(opened)
-        head: dict[str, str] = {}
-        for row in rows:
+    with file.open("rb") as opened:
+        text = opened.read(HEAD_BYTES_MAX).decode("utf-8", "replace")
+    head: dict[str, str] = {}
+    try:
+        for row in csv.reader(io.StringIO(text, newline="")):
             if len(row) != 3 or row[0] != "report":
                 break
-            head[row[1]] = row[2]
+            if row[1] in head:
+                raise ValueError(f"it says {row[1]} twice")
+            head[row[1]] = row[2].removeprefix("'")
+    except csv.Error as error:
+        raise ValueError(f"it does not begin as a report does: {error}") from None
     if head.pop("field", None) != "value":
         raise ValueError("it does not begin as a report does")
     return head

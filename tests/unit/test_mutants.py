@@ -3,9 +3,14 @@
 How many were read as the same, in another spelling that the format allows, is printed (``pytest -rP``).
 """
 
-from collections.abc import Callable
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -21,9 +26,13 @@ from clearing.attest.envelope import (
     sign,
 )
 from clearing.attest.policy import PolicyRefused, format_policy, parse_policy
+from clearing.attest.report import ReportRefused
+from clearing.attest.report import parse as parse_report
 from clearing.attest.statement import StatementRefused, parse
 from clearing.attest.trust import TrustRefused, verify_chain
+from clearing.model.values import Form
 from clearing_client.offline import verify_attestations
+from clearing_client.sealed import verify_report
 from ledger.checkpoint import (
     KeyRefused,
     NoteRefused,
@@ -73,6 +82,7 @@ from tests.published import (
     SPLIT,
     TREE,
 )
+from tests.sealed_reports import OFFICERS, made_in, sealed, statement
 from tests.unit.test_offline_verifier import (
     OPERATIONS,
     ORIGIN,
@@ -93,7 +103,7 @@ SEED = "2020-03-12"
 TRUST_ROOT, OTHER_TRUST_ROOT = signed(FIRST, None, ANNA, BEN, CARL), signed(FIRST, None, BEN, CARL)
 REFUSALS = (
     *(EnvelopeRefused, KeyRefused, NoteRefused, PolicyRefused, ProofRefused, ReceiptRefused, RecordMalformed),
-    *(StatementRefused, TileRefused, TrustRefused),
+    *(ReportRefused, StatementRefused, TileRefused, TrustRefused),
 )
 ONE_SPELLING: frozenset[str] = frozenset()
 
@@ -213,6 +223,48 @@ def proven_legs(data: bytes) -> Any:
     return proven.legs, proven.entry.leaf, proven.entry.checkpoint
 
 
+SEALED = sealed(statement())
+REPORT_JSON, REPORT_CSV = made_in(Form.JSON), made_in(Form.CSV)
+
+
+def report_in(form: Form, data: bytes, envelope: bytes) -> Any:
+    """What officers signed of the report in ``data``, without what stands in its file no more than in its head."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"report.{form.value}"
+        path.write_bytes(data)
+        report = verify_report(POLICY, path, envelope)
+    if not report.ok:
+        raise NotRead(str(report))
+    opened = open_envelope(envelope, POLICY.trust)
+    statement = parse_report(VerifiedPayload(opened.payload))
+    unseen = ("json_sha256", "signed_time")
+    return statement.sha256, {key: text for key, text in statement.said.items() if key not in unseen}
+
+
+def report_signed_anew(payload: bytes) -> Any:
+    """A statement that officers signed, about a report that they did not mean."""
+    return report_in(Form.JSON, REPORT_JSON, sign(payload, PAYLOAD_TYPE, OFFICERS))
+
+
+def report_sealed_anew(form: Form, data: bytes) -> Any:
+    """A file that says something else than what officers signed of it: what its head says to whoever reads it."""
+    report_in(form, data, sealed(statement(form, data)))
+    if form is Form.JSON:
+        return json.loads(data.partition(b"\n")[0] + b"]}")
+    rows = list(csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline="")))
+    return {row[1]: row for row in reversed(rows) if row[:1] == ["report"]}
+
+
+def report_headed_anew(form: Form, tables: bytes, head: bytes) -> Any:
+    return report_sealed_anew(form, head + tables)
+
+
+def head_of(data: bytes) -> bytes:
+    """The lines that say of what a report speaks."""
+    end = data.index(b"\n") if data.startswith(b"{") else data.index(b"\nunits")
+    return data[: end + 1]
+
+
 subject = partial(Subject, refusals=(*REFUSALS, NotRead))
 LINES_AGAIN = frozenset({"a line duplicated", "bytes duplicated", "a line of another"})
 """A signature line may stand twice, and lines of strangers may stand beside it (C2SP signed-note)."""
@@ -279,6 +331,40 @@ SUBJECTS = (
             "tile/entries/000",
             "tile/entries/001.p/44",
         )
+    ),
+    subject(
+        name="what is signed of a report",
+        data=SEALED,
+        read=partial(report_in, Form.JSON, REPORT_JSON),
+        spellings=None,
+        donors=(sealed(statement(Form.CSV)), sealed(statement(as_of="11"))),
+    ),
+    subject(
+        name="statement about a report",
+        data=open_envelope(SEALED, POLICY.trust).payload,
+        read=report_signed_anew,
+        spellings=None,
+    ),
+    subject(
+        name="report in JSON",
+        data=REPORT_JSON,
+        read=lambda data: report_in(Form.JSON, data, SEALED),
+        donors=(REPORT_CSV,),
+    ),
+    subject(
+        name="report in CSV",
+        data=REPORT_CSV,
+        read=lambda data: report_in(Form.CSV, data, sealed(statement(Form.CSV))),
+        donors=(REPORT_JSON,),
+    ),
+    *(
+        subject(
+            name=f"head of a report in {form.value}",
+            data=head_of(data),
+            read=partial(report_headed_anew, form, data[len(head_of(data)) :]),
+            spellings=None,
+        )
+        for form, data in ((Form.JSON, REPORT_JSON), (Form.CSV, REPORT_CSV))
     ),
     subject(
         name="checkpoint that a log would sign",
@@ -349,6 +435,56 @@ def test_mutants_are_the_same_each_time() -> None:
         return seen
 
     assert made("1") == made("1") != made("2")
+
+
+# --- every byte of a report --------------------------------------------------------------------------------
+
+
+def bytes_changed(data: bytes, *ways: int) -> Iterator[tuple[int, bytes]]:
+    """Each byte, changed in these ways; without any in three: a bit, the case of a letter, all of it."""
+    for at, byte in enumerate(data):
+        for other in (byte ^ way for way in ways or (1, 0x20, 0xFF)):
+            yield at, data[:at] + bytes([other]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("form", [Form.JSON, Form.CSV], ids=lambda form: form.value)
+def test_no_byte_of_a_report_can_be_another(form: Form) -> None:
+    data, envelope = made_in(form), sealed(statement(form))
+    report_in(form, data, envelope)
+    for _, changed in bytes_changed(data, 1):
+        with pytest.raises(NotRead):
+            report_in(form, changed, envelope)
+
+
+@pytest.mark.parametrize("form", [Form.JSON, Form.CSV], ids=lambda form: form.value)
+def test_no_byte_of_the_head_of_a_report_can_be_another_than_was_signed(form: Form) -> None:
+    """Also if officers signed the file: they are asked to sign what its head says."""
+    data = made_in(form)
+    head = head_of(data)
+    honest = report_sealed_anew(form, data)
+    for at, changed in bytes_changed(head[:-1]):
+        try:
+            said = report_sealed_anew(form, changed + data[len(head) - 1 :])
+        except NotRead:
+            continue
+        assert said == honest, f"byte {at}"
+        assert head[at - 5 : at - 2] == b"\\u0" or head[at - 4 : at - 1] == b"\\u0", (
+            "an escape, spelled otherwise"
+        )
+
+
+def test_no_byte_of_what_is_signed_of_a_report_can_be_another() -> None:
+    """Key ids, which need not be there, only help to find keys (DSSE); nothing else may change unseen."""
+    honest, free = report_in(Form.JSON, REPORT_JSON, SEALED), set[int]()
+    for at, changed in bytes_changed(SEALED):
+        try:
+            said = report_in(Form.JSON, REPORT_JSON, changed)
+        except (*REFUSALS, NotRead):
+            continue
+        assert said == honest
+        free.add(at)
+    ids = [SEALED.index(one.public_key.key_id.encode()) for one in OFFICERS]
+    assert free <= {at for start in ids for at in range(start - len('"keyid":"'), start + 64)}
 
 
 # --- proofs of other places, as long as they should be -------------------------------------------------------------
