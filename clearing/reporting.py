@@ -280,7 +280,7 @@ class Reporting:
         source, json_sha256 = yield from self._file(as_json, self._index.find(as_json))
         with source.file:
             download = yield from self._spool.fetch(
-                to_text(asked), lambda: render(asked.form, source.spooled.path, json_sha256), sha256
+                to_text(asked), lambda: render(asked.form, source.file, json_sha256), sha256
             )
         return download, json_sha256
 
