@@ -104,7 +104,7 @@ class Reports(ReportServiceServicer):
             if not context.is_active():
                 return  # nobody waits for it any more
             with _refusing():
-                made = yield from self._made(found)
+                made = yield from self._made(found, caller)
         with made.download.file:
             if request.offset > made.download.spooled.size:
                 raise RequestInvalid({"offset": f"the report has {made.download.spooled.size} bytes"})
@@ -115,9 +115,9 @@ class Reports(ReportServiceServicer):
         """A caller has one report made at a time: whoever asks for many keeps none from others."""
         return self._turns.setdefault(caller.name, threading.Lock())
 
-    def _made(self, asked: ReportAsked) -> Generator[pb.DownloadReportResponse, None, Made]:
+    def _made(self, asked: ReportAsked, caller: Identity) -> Generator[pb.DownloadReportResponse, None, Made]:
         """How far the report is, now and then, until it is made."""
-        making, told_s = self._reporting.make(asked), time.monotonic()
+        making, told_s = self._reporting.make(asked, caller.name), time.monotonic()
         while True:
             try:
                 size = next(making)

@@ -41,7 +41,7 @@ class Slow:
     begun: "threading.Semaphore" = field(default_factory=lambda: threading.Semaphore(0))
     times: int = 0
 
-    def make(self, asked: ReportAsked) -> Generator[int, None, Made]:
+    def make(self, asked: ReportAsked, who: str) -> Generator[int, None, Made]:
         self.times += 1
         self.begun.release()
         self.let_go.wait(10)
