@@ -125,8 +125,9 @@ def measure(url: str, size: int) -> Measured:
             for part in to_json(_head(house, size), journal.build(reading)):
                 file.write(part)
         written = time.perf_counter()
-        for part in render(Form.CSV, path, ""):
-            os.write(_NOWHERE, part)
+        with path.open("rb") as file:
+            for part in render(Form.CSV, file, ""):
+                os.write(_NOWHERE, part)
         done = time.perf_counter()
         json_bytes = path.stat().st_size
     database.dispose()

@@ -239,66 +239,68 @@ class Reporting:
         """
         return self._workings.attested_size(as_of)
 
-    def make(self, asked: ReportAsked) -> Generator[int, None, Made]:
-        """The report that is asked for; while it is made, how many bytes there are.
+    def make(self, asked: ReportAsked, who: str = "") -> Generator[int, None, Made]:
+        """The report that ``who`` asks for; while it is made, how many bytes there are.
 
         Raises :class:`ReportChanged`, ``NotRenderable``, ``SignerAway``, ``Replaying``, ``NothingAttested``,
         ``NotReproduced``, ``LiabilityRefused``, ``StoreUnreachable``, and what ``record`` and ``root_at`` raise.
         """
         signed = self._index.find(asked)
         with self._makers:
-            download, json_sha256 = yield from self._file(asked, signed)
+            download, json_sha256 = yield from self._file(asked, signed, who)
         try:
-            envelope = self._envelope(asked, signed, download.spooled, json_sha256)
+            envelope = self._envelope(asked, signed, download.spooled, json_sha256, who)
         except BaseException:
             download.file.close()
             raise
         return Made(download, _named(asked), envelope)
 
     def _envelope(
-        self, asked: ReportAsked, signed: SignedReport | None, spooled: Spooled, json_sha256: str
+        self, asked: ReportAsked, signed: SignedReport | None, spooled: Spooled, json_sha256: str, who: str
     ) -> str:
         """What was signed of the report; it is signed now if it was made for the first time."""
         if signed is None:
-            return self._signed(asked, spooled, json_sha256)
+            return self._signed(asked, spooled, json_sha256, who)
         if spooled.sha256 != signed.sha256:
             raise ReportChanged(f"{_named(asked)} was signed with the digest {signed.sha256}")
         return signed.envelope
 
     def _file(
-        self, asked: ReportAsked, signed: SignedReport | None
+        self, asked: ReportAsked, signed: SignedReport | None, who: str
     ) -> Generator[int, None, tuple[Download, str]]:
         """The file, found or made, and the digest of the JSON that it is made of."""
         sha256 = None if signed is None else signed.sha256
         if asked.form is Form.FILE:
-            download = yield from self._spool.fetch(to_text(asked), lambda: self._own_form(asked), sha256)
+            download = yield from self._spool.fetch(
+                to_text(asked), lambda: self._own_form(asked, who), sha256
+            )
             return download, download.spooled.sha256
         if asked.form is Form.JSON:
-            download = yield from self._spool.fetch(to_text(asked), lambda: self._json(asked), sha256)
+            download = yield from self._spool.fetch(to_text(asked), lambda: self._json(asked, who), sha256)
             return download, download.spooled.sha256
         as_json = replace(asked, form=Form.JSON)
-        source, json_sha256 = yield from self._file(as_json, self._index.find(as_json))
+        source, json_sha256 = yield from self._file(as_json, self._index.find(as_json), who)
         with source.file:
             download = yield from self._spool.fetch(
-                to_text(asked), lambda: render(asked.form, source.spooled.path, json_sha256), sha256
+                to_text(asked), lambda: render(asked.form, source.file, json_sha256), sha256
             )
         return download, json_sha256
 
-    def _json(self, asked: ReportAsked) -> Iterator[bytes]:
+    def _json(self, asked: ReportAsked, who: str) -> Iterator[bytes]:
         build = REPORTS[asked.report].build
         if build is None:
             raise InvariantViolated(f"{asked.report} is made of no tables")
-        read = JournalReading(self._database, self._workings.house(asked.as_of), asked)
+        read = JournalReading(self._database, self._workings.house(asked.as_of, who=who), asked)
         yield from to_json(self._head(asked, read.house), build(read))
 
-    def _own_form(self, asked: ReportAsked) -> Iterator[bytes]:
+    def _own_form(self, asked: ReportAsked, who: str) -> Iterator[bytes]:
         """The reports that are not tables."""
         if asked.report == "liability-proof":
             given = {one.key: one.text for one in asked.given}
-            yield format_proof(self._workings.liability(asked.as_of, given[ACCOUNT]))
+            yield format_proof(self._workings.liability(asked.as_of, given[ACCOUNT], who=who))
             return
         member = None if asked.members is None else _only(asked.members)
-        yield from format_bundle(self._workings.bundle(asked.as_of, member))
+        yield from format_bundle(self._workings.bundle(asked.as_of, member, who=who))
 
     def _head(self, asked: ReportAsked, house: House) -> Head:
         report, parameters = REPORTS[asked.report], house.parameters
@@ -326,13 +328,13 @@ class Reporting:
         index = sequence - segment.first_sequence
         return decode_leaf(segment.leaves[index * LEAF_BYTES : (index + 1) * LEAF_BYTES]).effective_ms
 
-    def _signed(self, asked: ReportAsked, spooled: Spooled, json_sha256: str) -> str:
+    def _signed(self, asked: ReportAsked, spooled: Spooled, json_sha256: str, who: str) -> str:
         """What officers sign of a report that was made for the first time, journaled."""
         with self._signing:
             known = self._index.find(asked)
             if known is not None:
                 return known.envelope
-            said = self._head(asked, self._workings.house(asked.as_of)).lines() | {
+            said = self._head(asked, self._workings.house(asked.as_of, who=who)).lines() | {
                 "form": asked.form.value,
                 "json_sha256": json_sha256,
                 "signed_time": format_time(self._seal.clock()),

@@ -87,10 +87,11 @@ class Spool:
             spooled = _read(path, file)
         if sha256 not in (None, spooled.sha256):
             file.close()
-            path.unlink(missing_ok=True)
-            self._known.pop(key, None)
+            with self._lock:  # who makes room looks at each file
+                path.unlink(missing_ok=True)
+                self._known.pop(key, None)
             return None
-        os.utime(path)
+        os.utime(file.fileno())  # by its name it may be gone
         self._known[key] = spooled
         return Download(spooled, file)
 
@@ -105,14 +106,14 @@ class Spool:
                     digest.update(part)
                     size += len(part)
                     yield size
+            whole = making.open("rb")  # before it can be removed to make room for another
             making.replace(path)
         except BaseException:
             making.unlink(missing_ok=True)
             raise
         spooled = self._known[key] = Spooled(path, size, digest.hexdigest())
-        download = Download(spooled, path.open("rb"))
         self._make_room(path)
-        return download
+        return Download(spooled, whole)
 
     def _make_room(self, newest: Path) -> None:
         """Remove the files that were used longest ago until the rest fits."""

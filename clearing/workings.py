@@ -6,7 +6,8 @@ Both are made again from the state that the attestation speaks of, and are the s
 Rules kept here:
 
 1. Whoever may ask can keep the house busy only so much: one state at a time is replayed, and none for ``REST_TIMES`` as
-   long as the last one took. Who wants the same one waits for it, who wants another is told to come back.
+   long as the last one took. Who wants the same one waits for it, who wants another is told to come back, and has a
+   place in line: who asks for many of them keeps none from others.
 2. Nothing is given out that does not lead to what was attested. A house with another blinding secret, or a program
    that computes otherwise, says that it cannot make it again.
 """
@@ -33,6 +34,8 @@ from ledger.store.connect import Database
 
 KEPT = 8
 """States that are at hand because somebody pulls a report of them."""
+LINE_S = 10.0
+"""Who was told to come back and does not for so long has no place in line any more."""
 REST_TIMES = 4
 """So many times as long as a replay took, none is begun."""
 
@@ -78,6 +81,7 @@ class Workings:
         self._replaying: int | None = None
         self._replayed: House | None = None
         self._rest_until_s = 0.0
+        self._line: dict[str, float] = {}
         self._counting = threading.Lock()
         self._counted: tuple[int, SumTree] | None = None
 
@@ -96,23 +100,23 @@ class Workings:
         """The bodies of their entries. Raises ``StoreUnreachable``."""
         return self._index.bodies()
 
-    def bundle(self, as_of: int, member: MemberId | None) -> RecomputeBundle:
+    def bundle(self, as_of: int, member: MemberId | None, *, who: str = "") -> RecomputeBundle:
         """The bundle of the newest attestation among the first ``as_of`` entries, or of it what ``member`` may see.
 
         Raises :class:`NothingAttested`, :class:`Replaying`, :class:`NotReproduced`, ``StoreUnreachable``.
         """
-        attested = self.newest(as_of)
+        attested = self.newest(as_of, who=who)
         try:
             return bundle_of(attested.house, attested.statement, self._blinding, member)
         except OtherInputs:
             raise _not_reproduced(attested.statement) from None
 
-    def liability(self, as_of: int, account: str) -> Proof:
+    def liability(self, as_of: int, account: str, *, who: str = "") -> Proof:
         """That what ``account``, a path of the ledger, is owed was counted in that attestation.
 
         Raises as :meth:`bundle` does, and ``LiabilityRefused`` (``NOT_COUNTED``) if it is owed nothing.
         """
-        return prove(self._tree(self.newest(as_of)), account)
+        return prove(self._tree(self.newest(as_of, who=who)), account)
 
     def attested_size(self, as_of: int) -> int:
         """Of how many entries the newest attestation among the first ``as_of`` speaks. Raises :class:`NothingAttested`,
@@ -120,10 +124,10 @@ class Workings:
         """
         return self._record(as_of).tree_size
 
-    def newest(self, as_of: int) -> Attested:
+    def newest(self, as_of: int, *, who: str = "") -> Attested:
         """The newest attestation among the first ``as_of`` entries of the journal. Raises as :meth:`bundle`."""
         record = self._record(as_of)
-        return Attested(_statement(record), self.house(record.tree_size))
+        return Attested(_statement(record), self.house(record.tree_size, who=who))
 
     def _record(self, as_of: int) -> AttestationRecord:
         record = self._index.newest(as_of)
@@ -143,8 +147,11 @@ class Workings:
                 self._counted = statement.sequence, tree
             return self._counted[1]
 
-    def house(self, size: int) -> House:
-        """The state that the first ``size`` entries led to. Raises :class:`Replaying`, ``StoreUnreachable``."""
+    def house(self, size: int, *, who: str = "") -> House:
+        """The state that the first ``size`` entries led to, for ``who``.
+
+        Raises :class:`Replaying`, ``StoreUnreachable``.
+        """
         recent = self._recent()
         if recent is not None and recent.size == size:
             return recent
@@ -154,8 +161,7 @@ class Workings:
             self._changed.wait_for(lambda: self._replaying != size)
             if self._replayed is not None and self._replayed.size == size:
                 return self._replayed
-            if self._replaying is not None or self._clock_s() < self._rest_until_s:
-                raise Replaying(f"of {size} entries")
+            self._take_turn(size, who)
             self._replaying = size
         began_s, found = self._clock_s(), None
         try:
@@ -167,6 +173,15 @@ class Workings:
                 self._replaying, self._rest_until_s = None, now_s + REST_TIMES * (now_s - began_s)
                 self._replayed = found or self._replayed
                 self._changed.notify_all()
+
+    def _take_turn(self, size: int, who: str) -> None:
+        """Raise :class:`Replaying` until nothing is replayed and it is the turn of ``who``."""
+        now_s = self._clock_s()
+        self._line = {one: at_s for one, at_s in self._line.items() if now_s - at_s < LINE_S}
+        if self._replaying is not None or now_s < self._rest_until_s or next(iter(self._line), who) != who:
+            self._line[who] = now_s  # who stood in line before keeps the place
+            raise Replaying(f"of {size} entries")
+        self._line.pop(who, None)
 
 
 def _not_reproduced(statement: Statement) -> NotReproduced:

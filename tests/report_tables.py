@@ -151,7 +151,9 @@ def written(path: Path, tables: Iterable[Table], head: Head = HEAD) -> tuple[Pat
 
 def made(form: Form, folder: Path, tables: Sequence[Table] | Iterable[Table], head: Head = HEAD) -> bytes:
     """A report of these tables in a form, by way of its JSON."""
-    return b"".join(render(form, *written(folder / "report.json", tables, head)))
+    path, sha256 = written(folder / "report.json", tables, head)
+    with path.open("rb") as source:
+        return b"".join(render(form, source, sha256))
 
 
 def of_world(report: str, read_from: WorldReading) -> tuple[Head, Iterable[Table]]:

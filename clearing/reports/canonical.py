@@ -93,22 +93,23 @@ def read(lines: Iterable[bytes]) -> ReadReport:
     opening = next(read_line, b"").decode("utf-8", "replace")
     if not opening.endswith(',"tables":[\n'):
         raise NotAReport("it does not begin as a report in JSON does")
-    head = _loaded(opening + "]}", dict)["report"]
+    head = _loaded(opening + "]}", dict).get("report")
     if not isinstance(head, dict) or head.pop("version", None) != VERSION:
         raise NotAReport(f"it is no report of version {VERSION}")
+    _require_texts(head.values())
     return ReadReport(head, _tables(read_line))
 
 
 def _tables(lines: Iterator[bytes]) -> Iterator[Table]:
     while not (line := _line(lines)).startswith("]}"):
         opening = _loaded(line.removeprefix(",") + "]}", dict)
-        table = _opened(opening, _rows(lines))
+        table = _opened(opening, lines)
         yield table
         for _ in table.rows:
             pass  # whoever did not read them all goes on to the next table all the same
 
 
-def _opened(opening: dict[str, Any], rows: Iterable[Row]) -> Table:
+def _opened(opening: dict[str, Any], lines: Iterator[bytes]) -> Table:
     try:
         columns = tuple(
             Column(one["id"], one["title"], Measure(one["measure"]), one["unit"])
@@ -118,22 +119,35 @@ def _opened(opening: dict[str, Any], rows: Iterable[Row]) -> Table:
             Chart(Drawing(one["drawing"]), one["title"], one["label"], tuple(one["values"]))
             for one in opening["charts"]
         )
+        _require_texts(text for one in columns for text in (one.id, one.title, one.unit))
+        _require_texts(text for one in charts for text in (one.title, one.label, *one.values))
+        _require_texts(opening[key] for key in ("id", "title", "note"))
         return Table(
             id=opening["id"],
             title=opening["title"],
             note=opening["note"],
             columns=columns,
-            rows=rows,
+            rows=_rows(lines, len(columns) + 2),
             charts=charts,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise NotAReport(f"a table does not begin as it should: {error}") from None
 
 
-def _rows(lines: Iterator[bytes]) -> Iterator[Row]:
+def _rows(lines: Iterator[bytes], length: int) -> Iterator[Row]:
+    """The rows, each of so many texts."""
     while not (line := _line(lines)).startswith("]}"):
-        field, *cells, source = _loaded(line.removeprefix(","), list)
+        texts = _loaded(line.removeprefix(","), list)
+        if len(texts) != length:
+            raise NotAReport(f"a row has {len(texts)} cells where {length} are due")
+        _require_texts(texts)
+        field, *cells, source = texts
         yield Row(field, tuple(cells), source)
+
+
+def _require_texts(values: Iterable[Any]) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise NotAReport("a value is no text")
 
 
 def _line(lines: Iterator[bytes]) -> str:

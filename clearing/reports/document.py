@@ -123,5 +123,10 @@ class Head:
             "model": self.model,
             "model_version": self.model_version,
             "given": " ".join(f"{key}={text}" for key, text in sorted(self.given.items())),
-            "members": "all" if self.members is None else " ".join(self.members),
+            "members": "all" if self.members is None else _part(self.members),
         }
+
+
+def _part(members: tuple[str, ...]) -> str:
+    """Members as they are named to people: a member may be called ``all``."""
+    return " ".join(f"members/{member}" for member in members) or "none"

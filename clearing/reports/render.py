@@ -11,7 +11,7 @@ Rules kept here:
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from typing import BinaryIO
 
 from clearing.model.values import Form
 from clearing.reports import sheet
@@ -37,13 +37,13 @@ SUFFIXES: Mapping[Form, str] = {
 }
 
 
-def render(form: Form, path: Path, sha256: str) -> Iterator[bytes]:
-    """The report whose JSON, with digest ``sha256``, is at ``path``, in another form.
+def render(form: Form, source: BinaryIO, sha256: str) -> Iterator[bytes]:
+    """The report whose JSON, with digest ``sha256``, is in the file ``source``, in another form.
 
     Raises :class:`NotRenderable` for a report that is too large for it.
     """
-    with path.open("rb") as file:
-        yield from _RENDERERS[form](read(file), sha256)
+    source.seek(0)
+    yield from _RENDERERS[form](read(source), sha256)
 
 
 def _csv(report: ReadReport, sha256: str) -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 """ReportService."""
 
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ class Reports(ReportServiceServicer):
 
     def __init__(self, engine: Engine, books: Books, reporting: Reporting) -> None:
         self._engine, self._books, self._reporting = engine, books, reporting
+        self._turns: dict[str, threading.Lock] = {}
 
     def ListReports(  # named by the proto
         self, request: pb.ListReportsRequest, context: grpc.ServicerContext
@@ -76,7 +78,8 @@ class Reports(ReportServiceServicer):
         )
         _require_account(asked, house, caller)
         outcome = write(self._engine, PullReport(asked=asked), request, context)
-        self._reporting.keep(house)
+        if not request.validate_only:
+            self._reporting.keep(house)
         return pb.PullReportResponse(pull=names.pull(report.id, request.request_id), as_of=_as_of(outcome))
 
     def _as_of(self, as_of: int, report: Report, caller: Identity) -> int:
@@ -97,17 +100,24 @@ class Reports(ReportServiceServicer):
             raise Refused(Fault.REPORT_UNKNOWN, request.name)
         _require_still_seen(found, caller)
         self._books.past.reached(found.as_of, context)
-        with _refusing():
-            made = yield from self._made(found)
+        with self._turn(caller):
+            if not context.is_active():
+                return  # nobody waits for it any more
+            with _refusing():
+                made = yield from self._made(found, caller)
         with made.download.file:
             if request.offset > made.download.spooled.size:
                 raise RequestInvalid({"offset": f"the report has {made.download.spooled.size} bytes"})
             yield pb.DownloadReportResponse(header=wire.header(report, found.as_of, found.form, made))
             yield from _chunks(made.download, request.offset)
 
-    def _made(self, asked: ReportAsked) -> Generator[pb.DownloadReportResponse, None, Made]:
+    def _turn(self, caller: Identity) -> threading.Lock:
+        """A caller has one report made at a time: whoever asks for many keeps none from others."""
+        return self._turns.setdefault(caller.name, threading.Lock())
+
+    def _made(self, asked: ReportAsked, caller: Identity) -> Generator[pb.DownloadReportResponse, None, Made]:
         """How far the report is, now and then, until it is made."""
-        making, told_s = self._reporting.make(asked), time.monotonic()
+        making, told_s = self._reporting.make(asked, caller.name), time.monotonic()
         while True:
             try:
                 size = next(making)
@@ -172,6 +182,9 @@ def _require_account(asked: ReportAsked, house: House, caller: Identity) -> None
 
 def _require_still_seen(asked: ReportAsked, caller: Identity) -> None:
     """What a caller may see can become less between its pull and the download."""
+    account = {one.key: one.text for one in asked.given}.get(ACCOUNT)
+    if account is not None and not caller.reads(account):
+        raise Refused(Fault.NOT_YOURS, f"{ACCOUNT} is not under the name of {caller.actor}")
     part = _part(REPORTS[asked.report], caller)
     if part is not None and (asked.members is None or not set(asked.members) <= set(part)):
         raise Refused(Fault.REPORT_UNKNOWN, "it shows more than you may see now")

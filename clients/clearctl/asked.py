@@ -13,6 +13,7 @@ import typer
 
 REFUSED, WRONG_USE, UNREACHABLE = 1, 2, 3
 
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _PERCENTAGE = re.compile(r"([+-]?)([0-9]{1,4})(?:\.([0-9]{1,2}))?%", re.ASCII)
 
 
@@ -46,9 +47,14 @@ def asked_in(context: typer.Context) -> Asked:
     return asked
 
 
+def harmless_text(text: str) -> str:
+    """A text without what a terminal would obey, such as clearing the screen: others may have written it."""
+    return _CONTROLS.sub("\ufffd", text)
+
+
 def stop(message: str, code: int) -> NoReturn:
     """End with a message to standard error."""
-    typer.echo(f"clearctl: {message}", err=True)
+    typer.echo(f"clearctl: {harmless_text(message)}", err=True)
     raise typer.Exit(code)
 
 

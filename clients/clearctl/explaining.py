@@ -2,6 +2,8 @@
 
 import fnmatch
 import io
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +17,7 @@ from clearing_client.client import Client, pages
 from clearing_client.reports import pull_request
 from clearinghouse.v1 import ledger_service_pb2 as pb
 
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 ACCOUNTS_MAX = 200
 """A pattern of accounts is followed to so many."""
 
@@ -78,14 +81,21 @@ def open_report(path: Path, wanted: str) -> Opened:
         raise NotExplained(f"{path}: {error}; give the report in JSON (--form json)") from None
     if not found and not parts:
         raise NotExplained(f"{path} has no field {wanted}; its tables are {', '.join(tables)}")
+    if _NUMBER.fullmatch(report.head.get("as_of", "")) is None:
+        raise NotExplained(f"{path} does not say of how many entries it is")
     return Opened(dict(report.head), found or parts)
 
 
-def trace(client: Client, path: Path, opened: Opened, figure: Figure, limit: int) -> Iterator[Traced]:
-    """Where ``figure`` came from: each term of its source, at most ``limit`` entries or rows of each."""
-    as_of = int(opened.head["as_of"])
-    for term in sources.parse(figure.source):
-        yield _traced(client, path, term, as_of, limit)
+def trace(client: Client, path: Path, opened: Opened, figure: Figure, limit: int) -> list[Traced]:
+    """Where ``figure`` came from: each term of its source, at most ``limit`` entries or rows of each; 0 for all.
+
+    Raises :class:`NotExplained` for a source that is not written as sources are.
+    """
+    as_of, most = int(opened.head["as_of"]), limit or sys.maxsize - 1
+    try:
+        return [_traced(client, path, term, as_of, most) for term in sources.parse(figure.source)]
+    except ValueError as error:
+        raise NotExplained(f"{path}: {error}") from None
 
 
 def _traced(client: Client, path: Path, term: Term, as_of: int, limit: int) -> Traced:

@@ -8,6 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from clearctl.amounts import account_name, grouped, is_zero, own_name, when, word
+from clearctl.asked import harmless_text
+
+
+def harmless(shown: RenderableType) -> RenderableType:
+    """What is shown, text without what a terminal would obey."""
+    return harmless_text(shown) if isinstance(shown, str) else shown
 
 
 class Column(NamedTuple):
@@ -61,7 +67,9 @@ def enum(head: str, field: str = "") -> Column:
 def listing(title: str, rows: Iterable[Any], columns: Iterable[Column]) -> Table:
     """A table of ``rows``."""
     shown = tuple(columns)
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=harmless_text(title), title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
     for place, column in enumerate(shown):
         table.add_column(
             column.head,
@@ -71,7 +79,7 @@ def listing(title: str, rows: Iterable[Any], columns: Iterable[Column]) -> Table
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(column.cell(row) for column in shown))
+        table.add_row(*(harmless(column.cell(row)) for column in shown))
     return table
 
 
@@ -87,7 +95,7 @@ def facts(rows: Iterable[tuple[str, RenderableType]]) -> Table:
     about.add_column(no_wrap=True, style="dim")
     about.add_column(overflow="fold")
     for label, value in rows:
-        about.add_row(label, value)
+        about.add_row(harmless(label), harmless(value))
     return about
 
 

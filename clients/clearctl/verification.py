@@ -16,6 +16,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from clearctl.tables import harmless
 from clearing.attest.policy import Policy, PolicyRefused, parse_policy
 from clearing.attest.recompute_bundle import MAX_BUNDLE_BYTES
 from clearing.attest.statement import VerifiedStatement, format_time, parse_time
@@ -242,7 +243,7 @@ def table(report: Report) -> Iterator[RenderableType]:
     rows = Table(box=None, pad_edge=False, show_header=False)
     for check in report.checks:
         mark = Text("held", style="green") if check.passed else Text("FAILED", style="bold red")
-        rows.add_row(mark, check.name, check.detail)
+        rows.add_row(mark, harmless(check.name), harmless(check.detail))
     yield rows
     failed = [check.name for check in report.checks if not check.passed]
     if report.ok:

@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from clearctl.asked import asked_in
-from clearctl.tables import Column, facts, listing
+from clearctl.tables import Column, facts, harmless, listing
 
 WIDTH_WITHOUT_TERMINAL = 200
 
@@ -53,7 +53,7 @@ def show(tables: Iterable[RenderableType], *, to_errors: bool = False) -> None:
     for number, table in enumerate(tables):
         if number and isinstance(table, Table):
             console.print()
-        console.print(table, markup=False, soft_wrap=isinstance(table, str))
+        console.print(harmless(table), markup=False, soft_wrap=isinstance(table, str))
 
 
 def plain(answer: Answer) -> Any:

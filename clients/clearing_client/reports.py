@@ -51,6 +51,8 @@ class Download:
             case _:
                 if self.header is None or part.chunk.offset != self.size:
                     raise ReportBroken(f"bytes from {part.chunk.offset} came where {self.size} were due")
+                if self.size + len(part.chunk.data) > self.header.size:
+                    raise ReportBroken(f"{self.header.name}: what came is not what its header promised")
                 self.file.write(part.chunk.data)
                 self._take(part.chunk.data)
 

@@ -51,6 +51,11 @@ def verify_report(policy: Policy, file: Path, envelope: bytes, source: Path | No
             passed=said["origin"] == policy.origin,
             detail=f"{said['report']} of {said['house']}, after {said['as_of']} entries of {said['origin']}",
         ),
+        Check(
+            name="report time",
+            passed=said["as_of_time"] <= said["signed_time"],
+            detail=f"its last entry is of {said['as_of_time']}",
+        ),
         _file(file, statement),
     ]
     if said["form"] in ("json", "csv"):

@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -20,7 +21,7 @@ from clearing.reports.document import Column, Measure, Row, Table
 from clearing.reports.render import render
 from clearing.reports.sources import Origin
 from clearing.reports.table import REPORTS, Audience
-from clearing.spool import Download, Spool
+from clearing.spool import Download, Spool, Spooled
 from tests.builders import World
 from tests.readings import HEAD, WorldReading, built, reading, rows
 from tests.stories import clients_trade, opened
@@ -215,8 +216,19 @@ def every_row(lines: list[bytes]) -> Iterator[Row]:
         lambda data: data[: len(data) // 2],
         lambda data: data.replace(b'"measure":"amount"', b'"measure":"guess"'),
         lambda data: data.replace(b'["r1"', b'{"r1"'),
+        lambda data: data.replace(b'{"report":', b'{"rapport":'),
+        lambda data: data.replace(b'"as_of":"1"', b'"as_of":1'),
+        lambda data: data.replace(b'"title":"Names"', b'"title":["Names"]'),
+        lambda data: data.replace(b'"title":"Amount"', b'"title":{}'),
+        lambda data: data.replace(b'["r1",', b"["),
+        lambda data: data.replace(b'["r1",', b'["r1","more",'),
+        lambda data: data.replace(b'["r1",', b"[1,"),
     ],
-    ids=["nothing", "an object", "another version", "half", "another measure", "no list"],
+    ids=[
+        *("nothing", "an object", "another version", "half", "another measure", "no list", "no head"),
+        *("a number in the head", "a list for a title", "an object for a column"),
+        *("a cell too few", "a cell too many", "a number for a text"),
+    ],
 )
 def test_what_is_no_report_is_refused(spoil: Callable[[bytes], bytes]) -> None:
     lines = spoil(as_json(hostile_tables())).splitlines(keepends=True)
@@ -233,7 +245,8 @@ def test_a_row_with_a_cell_too_few_is_a_bug() -> None:
 def test_csv_says_the_same_and_runs_no_formula(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_bytes(as_json(hostile_tables()))
-    data = b"".join(render(Form.CSV, path, "00")).decode()
+    with path.open("rb") as source:
+        data = b"".join(render(Form.CSV, source, "00")).decode()
     lines = list(csv.reader(data.splitlines(keepends=True)))
     assert {line[0] for line in lines} == {"report", "names", "none"}
     assert lines[0] == ["report", "field", "value"]
@@ -339,6 +352,35 @@ def test_the_oldest_file_goes_and_is_made_again_with_the_same_bytes(
     with fetched(spool, "a", lambda: made(times)).file as file:
         assert file.read() == b"onetwo"
     assert len(times) == 4
+
+
+def test_a_file_that_has_to_go_while_it_is_found_or_made_is_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path)
+
+    def replaced(self: Path, target: Path) -> Path:
+        self.unlink()
+        return target
+
+    def read(path: Path, file: BinaryIO) -> Spooled:
+        path.unlink()
+        return Spooled(path, 6, "00")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", replaced)
+        with fetched(spool, "a", lambda: made([])).file as file:
+            assert file.read() == b"onetwo"
+    fetched(spool, "a", lambda: made([])).file.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(spools, "_read", read)
+        with fetched(Spool(tmp_path), "a", lambda: made([])).file as file:
+            assert file.read() == b"onetwo"
+
+
+def test_a_part_of_the_members_is_never_taken_for_all_of_them() -> None:
+    said = [replace(HEAD, members=one).lines()["members"] for one in (None, ("all",), (), ("a", "b"))]
+    assert said == ["all", "members/all", "none", "members/a members/b"]
 
 
 def test_a_report_that_fails_leaves_nothing_and_may_be_tried_again(tmp_path: Path) -> None:

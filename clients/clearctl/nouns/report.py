@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from clearctl import names, verification
+from clearctl.amounts import own_name
 from clearctl.asked import REFUSED, WRONG_USE, Limit, asked_in, noun, stop
 from clearctl.connecting import connected
 from clearctl.nouns import verify
@@ -20,7 +21,8 @@ from clearctl.writing import write, write_done
 from clearing.attest.policy import Policy
 from clearing_client.client import Client, new_id, pages
 from clearing_client.offline import verify_receipt
-from clearing_client.reports import pull_request
+from clearing_client.reports import ReportBroken, pull_request
+from clearing_client.sealed import FORMS as FILE_FORMS
 from clearing_client.sealed import SEAL_SUFFIX
 from clearinghouse.v1 import ledger_service_pb2 as ledger_pb
 from clearinghouse.v1 import report_service_pb2 as pb
@@ -127,11 +129,22 @@ def _downloaded(
             progress.update(task, description=told, completed=done, total=size or None)
 
         header = client.download_report(request, file, tell)
-    path = folder / Path(header.file_name).name if is_folder or out is None else out
+    path = folder / _file_name(header, request) if is_folder or out is None else out
     with _writable(path):
         begun.replace(path)
         path.with_name(path.name + SEAL_SUFFIX).write_text(header.envelope, encoding="utf-8")
     return path, header
+
+
+def _file_name(header: pb.ReportHeader, request: pb.PullReportRequest) -> str:
+    """The name of the file: a house that could choose it could write over your policy.
+
+    Raises :class:`ReportBroken` for another one.
+    """
+    expected = {f"{own_name(request.name)}-{header.as_of}{suffix}" for suffix in FILE_FORMS}
+    if header.file_name not in expected:
+        raise ReportBroken(f"the house calls the file {header.file_name!r}, and not as the report")
+    return header.file_name
 
 
 @app.command()
@@ -160,7 +173,7 @@ def explain(
             shown: list[RenderableType] = []
             answer = []
             for one in opened.found:
-                traced = list(explaining.trace(client, file, opened, one, limit))
+                traced = explaining.trace(client, file, opened, one, limit)
                 held = {
                     entry.sequence: _receipt(client, entry.sequence, trusted, receipts)
                     for term in traced
