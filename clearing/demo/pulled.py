@@ -141,5 +141,5 @@ def check(folder: Path) -> Pulled:
         files=tuple(files),
         ok=done.returncode == 0 and found["ok"],
         checks=tuple(Check(**one) for one in found["checks"]),
-        command=("clearctl", *options, f"{FOLDER}/*.json", f"{FOLDER}/*.html"),
+        command=("clearctl", *options, *(f"{FOLDER}/*.{form}" for form in ("json", "html", "xlsx"))),
     )

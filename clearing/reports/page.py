@@ -9,6 +9,7 @@ Rules kept here:
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ BROAD = 7
 """A table of more columns is printed across."""
 LONG = 200
 """A cell of more characters is given a box of its own."""
+_FRACTION = re.compile(r"-?[0-9]+\.[0-9]+")
+"""A number in a column of text, as the values of the disclosure are, which have many units."""
 _NUMBERS = (Measure.COUNT, Measure.AMOUNT, Measure.PERCENT)
 
 # What people call the lines of the head, in the order of ``Head.lines``; others stand under their own names.
@@ -140,6 +143,8 @@ def _cell(column: Column, text: str, missing: str) -> Cell:
         return Cell(_grouped(text), "n")
     if column.measure is Measure.TIME:
         return Cell(escape(text), "time")
+    if _FRACTION.fullmatch(text):
+        return Cell(_grouped(text), "")
     return Cell(escape(text), "long" if len(text) > LONG else "")
 
 

@@ -192,7 +192,7 @@ def _figures(house: House, found: Coverage) -> Iterator[Row]:
     stress, all_scenarios = found.stress, sources.figure("scenarios")
     needed = sum(one.needed_minor for one in found.members)
     both = sources.joined(all_scenarios, sources.figure("resources"))
-    library = sources.outside(LIBRARY)
+    library = sources.about("text", sources.outside(LIBRARY))
     yield _amount(house, "cover_1", "Cover-1", stress.cover1_minor, all_scenarios)
     yield _amount(house, "cover_2", "Cover-2", stress.cover2_minor, all_scenarios)
     yield _amount(house, "prefunded", "Prefunded", stress.prefunded_minor, sources.figure("resources"))

@@ -64,6 +64,19 @@ def test_a_report_is_verified_with_nothing_but_the_policy(served: Served, tmp_pa
     assert (done.returncode, "report file" in done.stdout) == (REFUSED, True)
 
 
+def test_all_reports_of_a_folder_are_verified_though_their_seals_end_in_json_too(
+    served: Served, tmp_path: Path
+) -> None:
+    files = [pulled(served, tmp_path, "trial-balance", "--form", form) for form in ("json", "csv")]
+    named = sorted(str(path) for path in tmp_path.glob("*.json"))
+    assert len(named) == 3, "a report in JSON, and what was signed of both"
+    done = clearctl("report", "verify", *named, *policy(served))
+    assert (done.returncode, "All 8 checks held" in done.stdout) == (DONE, True), done.stdout + done.stderr
+    files[1].unlink()
+    missing = clearctl("report", "verify", *named, *policy(served))
+    assert (missing.returncode, files[1].name in missing.stderr) == (REFUSED, True)
+
+
 def test_the_tree_that_a_report_names_is_held_against_the_log(served: Served, tmp_path: Path) -> None:
     file = pulled(served, tmp_path, "trial-balance")
     tiles = f"{served.directory}/house.db.tiles"

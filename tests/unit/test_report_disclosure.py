@@ -430,9 +430,8 @@ def fixed(world: World) -> dict[str, int]:
 def test_haircuts_are_those_of_the_assets_and_are_tested_from_day_to_day(found: Items) -> None:
     assert (found["5.1.1/ETH"]["value"], found["5.1.1/USDC"]["value"]) == ("20.00", "0.00")
     assert found["5.2.1/USDC"]["value"] == "0.00"
-    # 12 to 13 March ether fell from 200 to 155, by more than a fifth; 13 to 14 March it rose; 1 to 2 April
-    # it fell by less
-    assert found["5.3.3"]["value"] == "4"
+    # 12 to 13 March ether fell from 200 to 155, by more than a fifth; 13 to 14 March it rose; 2 April is not over
+    assert found["5.3.3"]["value"] == "3"
     assert found["5.3.4/ETH"]["value"] == "1"
     assert found["5.3.1"]["status"] == "not computed by this system"
 
@@ -519,8 +518,8 @@ def test_the_back_test_holds_what_was_held_against_the_next_days_prices(world: W
         after = states.get(
             day_of(int(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() + 86_400) * 1_000)
         )
-        if after is None:
-            continue
+        if after is None or after is list(states.values())[-1]:
+            continue  # the newest day is not over: no cycle of a later one is closed
         for key, account in before.accounts.items():
             lots = before.positions(key)
             if not lots or account.status.value != "active":
@@ -537,7 +536,7 @@ def test_the_back_test_holds_what_was_held_against_the_next_days_prices(world: W
             ):
                 if lost > margin:
                     beyond[which].append(lost - margin)
-    assert observations == int(found["6.5.2"]["value"]) > 10
+    assert observations == int(found["6.5.2"]["value"]) > 5
     for which, amounts in beyond.items():
         assert found[f"6.5.1.1/{which}"]["value"] == str(len(amounts))
         covered = 1_000_000 * (observations - len(amounts)) // observations
@@ -547,9 +546,19 @@ def test_the_back_test_holds_what_was_held_against_the_next_days_prices(world: W
         assert money(found, f"6.5.5/{which}") == -(-sum(amounts) // len(amounts))
 
 
+def test_the_back_test_is_that_of_the_report_on_it(world: World, found: Items) -> None:
+    pooled = rows("backtest", reading(world, None), "pooled")
+    for which in ("requirement", "maintenance"):
+        one = pooled[f"all:{which}"]
+        assert found["6.5.2"]["value"] == one["windows"]
+        assert found[f"6.5.1.1/{which}"]["value"] == one["exceptions"] != "0"
+        assert found[f"6.5.3/{which}"]["value"] == one["coverage"]
+        assert found[f"6.5.4/{which}"]["value"] == one["largest_shortfall"]
+
+
 def test_a_day_without_an_end_breaks_the_back_test_off(world: World, found: Items) -> None:
     """From 14 to 28 March, and from there to 31 March, nobody knows what a day was like."""
-    assert found["5.3.3"]["value"] == "4"
+    assert found["5.3.3"]["value"] == "3"
     assert len(ends(world)) == 7
 
 

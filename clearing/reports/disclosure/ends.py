@@ -59,7 +59,7 @@ class Ends:
             self._declare(recorded, house)
             return
         if self._last is not None and _day(self._last[0]) != _day(recorded):
-            self._end(*self._last)
+            self._end(*self._last, is_over=True)
         self._last = recorded, house
 
     def _declare(self, recorded: Recorded, house: House) -> None:
@@ -73,17 +73,19 @@ class Ends:
     def all(self) -> list[DayEnd]:
         """Every day of the 12 months that had an end."""
         if self._last is not None:
-            self._end(*self._last)
+            self._end(*self._last, is_over=False)
         if self._held is not None:
             self._ends.append(self._held.end)
         return self._ends
 
-    def _end(self, recorded: Recorded, house: House) -> None:
-        """A day ended with this state."""
+    def _end(self, recorded: Recorded, house: House, *, is_over: bool) -> None:
+        """A day ended with this state, or has come so far. Only a day that is over says what the one before it lost, as
+        in the report on the back-test (``windows``).
+        """
         if not self._year.holds(_day(recorded)):
             return
         if self._held is not None:
-            self._ends.append(_judged(self._held, _day(recorded), house))
+            self._ends.append(_judged(self._held, _day(recorded), house) if is_over else self._held.end)
         self._held = _measured(recorded, house, with_shares=self._with_shares)
 
 

@@ -58,14 +58,18 @@ CHARTS = (
 NOTE = (
     "One clearing service, one default fund, one settlement asset. Peaks and means over days are of what stood at the "
     "end of each day: after the last closed cycle of the day (UTC), for stress what was attested last on the day. "
-    "Every day is a business day. Means are rounded up, percentages towards zero. Variation margin and the payment of "
-    "7.3.4 are what accounts, or members with affiliates, paid on balance in a day. 4.3 counts the settlement asset as "
-    "cash. 6.1.1: clients are margined gross. 6.2.15 counts all that accounts hold. 6.5 holds what a portfolio would "
-    "have lost from the end of a day to that of the next, untouched, against its initial margin (requirement) and "
-    "against what the model promises to suffice (maintenance). 13.1.2 has the tiers of rulebook §11. 23.1 counts what "
-    "members traded, not what was assigned or auctioned. The notional of an option is at its strike. 17: what "
-    "counts as a failure are outages, times without prices or with everything halted, as the journal has them; the "
-    "journal does not know of a stop that left prices younger than the rules allow."
+    "Every day is a business day. Means are rounded up, percentages towards zero. 4.1 and 4.3 count the contributions "
+    "of members that bear losses, 16.1.2 those of all members; 16.1.1 counts the cash of all accounts, also of "
+    "members in default. 4.4.6 and 4.4.10 do not see what came and went between two ends of days: what defaults cost "
+    "is in 13.1. Variation margin and the payment of 7.3.4 are what accounts, or members with affiliates, paid on "
+    "balance in a day. 4.3 counts the settlement asset as cash. 6.1.1: clients are margined gross. 6.2.15 counts all "
+    "that accounts hold whose margin is measured, also beyond what is required; those in default are not. 6.5 holds "
+    "what a portfolio would have lost from the end of a day to that of the next, untouched, against its initial "
+    "margin (requirement) and against what the model promises to suffice (maintenance); it and 5.3 count a day once a "
+    "cycle of a later day is closed. 13.1.2 has the tiers of rulebook §11. 23.1 counts what members traded, not what "
+    "was assigned or auctioned. The notional of an option is at its strike. 17: what counts as a failure are outages, "
+    "times without prices or with everything halted, as the journal has them; the journal does not know of a stop "
+    "that left prices younger than the rules allow."
 )
 
 

@@ -8,6 +8,7 @@ import typer
 from clearctl import verification
 from clearctl.asked import REFUSED, stop
 from clearctl.writing import write
+from clearing_client.sealed import SEAL_SUFFIX
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -153,13 +154,16 @@ def report(
 ) -> None:
     """Check that reports are those that the house signed, without asking it.
 
+    FILE.dsse.json names its report too, so that reports/*.json takes both.
+
     Example: clearctl verify report margin-412.json --policy policy.txt
 
     Example: clearctl verify report reports/*.html --trust 1.root.json --tiles published
     """
     if len(files) > 1 and (signed or source):
         raise typer.BadParameter("--signed and --json speak of one file")
-    sealed = [verification.Sealed(file=file, signed=signed, source=source) for file in files]
+    reports = dict.fromkeys(file.with_name(file.name.removesuffix(SEAL_SUFFIX)) for file in files)
+    sealed = [verification.Sealed(file=file, signed=signed, source=source) for file in reports]
     try:
         found = verification.verify_reports(policy, trust, sealed, tiles)
     except verification.CannotVerify as error:
