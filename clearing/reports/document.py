@@ -128,5 +128,5 @@ class Head:
 
 
 def _part(members: tuple[str, ...]) -> str:
-    """Members as they are named to people: a member may be called ``all``."""
-    return " ".join(f"members/{member}" for member in members) or "none"
+    """A part of the members, which is never taken for all of them: one may be called ``all``."""
+    return f"only {' '.join(members)}" if members else "none"

@@ -380,7 +380,7 @@ def test_a_file_that_has_to_go_while_it_is_found_or_made_is_read_all_the_same(
 
 def test_a_part_of_the_members_is_never_taken_for_all_of_them() -> None:
     said = [replace(HEAD, members=one).lines()["members"] for one in (None, ("all",), (), ("a", "b"))]
-    assert said == ["all", "members/all", "none", "members/a members/b"]
+    assert said == ["all", "only all", "none", "only a b"]
 
 
 def test_a_report_that_fails_leaves_nothing_and_may_be_tried_again(tmp_path: Path) -> None:
