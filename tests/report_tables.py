@@ -151,7 +151,11 @@ def written(path: Path, tables: Iterable[Table], head: Head = HEAD) -> tuple[Pat
 
 def made(form: Form, folder: Path, tables: Sequence[Table] | Iterable[Table], head: Head = HEAD) -> bytes:
     """A report of these tables in a form, by way of its JSON."""
-    path, sha256 = written(folder / "report.json", tables, head)
+    return rendered(form, *written(folder / "report.json", tables, head))
+
+
+def rendered(form: Form, path: Path, sha256: str) -> bytes:
+    """The report whose JSON is in a file, in another form."""
     with path.open("rb") as source:
         return b"".join(render(form, source, sha256))
 

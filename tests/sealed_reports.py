@@ -5,10 +5,9 @@ the one of ``test_offline_verifier.py``, so that the golden files stay as they a
 """
 
 import hashlib
+import io
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from clearing.attest.envelope import PAYLOAD_TYPE, Signer, sign
 from clearing.attest.report import ReportStatement, build
@@ -61,10 +60,7 @@ def made_in(form: Form) -> bytes:
     _, data = made()
     if form is Form.JSON:
         return data
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "report.json"
-        path.write_bytes(data)
-        return b"".join(render(form, path, hashlib.sha256(data).hexdigest()))
+    return b"".join(render(form, io.BytesIO(data), hashlib.sha256(data).hexdigest()))
 
 
 def said(form: Form = Form.JSON, **changed: str) -> Mapping[str, str]:

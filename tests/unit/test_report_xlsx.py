@@ -19,9 +19,8 @@ from clearing.model.values import Form
 from clearing.reports import sheet, sources
 from clearing.reports.canonical import NotRenderable
 from clearing.reports.document import Column, Measure, Row, Table
-from clearing.reports.render import render
 from tests.readings import HEAD, reading
-from tests.report_tables import HOSTILE, LONG_DIGITS, all_kinds, amounts, made, of_world, written
+from tests.report_tables import HOSTILE, LONG_DIGITS, all_kinds, amounts, made, of_world, rendered, written
 from tests.stories import a_long_life
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +39,7 @@ def one_table(columns: tuple[Column, ...], rows: Iterable[tuple[str, ...]], name
 
 def test_each_table_has_a_sheet_and_the_first_names_the_digest(tmp_path: Path) -> None:
     path, sha256 = written(tmp_path / "report.json", all_kinds())
-    found = cells(b"".join(render(Form.XLSX, path, sha256)))
+    found = cells(rendered(Form.XLSX, path, sha256))
     assert list(found) == ["report", *(table.id for table in all_kinds())]
     head = {row[0]: row[1] for row in found["report"]}
     assert head == HEAD.lines() | {"json_sha256": sha256}
@@ -175,7 +174,7 @@ def by_table(data: bytes) -> dict[str, list[list[str]]]:
 
 def test_the_csv_has_what_the_json_has(tmp_path: Path) -> None:
     path, sha256 = written(tmp_path / "report.json", all_kinds())
-    said, found = json.loads(path.read_bytes()), by_table(b"".join(render(Form.CSV, path, sha256)))
+    said, found = json.loads(path.read_bytes()), by_table(rendered(Form.CSV, path, sha256))
     assert list(found) == ["report", *(table["id"] for table in said["tables"])]
     version = said["report"].pop("version")
     assert (version, found["report"]) == ("1", [["field", "value"], *map(list, said["report"].items())])
