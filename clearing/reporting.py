@@ -39,7 +39,7 @@ from clearing.reports.statement import ACCOUNT
 from clearing.reports.table import REPORTS
 from clearing.spool import Download, Spool, Spooled
 from clearing.store.past import states
-from clearing.store.queries import SignedReportIndex
+from clearing.store.queries import Found, SignedReportIndex
 from clearing.workings import Workings
 from ledger.account import Account
 from ledger.leaf import LEAF_BYTES, decode_leaf, split_records
@@ -68,11 +68,12 @@ class ReportChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A report: its file, and what was signed of it."""
+    """A report: its file, what was signed of it, and the body of the entry that journals that."""
 
     download: Download
     file_name: str
     envelope: str
+    body: bytes
 
 
 def finished(making: Generator[int, None, R]) -> R:
@@ -249,27 +250,18 @@ class Reporting:
         with self._makers:
             download, json_sha256 = yield from self._file(asked, signed, who)
         try:
-            envelope = self._envelope(asked, signed, download.spooled, json_sha256, who)
+            found = signed or self._signed(asked, download.spooled, json_sha256, who)
+            _require_same(asked, found.row, download.spooled)
         except BaseException:
             download.file.close()
             raise
-        return Made(download, _named(asked), envelope)
-
-    def _envelope(
-        self, asked: ReportAsked, signed: SignedReport | None, spooled: Spooled, json_sha256: str, who: str
-    ) -> str:
-        """What was signed of the report; it is signed now if it was made for the first time."""
-        if signed is None:
-            return self._signed(asked, spooled, json_sha256, who)
-        if spooled.sha256 != signed.sha256:
-            raise ReportChanged(f"{_named(asked)} was signed with the digest {signed.sha256}")
-        return signed.envelope
+        return Made(download, _named(asked), found.row.envelope, found.body)
 
     def _file(
-        self, asked: ReportAsked, signed: SignedReport | None, who: str
+        self, asked: ReportAsked, signed: Found[SignedReport] | None, who: str
     ) -> Generator[int, None, tuple[Download, str]]:
         """The file, found or made, and the digest of the JSON that it is made of."""
-        sha256 = None if signed is None else signed.sha256
+        sha256 = None if signed is None else signed.row.sha256
         if asked.form is Form.FILE:
             download = yield from self._spool.fetch(
                 to_text(asked), lambda: self._own_form(asked, who), sha256
@@ -328,12 +320,14 @@ class Reporting:
         index = sequence - segment.first_sequence
         return decode_leaf(segment.leaves[index * LEAF_BYTES : (index + 1) * LEAF_BYTES]).effective_ms
 
-    def _signed(self, asked: ReportAsked, spooled: Spooled, json_sha256: str, who: str) -> str:
+    def _signed(
+        self, asked: ReportAsked, spooled: Spooled, json_sha256: str, who: str
+    ) -> Found[SignedReport]:
         """What officers sign of a report that was made for the first time, journaled."""
         with self._signing:
             known = self._index.find(asked)
             if known is not None:
-                return known.envelope
+                return known
             said = self._head(asked, self._workings.house(asked.as_of, who=who)).lines() | {
                 "form": asked.form.value,
                 "json_sha256": json_sha256,
@@ -347,7 +341,12 @@ class Reporting:
             recorded = self._index.find(asked)
             if recorded is None:
                 raise InvariantViolated(f"{_named(asked)} is journaled and not found")
-            return recorded.envelope
+            return recorded
+
+
+def _require_same(asked: ReportAsked, signed: SignedReport, spooled: Spooled) -> None:
+    if spooled.sha256 != signed.sha256:
+        raise ReportChanged(f"{_named(asked)} was signed with the digest {signed.sha256}")
 
 
 def _only(members: tuple[MemberId, ...]) -> MemberId:

@@ -29,7 +29,7 @@ from clearing.reports.table import REPORTS
 from clearing.spool import Spool
 from clearing.workings import Workings
 from clearing_client.offline import Check
-from clearing_client.sealed import SEAL_SUFFIX
+from clearing_client.sealed import BODY_SUFFIX, SEAL_SUFFIX
 from ledger.require import require
 from ledger.store.connect import Database
 from ledger.store.projector import Projecting
@@ -113,6 +113,7 @@ def _written(folder: Path, reporting: Reporting, asked: ReportAsked) -> Path:
     with made.download.file as file:
         path.write_bytes(file.read())
     path.with_name(path.name + SEAL_SUFFIX).write_text(made.envelope, encoding="utf-8")
+    path.with_name(path.name + BODY_SUFFIX).write_bytes(made.body)
     return path
 
 
@@ -124,7 +125,7 @@ def check(folder: Path) -> Pulled:
     files = sorted(
         path
         for path in (folder / FOLDER).rglob("*")
-        if path.is_file() and not path.name.endswith(SEAL_SUFFIX)
+        if path.is_file() and not path.name.endswith((SEAL_SUFFIX, BODY_SUFFIX))
     )
     options = ("report", "verify", "--policy", "policy.txt", "--tiles", ".")
     named = [str(path.relative_to(folder)) for path in files]

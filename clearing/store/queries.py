@@ -95,15 +95,15 @@ class SignedReportIndex(_Index[SignedReport]):
     def _keep(self, found: Found[SignedReport]) -> None:
         self._at.setdefault(_key(found.row.asked), found.sequence)
 
-    def find(self, asked: ReportAsked) -> SignedReport | None:
-        """The report, if it was made before. Raises ``StoreUnreachable``."""
+    def find(self, asked: ReportAsked) -> Found[SignedReport] | None:
+        """The report, if it was made before, and the body of its entry. Raises ``StoreUnreachable``."""
         self._read_on()
         sequence = self._at.get(_key(asked))
         if sequence is None:
             return None
         with reading(self._database) as connection:
             (segment, *_) = segments_with(connection, sequence, 1)
-        return next(found.row for found in self._found_in(segment) if found.sequence == sequence)
+        return next(found for found in self._found_in(segment) if found.sequence == sequence)
 
 
 def _key(asked: ReportAsked) -> bytes:

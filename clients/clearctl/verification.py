@@ -21,7 +21,14 @@ from clearing.attest.policy import Policy, PolicyRefused, parse_policy
 from clearing.attest.recompute_bundle import MAX_BUNDLE_BYTES
 from clearing.attest.statement import VerifiedStatement, format_time, parse_time
 from clearing_client import sealed
-from clearing_client.journaled import AttestedLeaves, Shown, verify_journaled
+from clearing_client.journaled import (
+    REPORT_SIGNED,
+    AttestedLeaves,
+    Shown,
+    Signed,
+    verify_journaled,
+    verify_signed,
+)
 from clearing_client.offline import (
     Check,
     Report,
@@ -125,6 +132,11 @@ class Sealed:
         return self.signed or self.file.with_name(self.file.name + sealed.SEAL_SUFFIX)
 
     @property
+    def body(self) -> Path:
+        """Where the body is of the entry that journals the envelope."""
+        return self.file.with_name(self.file.name + sealed.BODY_SUFFIX)
+
+    @property
     def json(self) -> Path | None:
         """Where the JSON is, if it is there."""
         beside = self.file.with_suffix(".json")
@@ -140,16 +152,21 @@ def verify_reports(
     """
     trusted, root = _believed(policy, pinned, [], None)
     found = [] if root is None else [root]
+    shown = []
     for one in reports:
         envelope = _read(one.envelope)
         try:
             found.append(sealed.verify_report(trusted, one.file, envelope, one.json))
         except OSError as error:
             raise CannotVerify(f"{error.filename} cannot be read: {error.strerror}") from None
+        signed_ms = sealed.signed_at(trusted, envelope)
+        if signed_ms is not None:
+            shown.append(Signed(one.file.name, envelope, signed_ms, _read_if(one.body)))
     if tiles is None:
-        return _joined(found, ["whether the log has the tree that a report names (--tiles)"])
-    note = _checkpoint(trusted, tiles)
-    return _joined([*found, verify_log(trusted, note, _leaves(trusted, note, tiles), _trees(found))], [])
+        return _joined(found, ["whether the log has what the reports name, and their signatures (--tiles)"])
+    note, looking = _checkpoint(trusted, tiles), AttestedLeaves(REPORT_SIGNED)
+    log = verify_log(trusted, note, looking.among(_leaves(trusted, note, tiles)), _trees(found))
+    return _joined([*found, log, verify_signed(shown, looking)], [])
 
 
 def read_policy(path: Path) -> Policy:

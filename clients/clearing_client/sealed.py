@@ -12,7 +12,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from clearing.attest.envelope import EnvelopeRefused, JsonRefused, VerifiedPayload, read_json
+from clearing.attest.envelope import EnvelopeRefused, JsonRefused, OpenedEnvelope, TrustSet, read_json
 from clearing.attest.opening import open_at
 from clearing.attest.policy import Policy
 from clearing.attest.report import MEMBERS, ReportRefused, ReportStatement, parse
@@ -22,6 +22,8 @@ from clearing_client.offline import Check, Report
 
 SEAL_SUFFIX = ".dsse.json"
 """Behind the name of a report: the file with what was signed of it."""
+BODY_SUFFIX = ".body"
+"""Behind the name of a report: the body of the entry of the journal that says what was signed of it."""
 READ_BYTES = 1 << 20
 HEAD_BYTES_MAX = 65_536
 HEAD = frozenset(MEMBERS) - {"form", "json_sha256", "signed_time"}
@@ -34,8 +36,8 @@ def verify_report(policy: Policy, file: Path, envelope: bytes, source: Path | No
     hand. Raises ``OSError`` for a file that cannot be read.
     """
     try:
-        opened, trust = open_at(policy, envelope, lambda payload: parse(payload).signed_ms)
-        statement = parse(VerifiedPayload(opened.payload))
+        opened, trust = _opened(policy, envelope)
+        statement = parse(opened.payload)
     except (EnvelopeRefused, ReportRefused) as refused:
         return Report(checks=(Check(name="report signature", passed=False, detail=str(refused)),))
     said = statement.said
@@ -68,6 +70,18 @@ def verify_report(policy: Policy, file: Path, envelope: bytes, source: Path | No
         "that the report follows from the journal: `clearctl report explain` shows the entries of each figure",
     )
     return Report(checks=tuple(checks), trees=(statement.tree,), not_checked=not_checked)
+
+
+def signed_at(policy: Policy, envelope: bytes) -> int | None:
+    """When officers signed it, None if too few did: what :func:`verify_report` refuses."""
+    try:
+        return parse(_opened(policy, envelope)[0].payload).signed_ms
+    except (EnvelopeRefused, ReportRefused):
+        return None
+
+
+def _opened(policy: Policy, envelope: bytes) -> tuple[OpenedEnvelope, TrustSet]:
+    return open_at(policy, envelope, lambda payload: parse(payload).signed_ms)
 
 
 def _file(file: Path, statement: ReportStatement) -> Check:

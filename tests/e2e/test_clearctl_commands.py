@@ -299,8 +299,9 @@ def test_a_request_id_of_ones_own_happens_once(served: Served) -> None:
 def test_a_report_is_pulled_into_a_file(served: Served, tmp_path: Path) -> None:
     settings = ("--set", f"ledger_account={CASH}", "--set", "unit=USDC")
     header = answer(served, ALPHA, "report", "pull", "statement", *settings, "--out", str(tmp_path))
-    file, seal = sorted(tmp_path.iterdir())
+    file, body, seal = sorted(tmp_path.iterdir())
     assert (file.name, str(file.stat().st_size)) == (header["fileName"], header["size"])
+    assert body.name == f"{file.name}.body"
     assert (seal.name, seal.read_text()) == (f"{file.name}.dsse.json", header["envelope"])
     assert asked(served, ALPHA, "report", "pull", "journal").returncode == REFUSED
     assert asked(served, ALPHA, "report", "pull", "statement", "--set", "unit").returncode == WRONG_USE

@@ -78,11 +78,36 @@ def test_all_reports_of_a_folder_are_verified_though_their_seals_end_in_json_too
 
 
 def test_the_tree_that_a_report_names_is_held_against_the_log(served: Served, tmp_path: Path) -> None:
+    """And so is what was signed of it: a house cannot sign one report for its journal and another for somebody."""
     file = pulled(served, tmp_path, "trial-balance")
-    tiles = f"{served.directory}/house.db.tiles"
-    done = clearctl("report", "verify", str(file), *policy(served), "--tiles", tiles)
+    command = (
+        "report",
+        "verify",
+        str(file),
+        *policy(served),
+        "--tiles",
+        f"{served.directory}/house.db.tiles",
+    )
+
+    def is_shown() -> bool:
+        return "report in the log" in clearctl(*command).stdout
+
+    wait_until(is_shown)
+    done = clearctl(*command)
     assert done.returncode == DONE, done.stdout
     assert "journal at" in done.stdout
+    other = pulled(served, tmp_path / "other", "trial-balance")
+    body = file.with_name(f"{file.name}.body")
+    shutil.copy2(other.with_name(f"{other.name}.body"), body)
+    wait_until(is_shown)
+    refused = clearctl(*command)
+    assert (refused.returncode, "another signature" in refused.stdout) == (REFUSED, True), refused.stdout
+    body.write_bytes(body.read_bytes()[:-1] + b"x")
+    asked(served, RITA, "report", "pull", "trial-balance", "--out", str(tmp_path / "third"))
+    wait_until(lambda: "has no entry that says" in clearctl(*command).stdout)
+    assert clearctl(*command).returncode == REFUSED
+    body.unlink()
+    assert "is missing" in clearctl(*command).stdout
 
 
 def resigned(data: bytes) -> bytes:
@@ -199,6 +224,7 @@ def test_a_pull_that_broke_off_goes_on_under_its_request_id(served: Served, tmp_
     assert done.returncode == DONE, done.stderr
     assert sorted(path.name for path in other.iterdir()) == [
         f"journal-{as_of}.json",
+        f"journal-{as_of}.json.body",
         f"journal-{as_of}.json.dsse.json",
     ]
     assert (other / f"journal-{as_of}.json").read_bytes() == whole

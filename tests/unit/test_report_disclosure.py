@@ -415,6 +415,19 @@ def test_actual_exposure_is_what_sets_lack_to_nothing_at_the_end_of_each_day() -
     assert money(items(world), "4.4.6/peak") == sum(lacking.values())
 
 
+def test_a_loss_that_came_and_went_within_a_day_is_an_exposure_all_the_same() -> None:
+    """A set is bankrupt in the morning and closed out before the day ends: the peak has what it lacked at T0."""
+    world = two_traders(700 * USD)
+    assert world.trade(AccountKey("dex/alice"), AccountKey("dex/bob"), 500, 80_000).accepted
+    world.prices(BTC=64_000, ETH=2_000)
+    lacking = fixed(world)
+    world.wait(2 * HOUR_MS)
+    world.prices(BTC=64_000, ETH=2_000)
+    found = items(world)
+    assert money(found, "4.4.6/mean") == 0
+    assert money(found, "4.4.6/peak") == max(lacking.values()) > 0
+
+
 def fixed(world: World) -> dict[str, int]:
     """The holes of defaults, by member, as the ledger has them."""
     return {

@@ -46,7 +46,7 @@ class Slow:
         self.begun.release()
         self.let_go.wait(10)
         yield 1
-        return Made(Download(Spooled(Path("x"), 1, "00"), io.BytesIO(b"x")), "x", "")
+        return Made(Download(Spooled(Path("x"), 1, "00"), io.BytesIO(b"x")), "x", "", b"")
 
 
 @dataclass

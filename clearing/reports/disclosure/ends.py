@@ -25,6 +25,7 @@ from clearing.reports.disclosure.quarter import (
     DECLARING,
     DayEnd,
     Declared,
+    Shaken,
     Span,
     Tested,
     add,
@@ -52,6 +53,7 @@ class Ends:
         self._held: _Held | None = None
         self._ends: list[DayEnd] = []
         self.declared: dict[DefaultId, Declared] = {}
+        self.shaken: list[Shaken] = []
 
     def add(self, recorded: Recorded, house: House) -> None:
         """The next state."""
@@ -64,6 +66,8 @@ class Ends:
 
     def _declare(self, recorded: Recorded, house: House) -> None:
         may_be_known = recorded.entry.kind == Kind.DEFAULT_DECLARED
+        if may_be_known and house.cycle is not None and self._year.holds(_day(recorded)):
+            self.shaken.append(Shaken(_day(recorded), recorded.sequence, _uncovered_minor(house)))
         for change in decode_changes(recorded.entry.fact):
             if change.table == "defaults" and isinstance(change, Put):
                 default = DefaultId(change.key)
@@ -110,7 +114,7 @@ def _measured(recorded: Recorded, house: House, *, with_shares: bool) -> _Held:
     end = DayEnd(
         day=_day(recorded),
         sequence=recorded.sequence,
-        uncovered_minor=losses_of(house, _as_it_is(house))[0].groups_minor,
+        uncovered_minor=_uncovered_minor(house),
         open_minor=open_minor,
         margin_minor=margin_minor,
     )
@@ -120,6 +124,11 @@ def _measured(recorded: Recorded, house: House, *, with_shares: bool) -> _Held:
         {one.netting_set: one.requirement_minor for one in measured},
         {one.netting_set: one.maintenance_minor for one in measured},
     )
+
+
+def _uncovered_minor(house: House) -> tuple[int, ...]:
+    """What sets lack to nothing, by groups of members, the largest first."""
+    return losses_of(house, _as_it_is(house))[0].groups_minor
 
 
 def _as_it_is(house: House) -> StressArray:

@@ -38,6 +38,7 @@ def gathered(reading: Reading) -> Quarter:
         founded_ms=done.founded_ms,
         flows=tuple(flow for flow in done.flows if year.holds(flow.day)),
         ends=tuple(ends.all()),
+        shaken=tuple(ends.shaken),
         stated=tuple(stated_of(flow for flow in done.flows if year.holds(flow.day))),
         stops=tuple(done.stopped(year)),
         charters=tuple(done.charters),

@@ -124,6 +124,15 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
+class Shaken:
+    """What sets lacked to nothing by groups of members, the largest first, when a default was declared."""
+
+    day: int
+    sequence: int
+    uncovered_minor: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Chartered:
     """Parameters, and since when they were in force."""
 
@@ -134,7 +143,9 @@ class Chartered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarter:
-    """All that the measures need. ``flows`` and ``ends`` are of the 12 months, in order; ``charters`` of all time."""
+    """All that the measures need. ``flows``, ``ends`` and ``shaken`` are of the 12 months, in order; ``charters`` of
+    all time.
+    """
 
     house: House
     quarter: Span
@@ -142,6 +153,7 @@ class Quarter:
     founded_ms: int
     flows: tuple[Flow, ...]
     ends: tuple[DayEnd, ...]
+    shaken: tuple[Shaken, ...]
     stated: tuple[Stated, ...]
     stops: tuple[Stop, ...]
     charters: tuple[Chartered, ...]

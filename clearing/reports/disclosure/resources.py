@@ -180,9 +180,17 @@ def _amounts_uncovered(members: int, q: Quarter) -> Iterator[Value]:
 
 
 def _uncovered(members: int, q: Quarter) -> Iterator[Value]:
+    """The mean is of the ends of days; the peak is also of the moments at which defaults were declared."""
     ends = q.ends_in(q.year)
     source = sources.joined(ended(q, ends, q.year, *POSITION_KINDS), holdings(q.house))
-    yield from _peak_and_mean(q, [sum(end.uncovered_minor[:members]) for end in ends], source, NO_CYCLE)
+    at_ends = [sum(end.uncovered_minor[:members]) for end in ends]
+    if not at_ends:
+        yield from _peak_and_mean(q, at_ends, source, NO_CYCLE)
+        return
+    declared = [sum(one.uncovered_minor[:members]) for one in q.shaken]
+    found = sources.joined(source, sources.entries(one.sequence for one in q.shaken))
+    yield money(q, max(at_ends + declared), found, "peak")
+    yield money(q, divide_up(sum(at_ends), len(at_ends)), source, "mean")
 
 
 def _haircuts(q: Quarter) -> Iterator[Value]:

@@ -46,4 +46,5 @@ def header(report: str, as_of: int, form: Form, made: Made) -> pb.ReportHeader:
         size=made.download.spooled.size,
         sha256=made.download.spooled.sha256,
         envelope=made.envelope,
+        body=made.body,
     )

@@ -22,8 +22,8 @@ from clearing.attest.policy import Policy
 from clearing_client.client import Client, new_id, pages
 from clearing_client.offline import verify_receipt
 from clearing_client.reports import ReportBroken, pull_request
+from clearing_client.sealed import BODY_SUFFIX, SEAL_SUFFIX
 from clearing_client.sealed import FORMS as FILE_FORMS
-from clearing_client.sealed import SEAL_SUFFIX
 from clearinghouse.v1 import ledger_service_pb2 as ledger_pb
 from clearinghouse.v1 import report_service_pb2 as pb
 from ledger.receipt import parse_entry
@@ -133,6 +133,7 @@ def _downloaded(
     with _writable(path):
         begun.replace(path)
         path.with_name(path.name + SEAL_SUFFIX).write_text(header.envelope, encoding="utf-8")
+        path.with_name(path.name + BODY_SUFFIX).write_bytes(header.body)
     return path, header
 
 
