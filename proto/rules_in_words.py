@@ -19,6 +19,7 @@ WORDS: Mapping[str, Callable[[Any], str]] = {
     "max_len": lambda value: f"at most {value} characters",
     "len": lambda value: f"{value} bytes",
     "gt": lambda value: f"above {_number(value)}",
+    "const": lambda value: f"nothing but {value}",
     "gte": lambda value: f"{_number(value)} or more",
     "lt": lambda value: f"below {_number(value)}",
     "lte": lambda value: f"at most {_number(value)}",

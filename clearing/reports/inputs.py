@@ -43,9 +43,12 @@ TERMS: Mapping[str, tuple[str, tuple[Kind, ...]]] = {
 }
 
 
-def scenario(one: Scenario) -> str:
-    """Where a stress scenario comes from: data outside of the house, or the tokens that members issued."""
-    return sources.outside(origin_of(one).data) if one in SCENARIOS else sources.kind(Kind.ASSET_LISTED)
+def scenario(one: Scenario, column: str) -> str:
+    """Where a stress scenario comes from, which ``column`` says: data outside of the house, or the tokens that members
+    issued.
+    """
+    term = sources.outside(origin_of(one).data) if one in SCENARIOS else sources.kind(Kind.ASSET_LISTED)
+    return sources.about(column, term)
 
 
 def rows(*names: str) -> Iterator[Row]:

@@ -450,7 +450,7 @@ def _summary(reading: Reading) -> Iterator[Row]:
             unattested += 1
         else:
             delays.add(one.delay_ms)
-    yield _count("cycles", "Clearing cycles", cycles.count, "cycles")
+    yield _count("cycles", "Clearing cycles begun", cycles.count, "cycles")
     yield _ms("cycles_longest", "Longest time between two cycles", cycles.most_ms, "cycles", cycles.count > 1)
     yield _count("unattested", "Cycles without an attestation", unattested, "cycles")
     yield _ms(

@@ -87,7 +87,6 @@ def _of_pool(reading: Reading, house: House, found: Coverage) -> Iterator[Table]
 # columns ------------------------------------------------------------------------------------------
 
 CHARTS = (
-    Chart(Drawing.BARS, "Coverage of cover-2 by scenario, percent", "scenario", ("coverage",)),
     Chart(
         Drawing.BARS, "Losses over margin by scenario against prefunded", "scenario", (*COVER, "prefunded")
     ),
@@ -238,7 +237,7 @@ def _of_scenario(scenario: Scenario, *, is_lost: bool) -> str:
         sources.figure("groups"),
         sources.figure("losses"),
         sources.about("prefunded", sources.figure("resources", "prefunded")),
-        sources.about("data", inputs.scenario(scenario)),
+        inputs.scenario(scenario, "data"),
         "" if is_lost else sources.about("coverage", sources.outside(LOSS)),
     )
 
@@ -252,7 +251,7 @@ def _moves(house: House) -> Iterator[Row]:
                 figures.basis_points(move.price_bp),
                 figures.basis_points(move.volatility_bp),
             )
-            yield Row(f"{scenario.name}:{move.underlying}", cells, inputs.scenario(scenario))
+            yield Row(f"{scenario.name}:{move.underlying}", cells, inputs.scenario(scenario, "price"))
 
 
 def _losses(house: House, found: Coverage) -> Iterator[Row]:

@@ -12,7 +12,7 @@ from clearing.model import decimal
 from clearing.model.house import House
 from clearing.reports import inputs
 from clearing.reports.document import Row, Table
-from clearing.reports.iso20022 import ISSUER_LENGTH_MAX, Missing, block, element, not_computed
+from clearing.reports.iso20022 import ISSUER_LENGTH_MAX, Missing, block, element, id_of, not_computed
 from clearing.reports.reading import Reading
 
 ROOT = "CCPPrtflStrssTstgDefRpt"
@@ -63,7 +63,7 @@ def _scenarios(house: House) -> Iterator[Row]:
             "PRLL" if _is_parallel(one) else "SPRD",
             origin.data,
         )
-        yield Row(one.name, cells, inputs.scenario(one))
+        yield Row(one.name, cells, inputs.scenario(one, id_of("Desc")))
 
 
 def _is_parallel(scenario: Scenario) -> bool:
@@ -74,7 +74,9 @@ def _items(house: House) -> Iterator[Row]:
     for one in scenarios_of(house):
         for move in _representative(one):
             cells = (one.name, move.underlying, decimal.render(move.price_bp, FRACTION_DECIMALS))
-            yield Row(f"{one.name}:{move.underlying}", cells, inputs.scenario(one))
+            yield Row(
+                f"{one.name}:{move.underlying}", cells, inputs.scenario(one, id_of(f"{FACTOR}/StrssSz/Rltv"))
+            )
 
 
 def _representative(scenario: Scenario) -> list[Move]:

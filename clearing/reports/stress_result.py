@@ -22,6 +22,7 @@ from clearing.reports.iso20022 import (
     block,
     directed,
     element,
+    id_of,
     identification,
     indicator,
     named,
@@ -90,7 +91,7 @@ def _measured(house: House) -> _Measured:
 def _scenarios(house: House, found: _Measured) -> Iterator[Row]:
     for one in found.scenarios:
         cells = (one.name, house.founded.house[:ISSUER_LENGTH_MAX])
-        yield Row(one.name, cells, inputs.scenario(one))
+        yield Row(one.name, cells, inputs.scenario(one, id_of("Id/Id")))
 
 
 def _portfolios(house: House, found: _Measured) -> Iterator[Row]:
@@ -99,7 +100,9 @@ def _portfolios(house: House, found: _Measured) -> Iterator[Row]:
     }
     for number, one in enumerate(found.losses):
         ranks = _ranks(house, one)
-        source = sources.joined(sources.figure("inputs"), inputs.scenario(found.scenarios[number]))
+        source = sources.joined(
+            sources.figure("inputs"), inputs.scenario(found.scenarios[number], id_of("../Id/Id"))
+        )
         for place, set_id in enumerate(found.sets):
             rank = {ranks.get(member, 0) for member in members[set_id]}
             cells = (

@@ -244,6 +244,7 @@ def test_without_a_certificate_or_with_a_foreign_one_nobody_gets_in(served: Serv
     assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.slow
 def test_a_client_that_trusts_another_authority_does_not_talk_to_the_house(
     served: Served, tmp_path: Path
 ) -> None:
@@ -440,6 +441,7 @@ def open_stream(connected: grpc.Channel, asked_nothing: threading.Event) -> Any:
 # the process --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_house_that_is_killed_keeps_what_it_answered_and_answers_it_again(tmp_path: Path) -> None:
     trade, request_id = small_trade("before"), new_id()
     with served_house(tmp_path) as first, first.client(ALPHA) as alpha:
@@ -462,6 +464,7 @@ def test_a_second_server_on_the_same_journal_is_refused(served: Served) -> None:
     assert "another process writes to this database" in refused.stderr
 
 
+@pytest.mark.slow
 def test_keys_of_another_house_do_not_serve_this_one(tmp_path: Path) -> None:
     with served_house(tmp_path):
         pass
@@ -512,6 +515,7 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, option: str, com
     assert complaint in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_house_on_a_server_is_told_where_anchor_and_tiles_are(tmp_path: Path) -> None:
     house_keys.init(tmp_path / "keys", HOUSE, [])
     options = ["--database=postgresql://u@127.0.0.1:1/db", f"--keys={tmp_path / 'keys'}"]

@@ -31,6 +31,8 @@ from clearing.margin.table import MODELS
 from tests.market_data import market_file
 from tests.market_folder import FIRST, bars, drawn, folder
 
+pytestmark = pytest.mark.slow
+
 DAYS = 560
 BOOK_KEYS = {
     *(

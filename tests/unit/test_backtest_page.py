@@ -13,6 +13,8 @@ from clearing.backtest_page import page
 from clearing.margin.backtest.option_books import RANDOM_BOOKS
 from tests.surfaces import START_MS
 
+pytestmark = pytest.mark.slow
+
 DAYS = 420
 
 

@@ -262,6 +262,7 @@ def test_a_witness_that_lies_is_not_counted(outside: Outside, lie: str) -> None:
         assert (shown.ever, found.answering()["w1"]()) == ([], 0.0)
 
 
+@pytest.mark.slow
 def test_a_fork_is_told_in_words_that_nobody_overlooks(outside: Outside, tmp_path: Path) -> None:
     first, second = Shown(), Shown(leaves=FORKED)
     with collecting(outside, first) as found:

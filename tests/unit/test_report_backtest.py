@@ -40,6 +40,8 @@ from tests.readings import built, reading, rows
 from tests.stories import a_long_life
 from tests.unit.test_options import CALL, EXPIRES_MS, OPTION_PARAMETERS, option
 
+pytestmark = pytest.mark.slow
+
 Rows = dict[str, dict[str, str]]
 FALL = 68_000
 

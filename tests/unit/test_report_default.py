@@ -35,6 +35,8 @@ from tests.unit.test_calls import long_alice
 from tests.unit.test_defaults import house_of_three, short_side_wins
 from tests.unit.test_worked_example import EVENT, a_set_that_lost_at_two_members
 
+pytestmark = pytest.mark.slow
+
 Cells = dict[str, dict[str, str]]
 
 

@@ -67,6 +67,8 @@ from tests.stories import MARKS, a_long_life, clients_trade, opened, the_end_of_
 from tests.unit.test_defaults import D1, house_of_three, short_side_wins
 from tests.unit.test_options import CALL
 
+pytestmark = pytest.mark.slow
+
 ZEBRA, QUAGGA = MemberId("zebra-dex"), MemberId("quagga-dex")
 ZOE, ZACK = account_key(ZEBRA, "zoe"), account_key(ZEBRA, "zack")
 QUINN = account_key(QUAGGA, "quinn")

@@ -29,6 +29,8 @@ from tests.readings import built, rows
 from tests.unit.test_add_ons import with_token
 from tests.unit.test_options import CALL
 
+pytestmark = pytest.mark.slow
+
 REQUIREMENTS, OBLIGATIONS = "member-requirements", "member-obligations"
 RESOURCES, POSITIONS = "available-resources", "account-positions"
 NAMED = ("Id", "Desc", "Issr", "SchmeNm")

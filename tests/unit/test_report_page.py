@@ -34,6 +34,8 @@ from tests.report_tables import (
 )
 from tests.stories import a_long_life
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 ROOT = Path(__file__).parents[2]
 

@@ -27,6 +27,8 @@ from tests.stories import a_long_life, opened
 from tests.unit.test_defaults import house_of_three, short_side_wins
 from tests.unit.test_stress import X, Y, house_with_a_token, trading
 
+pytestmark = pytest.mark.slow
+
 PORTFOLIOS = "scnrostrsststrslt_prtflstrsststrslt"
 
 

@@ -10,6 +10,8 @@ from clearing.model.house import House
 from tests.followed import WORLDS, balances, everything, prefixes, stated, steps, total
 from tests.readings import reading, rows
 
+pytestmark = pytest.mark.slow
+
 Cells = dict[str, dict[str, str]]
 AT = [(name, number) for name in WORLDS for number in range(5)]
 

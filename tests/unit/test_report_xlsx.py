@@ -23,6 +23,8 @@ from tests.readings import HEAD, reading
 from tests.report_tables import HOSTILE, LONG_DIGITS, all_kinds, amounts, made, of_world, rendered, written
 from tests.stories import a_long_life
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -230,7 +230,8 @@ def test_a_report_is_checked_with_its_head(form: Form, tmp_path: Path) -> None:
     )
     assert found.ok
     assert [check.name for check in found.checks] == [
-        *("report signature", "report of the log", "report file", "report head", "report in JSON"),
+        *("report signature", "report of the log", "report time"),
+        *("report file", "report head", "report in JSON"),
     ]
     assert found.trees == (checkpoint_at(12),)
     assert "signed by risk, operations (2 are needed)" in found.checks[0].detail

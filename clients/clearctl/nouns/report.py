@@ -34,16 +34,12 @@ if TYPE_CHECKING:
 app = noun("Reports as files: pulled, explained figure by figure, and verified without asking.")
 
 FORMS = ("json", "csv", "xlsx", "html")
-PREFIX = "REPORT_FORM_"
 
 REPORTS = (
     name("report", "name"),
     text("title"),
     text("follows", "rule"),
     Column("computed", lambda row: f"{row.computed_count}/{row.item_count}" if row.item_count else ""),
-    Column(
-        "forms", lambda row: " ".join(pb.ReportForm.Name(f).removeprefix(PREFIX).lower() for f in row.forms)
-    ),
     Column("--set", lambda row: ", ".join(p.key if p.required else f"[{p.key}]" for p in row.parameters)),
 )
 ReportFile = Annotated[Path, typer.Argument(help="A report that was pulled.", metavar="FILE")]
@@ -217,8 +213,10 @@ def _explained(
         title = f"{term.column}: {term.term}" if term.column else term.term
         if term.said:
             yield f"{title}\n  {term.said}"
-        if term.entries:
+        elif term.entries:
             yield listing(title, term.entries, columns)
+        elif not term.figures:
+            yield f"{title}\n  no entries"
         for one in term.figures:
             yield facts([(f"{one.table}/{one.field}", ""), *((k, v) for k, v in one.cells.items() if v)])
         if term.more:
