@@ -23,6 +23,8 @@ from ledger.store.connect import Database, open_store
 from tests.builders import ALICE, Asked, World, two_traders
 from tests.stories import a_long_life, the_end_of_a_house
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 60
 
 

@@ -362,11 +362,11 @@ def test_a_writer_whose_lease_somebody_took_meanwhile_stays_stopped_and_says_so(
     ledger: Ledger, url: str
 ) -> None:
     with ExitStack() as over:
+        real = Lease.renew
+        over.callback(setattr, Lease, "renew", real)
+        Lease.renew = refused_renewal  # type: ignore[method-assign,assignment]  # none may be on its way already
         with postgres.away(url):
             soon(lambda: ledger.writer.fault is not None)
-            real = Lease.renew
-            over.callback(setattr, Lease, "renew", real)
-            Lease.renew = refused_renewal  # type: ignore[method-assign,assignment]
         database = open_database(url)
         over.callback(database.dispose)
         second = over.enter_context(Lease.acquire(database))

@@ -49,6 +49,8 @@ from tests.simulation.houses import Decided
 from tests.simulation.walk import Walk
 from tests.unit.test_shadow import SWAPPED, a_past, traders
 
+pytestmark = pytest.mark.slow
+
 BLINDING = bytes(range(32))
 SEEDS = (11, 18, 36, 37)
 """Together: options, linked accounts, calls, withdrawals on their way, defaults that are open, breakers, outages."""
