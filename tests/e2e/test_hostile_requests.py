@@ -129,7 +129,8 @@ def test_whatever_is_asked_is_answered_or_refused_and_a_refusal_changes_nothing(
             invoke[who](asked)
         except grpc.RpcError as error:
             _require_sound(error, f"{method.full_name} {who} {asked}")
-            assert inside.root() == before, (method.full_name, who, asked)
+            if len(asked) == 1:  # of a stream, those before the one that is refused were answered
+                assert inside.root() == before, (method.full_name, who, asked)
         else:
             inside.accepted[name_of(method)] += 1
             if only_looks(method, asked):

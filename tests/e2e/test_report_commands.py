@@ -71,7 +71,7 @@ def test_all_reports_of_a_folder_are_verified_though_their_seals_end_in_json_too
     named = sorted(str(path) for path in tmp_path.glob("*.json"))
     assert len(named) == 3, "a report in JSON, and what was signed of both"
     done = clearctl("report", "verify", *named, *policy(served))
-    assert (done.returncode, "All 8 checks held" in done.stdout) == (DONE, True), done.stdout + done.stderr
+    assert (done.returncode, "All 10 checks held" in done.stdout) == (DONE, True), done.stdout + done.stderr
     files[1].unlink()
     missing = clearctl("report", "verify", *named, *policy(served))
     assert (missing.returncode, files[1].name in missing.stderr) == (REFUSED, True)
