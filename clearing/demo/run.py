@@ -277,7 +277,7 @@ def _tell(console: Console, finished: Finished, folder: Path, *, kept: bool) -> 
         console.print(f"  cd {folder}", soft_wrap=True)
         console.print(f"  {' '.join(finished.published.command)}", soft_wrap=True)
         console.print(f"  {' '.join(finished.pulled.command)}", soft_wrap=True)
-        console.print(f"  xdg-open {folder}/{pulled.FOLDER}/disclosure-*.html", soft_wrap=True)
+        console.print(f"  xdg-open {pulled.FOLDER}/disclosure-*.html", soft_wrap=True)
 
 
 def _journal_verdict(finished: Finished) -> str:
