@@ -42,7 +42,7 @@ from clearing.store.past import states
 from clearing.store.queries import Found, SignedReportIndex
 from clearing.workings import Workings
 from ledger.account import Account
-from ledger.leaf import LEAF_BYTES, decode_leaf, split_records
+from ledger.leaf import LEAF_BYTES, decode_leaf
 from ledger.require import InvariantViolated, require
 from ledger.store import history
 from ledger.store.connect import Database, reading, snapshot
@@ -52,6 +52,7 @@ from ledger.store.queries import Directory, Segment, refused_between, segments_w
 
 R = TypeVar("R")
 
+_KIND_AT = 4
 PAGE_BYTES = 2**20
 PAGE_LINES = 1_000
 MAKERS_MAX = 2
@@ -167,9 +168,10 @@ def _refused(request_id: str, at: int, answer: str) -> RefusedCall:
 
 
 def _has(segment: Segment, kinds: tuple[Kind, ...]) -> bool:
-    return not kinds or any(
-        decode_leaf(one).kind in kinds for one in split_records(segment.leaves, LEAF_BYTES)
-    )
+    """Whether any leaf is of these kinds, by the two bytes that say it (attestation.md §2)."""
+    marks = {kind.to_bytes(2, "big") for kind in kinds}
+    places = range(_KIND_AT, len(segment.leaves), LEAF_BYTES)
+    return not kinds or any(bytes(segment.leaves[at : at + 2]) in marks for at in places)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,9 @@ Rules kept here:
 1. A report is made once into a file, because its size and digest are told before its first byte, and because a download
    that broke off goes on at an offset. Nothing of it is in memory.
 2. A file has its name only when it is whole, and is found again by what the report is, after a restart too.
-3. Files are a store that may be lost: the newest are kept up to a limit, and what is gone is made again. Whoever knows
+3. A file that another process left is believed only if it has the digest that the caller knows: it may be of another
+   house, or put there.
+4. Files are a store that may be lost: the newest are kept up to a limit, and what is gone is made again. Whoever knows
    what the file must be gives its digest; a file that is another is thrown away and made again.
 """
 
@@ -22,6 +24,10 @@ FILES_MAX = 1_024
 BYTES_MAX = 4 * 2**30
 """Kept on disk; the newest file is kept however large it is."""
 READ_BYTES = 1 << 20
+
+
+class NotKept(Exception):
+    """The disk does not take the file now: it is full, or away. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,10 @@ class Spool:
                 found = self._found(key, sha256)
                 if found is not None:
                     return found
-                return (yield from self._made(key, make()))
+                try:
+                    return (yield from self._made(key, make()))
+                except OSError as error:
+                    raise NotKept(error.strerror) from error
         finally:
             with self._lock:
                 if not turn.locked():
@@ -82,10 +91,11 @@ class Spool:
             file = path.open("rb")
         except FileNotFoundError:
             return None
-        spooled = self._known.get(key)
-        if spooled is None or spooled.size != os.fstat(file.fileno()).st_size:
-            spooled = _read(path, file)
-        if sha256 not in (None, spooled.sha256):
+        known = self._known.get(key)
+        is_as_known = known is not None and known.size == os.fstat(file.fileno()).st_size
+        spooled = known if known is not None and is_as_known else _read(path, file)
+        believed = is_as_known if sha256 is None else spooled.sha256 == sha256
+        if not believed:
             file.close()
             with self._lock:  # who makes room looks at each file
                 path.unlink(missing_ok=True)

@@ -190,6 +190,7 @@ class Fault(Enum):
         "the report was signed before, its file is gone, and this program would make another one",
     )
     REPORT_TOO_LARGE = (Code.FAILED_PRECONDITION, "the report does not fit into this form")
+    REPORT_NOT_KEPT = (Code.UNAVAILABLE, "the house cannot keep the file of the report now; ask again later")
     REPORT_NOT_SIGNED = (Code.UNAVAILABLE, "too few officers can sign now; ask again later")
     SEQUENCE_AHEAD = (Code.OUT_OF_RANGE, "the journal has not come so far")
     HISTORY_BEHIND = (Code.UNAVAILABLE, "the history has not come so far; ask again in a moment")

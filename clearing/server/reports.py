@@ -28,7 +28,7 @@ from clearing.server.pages import page_of
 from clearing.server.wire import names
 from clearing.server.wire import reports as wire
 from clearing.server.wire.violations import RequestInvalid, Violations, require_valid
-from clearing.spool import Download
+from clearing.spool import Download, NotKept
 from clearing.store.queries import pulled
 from clearing.workings import NothingAttested, NotReproduced, Replaying
 from clearinghouse.v1 import report_service_pb2 as pb
@@ -211,6 +211,7 @@ _FAULTS: Mapping[type[Exception], Fault] = {
     ReportChanged: Fault.REPORT_NOT_REPRODUCED,
     NotRenderable: Fault.REPORT_TOO_LARGE,
     SignerAway: Fault.REPORT_NOT_SIGNED,
+    NotKept: Fault.REPORT_NOT_KEPT,
     NotShown: Fault.ENTRY_NOT_SHOWN_YET,
 }
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -32,13 +32,12 @@ class _Index(Generic[R]):
     was written since; any thread may look.
     """
 
-    def __init__(self, database: Database, kind: Kind, row: type[R]) -> None:
-        self._database, self._kind, self._row = database, kind, row
+    def __init__(
+        self, database: Database, kind: Kind, row: type[R], keep: Callable[[Found[R]], object]
+    ) -> None:
+        self._database, self._kind, self._row, self._keep = database, kind, row, keep
         self._lock = threading.Lock()
         self._read = 0
-
-    def _keep(self, found: Found[R]) -> None:
-        raise NotImplementedError
 
     def _read_on(self) -> None:
         """Keep what was written since the last look. Raises ``StoreUnreachable``."""
@@ -62,11 +61,8 @@ class AttestationIndex(_Index[AttestationRecord]):
     """Every attestation in the journal, oldest first."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database, Kind.ATTESTED, AttestationRecord)
         self._kept: list[Found[AttestationRecord]] = []
-
-    def _keep(self, found: Found[AttestationRecord]) -> None:
-        self._kept.append(found)
+        super().__init__(database, Kind.ATTESTED, AttestationRecord, self._kept.append)
 
     def all(self) -> list[AttestationRecord]:
         """All of them, oldest first. Raises ``StoreUnreachable``."""
@@ -89,10 +85,10 @@ class SignedReportIndex(_Index[SignedReport]):
     """Every report that was made and signed, by what it was asked for with. What was signed first counts."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database, Kind.REPORT_SIGNED, SignedReport)
         self._at: dict[bytes, int] = {}
+        super().__init__(database, Kind.REPORT_SIGNED, SignedReport, self._note)
 
-    def _keep(self, found: Found[SignedReport]) -> None:
+    def _note(self, found: Found[SignedReport]) -> None:
         self._at.setdefault(_key(found.row.asked), found.sequence)
 
     def find(self, asked: ReportAsked) -> Found[SignedReport] | None:

@@ -21,7 +21,7 @@ from clearing.reports.document import Column, Measure, Row, Table
 from clearing.reports.render import render
 from clearing.reports.sources import Origin
 from clearing.reports.table import REPORTS, Audience
-from clearing.spool import Download, Spool, Spooled
+from clearing.spool import Download, NotKept, Spool, Spooled
 from tests.builders import World
 from tests.readings import HEAD, WorldReading, built, reading, rows
 from tests.stories import clients_trade, opened
@@ -310,8 +310,22 @@ def test_what_was_made_is_not_made_again(tmp_path: Path) -> None:
     assert times == [1]
     fetched(spool, "b", lambda: made(times)).file.close()
     assert times == [1, 1]
-    fetched(Spool(tmp_path), "a", lambda: made(times)).file.close()
+    right = hashlib.sha256(b"onetwo").hexdigest()
+    fetched(Spool(tmp_path), "a", lambda: made(times), right).file.close()
     assert times == [1, 1], "nor after a restart"
+
+
+def test_a_file_of_which_nothing_is_known_is_not_believed(tmp_path: Path) -> None:
+    """Nobody signed it, and another process left it: another house, or whoever can write there."""
+    times = list[int]()
+    planted = fetched(Spool(tmp_path / "other"), "a", lambda: iter((b"planted",)))
+    planted.file.close()
+    path = planted.spooled.path
+    (tmp_path / "own").mkdir()
+    path.rename(tmp_path / "own" / path.name)
+    with fetched(Spool(tmp_path / "own"), "a", lambda: made(times)).file as file:
+        assert file.read() == b"onetwo"
+    assert times == [1]
 
 
 def test_a_file_that_is_not_what_it_must_be_is_made_again(tmp_path: Path) -> None:
@@ -323,6 +337,15 @@ def test_a_file_that_is_not_what_it_must_be_is_made_again(tmp_path: Path) -> Non
     with fetched(Spool(tmp_path), "a", lambda: made(times), right).file as file:
         assert file.read() == b"onetwo"
     assert times == [1, 1]
+
+
+def test_a_disk_that_takes_nothing_is_said_and_passes(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    (tmp_path / "spool").rmdir()
+    with pytest.raises(NotKept, match="No such file"):
+        fetched(spool, "a", lambda: made([]))
+    (tmp_path / "spool").mkdir()
+    fetched(spool, "a", lambda: made([])).file.close()
 
 
 def test_what_is_made_says_how_much_there_is(tmp_path: Path) -> None:
